@@ -1,0 +1,253 @@
+"""Catalogs: what a movie-watching data set contains, as validated YAML.
+
+A catalog names the movies, their runs, segments and files; it holds no path of a machine. Times
+are in seconds from the start of the run, intervals are half-open ``[start, stop)``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from simdata.errors import UserError
+
+Seconds = Annotated[int, Field(ge=0)]
+SPLITS = ("train", "val", "test")
+Split = Literal["train", "val", "test"]
+REST, REPEAT = "rest", "test-retest"
+
+
+def _flag_word(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.@+-]+", name):
+        raise ValueError("use letters, digits and _ - + @ . only (it becomes a CF flag meaning)")
+    return name
+
+
+def _regex(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return pattern
+
+
+Name = Annotated[str, AfterValidator(_flag_word)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Segment(_Strict):
+    """A stretch of the run in which one clip is shown."""
+
+    name: Name
+    start: Seconds
+    stop: Seconds
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.stop <= self.start:
+            raise ValueError(f"stop ({self.stop}) must be after start ({self.start})")
+        return self
+
+
+class Movie(_Strict):
+    """One movie: the run in which it was shown, and its stimulus file.
+
+    ``volumes`` is the number of TRs of the run; ``video`` a glob below the movies folder.
+    The clip that all movies repeat is the segment named ``test-retest``.
+    """
+
+    name: Name
+    volumes: Annotated[int, Field(gt=0)]
+    phase_encoding: str
+    session: int
+    video: str
+    segments: list[Segment]
+
+    @model_validator(mode="after")
+    def _segments_in_run(self) -> Self:
+        end = 0
+        for segment in self.segments:
+            if segment.name == REST:
+                raise ValueError("rest is what no segment covers: do not list it")
+            if segment.start < end:
+                raise ValueError(f"segment {segment.name} starts before the one before it ends")
+            end = segment.stop
+        if end > self.volumes:
+            last = self.segments[-1].name
+            raise ValueError(f"segment {last} ends at {end}, after the run's {self.volumes} volumes")
+        return self
+
+
+class SubjectSplit(_Strict):
+    """Subjects of the validation and the test set: explicit lists, or fractions.
+
+    With fractions a subject's set depends on nothing but its id and the seed, so that it stays
+    where it is when more subjects arrive, and two labs with different downloads agree.
+    """
+
+    val: list[str] | float = Field(default_factory=list)
+    test: list[str] | float = Field(default_factory=list)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if isinstance(self.val, list) != isinstance(self.test, list):
+            raise ValueError("val and test must both be lists of subjects or both fractions")
+        if isinstance(self.val, list):
+            if both := set(self.val) & set(self.test):
+                raise ValueError(f"subjects both in val and test: {sorted(both)}")
+        elif min(self.val, self.test) < 0 or self.val + self.test >= 1:
+            raise ValueError("fractions must be >= 0 and leave something for train")
+        return self
+
+    def of(self, subject: str) -> Split:
+        """The set that a subject belongs to."""
+        if isinstance(self.val, list):
+            return "test" if subject in self.test else "val" if subject in self.val else "train"
+        digest = hashlib.sha256(f"{self.seed}:{subject}".encode()).digest()
+        place = int.from_bytes(digest[:8], "big") / 2**64
+        return "test" if place < self.test else "val" if place < self.test + self.val else "train"
+
+
+class SceneSplit(_Strict):
+    """Which stretches of film belong to which set; the test-retest clip belongs to none.
+
+    ``fractions`` cuts every clip by time ([0, 1] is the whole clip); ``clips`` names whole clips,
+    and takes precedence. What neither names is train.
+    """
+
+    fractions: dict[Split, Annotated[tuple[float, float], Field(strict=False)]] = Field(default_factory=dict)
+    clips: dict[Split, list[str]] = Field(default_factory=dict)
+
+    def of(self, segment: Segment, second: int) -> Split | None:
+        """The set of one second of a segment; None for the test-retest clip."""
+        if segment.name == REPEAT:
+            return None
+        for split, names in self.clips.items():
+            if segment.name in names:
+                return split
+        place = (second - segment.start) / (segment.stop - segment.start)
+        for split, (low, high) in self.fractions.items():
+            if low <= place < high:
+                return split
+        return "train"
+
+
+class Splits(_Strict):
+    subjects: SubjectSplit = SubjectSplit()
+    scenes: SceneSplit = SceneSplit()
+
+
+class Catalog(_Strict):
+    """A data set: see ``catalogs/hcp7t-movie.yaml`` for a complete one.
+
+    ``bold`` lists path patterns below the source folder, best first; ``{subject}``, ``{movie}``
+    and ``{phase_encoding}`` are filled in. ``subject_pattern`` is what a subject's id looks like.
+    """
+
+    name: Name
+    title: str
+    reference: str = ""
+    tr: Annotated[float, Field(gt=0, strict=False)]
+    stimulus_lag: Seconds
+    bold: Annotated[list[str], Field(min_length=1)]
+    subject_pattern: Annotated[str, AfterValidator(_regex)]
+    movies: Annotated[list[Movie], Field(min_length=1)]
+    splits: Splits = Splits()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.tr != 1.0:
+            raise ValueError("tr must be 1.0: the store is indexed by second, one volume each")
+        names = [movie.name for movie in self.movies]
+        if len(set(names)) < len(names):
+            raise ValueError(f"movie names must differ: {names}")
+        for pattern in self.bold:
+            if "{subject}" not in pattern or "{movie}" not in pattern:
+                raise ValueError(f"bold pattern must contain {{subject}} and {{movie}}: {pattern}")
+            try:
+                pattern.format(subject="", movie="", phase_encoding="")
+            except (KeyError, IndexError, ValueError):
+                raise ValueError(
+                    f"bold pattern may use only {{subject}}, {{movie}}, {{phase_encoding}}: {pattern}"
+                ) from None
+        clips = {segment.name for movie in self.movies for segment in movie.segments}
+        for split, listed in self.splits.scenes.clips.items():
+            if unknown := set(listed) - clips:
+                raise ValueError(f"splits.scenes.clips.{split}: no movie has the clips {sorted(unknown)}")
+        return self
+
+    @property
+    def volumes(self) -> int:
+        """Length of the ``second`` axis: the longest run."""
+        return max(movie.volumes for movie in self.movies)
+
+    @property
+    def segment_names(self) -> list[str]:
+        """Flag meanings of ``segment``: rest first, then clips in order of appearance."""
+        names = dict.fromkeys(segment.name for movie in self.movies for segment in movie.segments)
+        return [REST, *(name for name in names if name != REPEAT), REPEAT]
+
+
+def parse(text: str, origin: str) -> Catalog:
+    """Validate the text of a catalog; ``origin`` names it in messages.
+
+    Raises
+    ------
+    UserError
+        If the text is not YAML, or keys are unknown, missing or of the wrong type; every fault
+        is listed with its key.
+    """
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{origin} is not valid YAML: {error}") from None
+    try:
+        return Catalog.model_validate(data)
+    except ValidationError as error:
+        faults = "\n".join(f"  {_key(e['loc'])}: {_reason(e)}" for e in error.errors())
+        raise UserError(f"{origin} is not a valid catalog:\n{faults}") from None
+
+
+def _key(location: tuple[str | int, ...]) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.lstrip(".") or "(top level)"
+
+
+def _reason(error: dict) -> str:
+    if error["type"] == "extra_forbidden":
+        return "unknown key"
+    if error["type"] == "missing":
+        return "missing"
+    return error["msg"].removeprefix("Value error, ")
+
+
+def shipped() -> dict[str, str]:
+    """Name -> text of the catalogs that come with simdata."""
+    entries = sorted(files("simdata.catalogs").iterdir(), key=lambda entry: entry.name)
+    return {e.name.removesuffix(".yaml"): e.read_text() for e in entries if e.name.endswith(".yaml")}
+
+
+def load(name_or_path: str) -> tuple[Catalog, str]:
+    """A catalog and its text, by the name of a shipped one or by the path of a YAML file."""
+    path = Path(name_or_path)
+    known = shipped()
+    if name_or_path in known:
+        return parse(known[name_or_path], f"catalog {name_or_path}"), known[name_or_path]
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        text = path.read_text()
+        return parse(text, str(path)), text
+    raise UserError(
+        f"no catalog {name_or_path!r}: give the path of a .yaml file or one of {', '.join(known)}"
+    )
