@@ -1,0 +1,141 @@
+"""Dense time series (CIFTI-2 ``.dtseries.nii``): the cortex of one run, memory-mapped.
+
+nibabel shows a dtseries as (time, grayordinate); on disk time is contiguous per grayordinate, and each
+hemisphere's cortex is one block of rows. Which vertices a row stands for, and with them the medial wall,
+is taken from the file's own brain models (CIFTI-2 specification, 2014; Glasser et al. 2013, NeuroImage).
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.cifti2 import BrainModelAxis, Cifti2Image, SeriesAxis
+from nibabel.fileholders import FileHolder
+
+from simdata.errors import UserError
+from simdata.meshes import DIVISIONS
+
+STRUCTURES = {"L": "CIFTI_STRUCTURE_CORTEX_LEFT", "R": "CIFTI_STRUCTURE_CORTEX_RIGHT"}
+DENSITY_OF_VERTICES = {10 * n**2 + 2: density for density, n in DIVISIONS.items()}
+
+
+@dataclass(frozen=True)
+class CortexBlock:
+    """The rows of one hemisphere: ``rows`` of the file stand for ``vertices`` of the fs_LR mesh."""
+
+    rows: slice
+    vertices: np.ndarray
+
+
+@dataclass(frozen=True)
+class DenseSeries:
+    """An opened dtseries whose header was checked.
+
+    Attributes
+    ----------
+    volumes : number of TRs
+    tr : repetition time, seconds
+    grayordinates : rows in the file (170,494 at 1.6 mm, 91,282 at 2 mm in HCP's releases)
+    density : "59k" or "32k", by the number of vertices its brain models state
+    """
+
+    path: Path
+    volumes: int
+    tr: float
+    grayordinates: int
+    density: str
+    blocks: dict[str, CortexBlock]
+    _image: Cifti2Image
+
+    def cortex(self, hemisphere: str) -> np.ndarray:
+        """(vertices with data, volumes) of one hemisphere, in scanner units.
+
+        A read-only memory map of the file's own float32 where the file is neither compressed nor
+        scaled, else an array.
+        """
+        try:
+            whole = np.asanyarray(self._image.dataobj)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise UserError(f"{self.path}: cannot be decompressed ({error}); download it again") from None
+        return whole.T[self.blocks[hemisphere].rows]
+
+
+def open_dtseries(path: Path) -> DenseSeries:
+    """Open a run and check that its header makes sense; nothing but the header is read.
+
+    Raises
+    ------
+    UserError
+        If the file is not a CIFTI-2 dense series in seconds, lacks a cortex, is on an unknown mesh,
+        or is shorter than its header says.
+    """
+    try:
+        image = _load(path)
+    except Exception as error:  # nibabel raises whatever the broken byte made it stumble over
+        raise UserError(f"{path}: cannot be read as CIFTI-2 ({error}); download it again") from None
+    if not isinstance(image, Cifti2Image):
+        raise UserError(f"{path}: is not CIFTI-2; a dense time series (.dtseries.nii) is needed")
+    axes = [image.header.get_axis(i) for i in range(image.ndim)]
+    if len(axes) != 2 or not isinstance(axes[0], SeriesAxis) or not isinstance(axes[1], BrainModelAxis):
+        kinds = " x ".join(type(axis).__name__ for axis in axes)
+        raise UserError(f"{path}: is not a dense time series (its axes are {kinds})")
+    series, models = axes
+    if series.unit != "SECOND":
+        raise UserError(f"{path}: its series is in {series.unit.lower()}s, not seconds")
+    _check_length(path, image)
+    density, blocks = _cortex_blocks(path, models)
+    return DenseSeries(path, series.size, float(series.step), models.size, density, blocks, image)
+
+
+def _load(path: Path) -> nib.spatialimages.SpatialImage:
+    if path.suffix == ".gz":  # nibabel looks for CIFTI in uncompressed files only
+        return Cifti2Image.from_file_map({"image": FileHolder(fileobj=gzip.open(path))})
+    return nib.load(path)
+
+
+def _check_length(path: Path, image: Cifti2Image) -> None:
+    if path.suffix == ".gz":  # gzip notices by itself, while reading
+        return
+    needed = image.dataobj.offset + int(np.prod(image.shape)) * image.get_data_dtype().itemsize
+    size = path.stat().st_size
+    if size < needed:
+        raise UserError(f"{path}: is cut short ({size:,} of {needed:,} bytes); download it again")
+
+
+def _cortex_blocks(path: Path, models: BrainModelAxis) -> tuple[str, dict[str, CortexBlock]]:
+    found = {name: (rows, model) for name, rows, model in models.iter_structures()}
+    blocks, densities = {}, set()
+    for hemisphere, structure in STRUCTURES.items():
+        if structure not in found:
+            raise UserError(f"{path}: has no {structure}; both hemispheres are needed")
+        rows, model = found[structure]
+        vertices = model.nvertices[structure]
+        if vertices not in DENSITY_OF_VERTICES:
+            known = ", ".join(f"{n:,} ({d})" for n, d in DENSITY_OF_VERTICES.items())
+            raise UserError(f"{path}: {structure} has a mesh of {vertices:,} vertices; known are {known}")
+        densities.add(DENSITY_OF_VERTICES[vertices])
+        start = rows.start or 0
+        blocks[hemisphere] = CortexBlock(slice(start, start + len(model)), np.asarray(model.vertex))
+    if len(densities) > 1:
+        raise UserError(f"{path}: its hemispheres are on different meshes ({', '.join(sorted(densities))})")
+    return densities.pop(), blocks
+
+
+def check_run(series: DenseSeries, *, tr: float, volumes: int) -> None:
+    """Raise a UserError unless a run has the TR and the number of volumes that its catalog states."""
+    if abs(series.tr - tr) > 1e-3:
+        raise UserError(f"{series.path}: has a TR of {series.tr:g} s, the catalog says {tr:g} s")
+    if series.volumes != volumes:
+        raise UserError(f"{series.path}: has {series.volumes} volumes, the catalog says {volumes}")
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
