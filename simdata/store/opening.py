@@ -1,0 +1,57 @@
+"""Opening a store: xarray's own view of it, and a few conveniences on top."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import xarray as xr
+
+from simdata.catalog import Catalog, parse
+from simdata.errors import UserError
+from simdata.store.schema import FORMAT_VERSION
+
+
+def open_store(path: str | Path) -> xr.Dataset:
+    """Open a store lazily with xarray, after checking that it is one.
+
+    The result is what ``xr.open_zarr`` gives; its accessor ``.simdata`` adds `Conveniences`.
+
+    Raises
+    ------
+    UserError
+        If there is no store at ``path``, or one of another format version.
+    """
+    path = Path(path)
+    if not (path / "zarr.json").is_file():
+        raise UserError(
+            f"{path}: is not a simdata store (it has no zarr.json); make one with `simdata build`"
+        )
+    dataset = xr.open_zarr(path)
+    found = dataset.attrs.get("format_version")
+    if found != FORMAT_VERSION:
+        raise UserError(
+            f"{path}: has format version {found}, this simdata reads {FORMAT_VERSION}; build the store again"
+        )
+    return dataset
+
+
+@xr.register_dataset_accessor("simdata")
+class Conveniences:
+    """``dataset.simdata``: what a few lines of xarray would do, with a name."""
+
+    def __init__(self, dataset: xr.Dataset) -> None:
+        self._dataset = dataset
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog that the store was built from."""
+        return parse(self._dataset.attrs["catalog"], "the store's catalog")
+
+    def scanner_units(self) -> xr.DataArray:
+        """BOLD as it came off the scanner: z-scores times s.d. plus mean, lazily."""
+        return self._dataset.bold * self._dataset.bold_std + self._dataset.bold_mean
+
+    def flag_names(self, name: str) -> dict[int, str]:
+        """Code -> meaning of a flag variable such as ``segment`` or ``run_status``."""
+        attrs = self._dataset[name].attrs
+        return dict(zip(attrs["flag_values"], attrs["flag_meanings"].split(), strict=True))

@@ -1,0 +1,270 @@
+"""What the store contains: variables, coordinates, attributes and chunks.
+
+Everything is made through xarray, so that ``xr.open_zarr`` gives decoded values and labels to a reader
+who has never heard of simdata.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from zarr.codecs import Crc32cCodec
+
+from simdata.catalog import SPLITS, Catalog
+from simdata.encoding import Encoding
+from simdata.meshes import HEMISPHERES, icosphere
+from simdata.resample import ORDER
+
+if TYPE_CHECKING:
+    from simdata.encoders import Encoder
+
+FORMAT_VERSION = "1.0"
+AUDIO_RATE = 16_000
+FILM_CHUNK = 64  # seconds of film in a chunk
+ABSENT, COMPLETE = 0, 1
+STATUS_FLAGS = {"flag_values": [ABSENT, COMPLETE], "flag_meanings": "absent complete"}
+SOFTWARE = ("simdata", "zarr", "xarray", "nibabel", "numpy", "scipy", "decord2", "torch", "torchaudio")
+
+
+def create(
+    path: Path,
+    *,
+    catalog: Catalog,
+    subjects: Sequence[str],
+    encoding: Encoding,
+    encoders: Sequence[Encoder],
+    thumbnail: tuple[int, int],
+    attributes: dict[str, Any],
+) -> None:
+    """Write a store without data: every run absent, ready to be filled. Appears whole or not at all."""
+    coords = subject_coords(catalog, subjects) | _film_coords(catalog)
+    dataset = xr.Dataset(_run_arrays(catalog, subjects, encoding), coords, attributes)
+    dataset = dataset.assign(_film_arrays(catalog, encoders, thumbnail)).assign(_surface_arrays())
+    temporary = path.with_name(f".{path.name}.creating")
+    shutil.rmtree(temporary, ignore_errors=True)
+    with quiet_zarr():
+        dataset.to_zarr(temporary, compute=False, zarr_format=3, consolidated=True)
+    os.replace(temporary, path)
+
+
+def append_subjects(path: Path, catalog: Catalog, subjects: Sequence[str], encoding: Encoding) -> None:
+    """Grow the subject axis by subjects that came after the store was made."""
+    dataset = xr.Dataset(_run_arrays(catalog, subjects, encoding), subject_coords(catalog, subjects))
+    for variable in dataset.variables.values():
+        variable.encoding, variable.attrs = {}, {}
+    with quiet_zarr():
+        dataset.to_zarr(path, append_dim="subject", compute=False, consolidated=True, safe_chunks=False)
+
+
+@contextmanager
+def quiet_zarr():
+    """Consolidated metadata is an extension of Zarr v3 that all our readers know: no warning for each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+        yield
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of what the values in the store depend on."""
+    return {name: version(name) for name in SOFTWARE}
+
+
+def subject_coords(catalog: Catalog, subjects: Sequence[str]) -> dict[str, xr.Variable]:
+    splits = [catalog.splits.subjects.of(subject) for subject in subjects]
+    return {
+        "subject": _strings("subject", subjects),
+        "subject_split": _strings("subject", splits, long_name="set of this subject: train, val or test"),
+    }
+
+
+def _film_coords(catalog: Catalog) -> dict[str, xr.Variable]:
+    movies = catalog.movies
+    return {
+        "movie": _strings("movie", [movie.name for movie in movies]),
+        "second": xr.Variable(
+            "second", np.arange(catalog.volumes), {"long_name": "seconds from the start of the run"}
+        ),
+        "hemisphere": _strings("hemisphere", HEMISPHERES),
+        "xyz": _strings("xyz", ("x", "y", "z")),
+        "TR": xr.Variable(
+            "movie", np.full(len(movies), catalog.tr), {"units": "s", "long_name": "repetition time"}
+        ),
+        "session": xr.Variable("movie", np.array([movie.session for movie in movies])),
+        "phase_encoding": _strings("movie", [movie.phase_encoding for movie in movies]),
+        "volumes": xr.Variable(
+            "movie", np.array([movie.volumes for movie in movies]), {"long_name": "volumes of the run"}
+        ),
+    }
+
+
+def _run_arrays(catalog: Catalog, subjects: Sequence[str], encoding: Encoding) -> dict[str, xr.Variable]:
+    subject, movie, vertices = len(subjects), len(catalog.movies), 10 * 4**ORDER + 2
+    seconds, hemisphere = catalog.volumes, len(HEMISPHERES)
+    run = ("subject", "movie")
+    bold_chunk, bold_shard = (1, 1, 1, 1, vertices), (1, 1, seconds, 1, vertices)
+    bold = _empty(
+        (*run, "second", "hemisphere", "vertex"),
+        (subject, movie, seconds, hemisphere, vertices),
+        encoding.dtype,
+        bold_shard,
+        {
+            "long_name": "BOLD signal, z-scored per vertex over its run",
+            "units": "1",
+            "comment": "times bold_std plus bold_mean gives scanner units",
+            **encoding.attributes(),
+        },
+        # Uncompressed: noise saves 8-16 % and costs most of the speed. The checksum is for verifying.
+        {"chunks": bold_chunk, "shards": bold_shard, "compressors": (Crc32cCodec(),)},
+        fill=encoding.fill,
+    )
+    arrays = {"bold": bold}
+    for name, text in (("bold_mean", "mean"), ("bold_std", "standard deviation (ddof 0)")):
+        arrays[name] = _empty(
+            (*run, "hemisphere", "vertex"),
+            (subject, movie, hemisphere, vertices),
+            np.dtype("f4"),
+            (1, 1, hemisphere, vertices),
+            {"long_name": f"{text} of the BOLD signal over the run", "units": "scanner units"},
+        )
+    arrays["run_status"] = xr.Variable(
+        run,
+        np.full((subject, movie), ABSENT, np.int8),
+        {"long_name": "whether the run is in the store", **STATUS_FLAGS},
+        {"chunks": (subject, movie)},
+    )
+    return arrays
+
+
+def _film_arrays(
+    catalog: Catalog, encoders: Sequence[Encoder], thumbnail: tuple[int, int]
+) -> dict[str, xr.Variable]:
+    films, seconds = len(catalog.movies), catalog.volumes
+    axes = ("movie", "second")
+    arrays = {
+        "frame": _empty(
+            (*axes, "y", "x", "channel"),
+            (films, seconds, *thumbnail, 3),
+            np.dtype("u1"),
+            (1, FILM_CHUNK, *thumbnail, 3),
+            {"long_name": "thumbnail of the picture on screen when the second begins (RGB)"},
+            fill=None,
+        ),
+        "waveform": _empty(
+            (*axes, "sample"),
+            (films, seconds, AUDIO_RATE),
+            np.dtype("i2"),
+            (1, FILM_CHUNK, AUDIO_RATE),
+            {"long_name": "sound, mono; 32768 is full scale", "sampling_rate": AUDIO_RATE},
+            fill=None,
+        ),
+        "film_status": xr.Variable(
+            "movie",
+            np.full(films, ABSENT, np.int8),
+            {"long_name": "whether the film's arrays are complete", **STATUS_FLAGS},
+        ),
+        "film_duration": xr.Variable(
+            "movie", np.full(films, np.nan), {"long_name": "length of the film", "units": "s"}
+        ),
+        "segment": _flags(_segments(catalog), catalog.segment_names, "clip shown in this second"),
+        "scene_split": _flags(_scene_splits(catalog), ["none", *SPLITS], "set of the scene in this second"),
+    }
+    for encoder in encoders:
+        arrays[f"{encoder.modality}_{encoder.name}"] = embedding_array(encoder, films, seconds)
+    return arrays
+
+
+def embedding_array(encoder: Encoder, films: int, seconds: int) -> xr.Variable:
+    """(movie, second, <name>_feature) float32, NaN where the window runs past the end of the film."""
+    return _empty(
+        ("movie", "second", f"{encoder.name}_feature"),
+        (films, seconds, encoder.features),
+        np.dtype("f4"),
+        (1, min(seconds, 4 * FILM_CHUNK), encoder.features),
+        encoder.attributes(),
+    )
+
+
+def _surface_arrays() -> dict[str, xr.Variable]:
+    vertices, faces = icosphere(ORDER)
+    mirrored = np.stack([vertices, vertices * [-1, 1, 1]])
+    return {
+        "cortex": xr.Variable(
+            ("hemisphere", "vertex"),
+            np.zeros(mirrored.shape[:2], bool),
+            {"long_name": "vertex has data in every run of the store (outside: medial wall)"},
+        ),
+        "sphere": xr.Variable(
+            ("hemisphere", "vertex", "xyz"),
+            mirrored.astype("f4"),
+            {"units": "mm", "long_name": "ico6 sphere; vertex i of R is the mirror of vertex i of L"},
+        ),
+        "faces": xr.Variable(
+            ("face", "corner"),
+            faces,
+            {"long_name": "triangles; outward on L, swap two corners for outward normals on R"},
+        ),
+    }
+
+
+def _segments(catalog: Catalog) -> np.ndarray:
+    codes = {name: code for code, name in enumerate(catalog.segment_names)}
+    table = np.zeros((len(catalog.movies), catalog.volumes), np.int8)
+    for row, movie in zip(table, catalog.movies, strict=True):
+        for segment in movie.segments:
+            row[segment.start : segment.stop] = codes[segment.name]
+    return table
+
+
+def _scene_splits(catalog: Catalog) -> np.ndarray:
+    codes = {None: 0, **{split: code for code, split in enumerate(SPLITS, start=1)}}
+    table = np.zeros((len(catalog.movies), catalog.volumes), np.int8)
+    for row, movie in zip(table, catalog.movies, strict=True):
+        for segment in movie.segments:
+            for second in range(segment.start, segment.stop):
+                row[second] = codes[catalog.splits.scenes.of(segment, second)]
+    return table
+
+
+def _flags(table: np.ndarray, meanings: Sequence[str], long_name: str) -> xr.Variable:
+    attrs = {
+        "long_name": long_name,
+        "flag_values": list(range(len(meanings))),
+        "flag_meanings": " ".join(meanings),
+    }
+    return xr.Variable(("movie", "second"), table, attrs)
+
+
+def _strings(dim: str, values: Sequence[str], **attrs: str) -> xr.Variable:
+    # Object dtype becomes Zarr's variable-length string; numpy's fixed width has no v3 specification.
+    return xr.Variable(dim, np.array(list(values), dtype=object), attrs)
+
+
+def _empty(
+    dims: Sequence[str],
+    shape: Sequence[int],
+    dtype: np.dtype,
+    block: Sequence[int],
+    attrs: dict[str, Any],
+    encoding: dict[str, Any] | None = None,
+    fill: float | int | None = np.nan,
+) -> xr.Variable:
+    """A lazy variable of which only the metadata is written; ``fill`` None means no missing value."""
+    encoding = {"chunks": tuple(block), **(encoding or {})}
+    if fill is not None:
+        # fill_value is what Zarr returns for an absent chunk, _FillValue what xarray turns into NaN.
+        fill = dtype.type(fill)
+        attrs = {**attrs, "_FillValue": fill}
+        encoding["fill_value"] = fill
+    chunks = tuple(min(size, length) for size, length in zip(block, shape, strict=True))
+    data = da.zeros(tuple(shape), dtype=dtype, chunks=chunks)
+    return xr.Variable(tuple(dims), data, attrs, encoding)

@@ -1,0 +1,80 @@
+"""Zarr v3 shards of one run and hemisphere, written and read as a strided array.
+
+A shard holds one inner chunk a second: the little-endian values of all vertices and their crc32c. The
+chunks lie one behind the other, so the shard is a (seconds, vertices) array with a fixed stride and an index
+behind it (Zarr v3 specification, sharding-indexed codec 1.0). Zarr itself reads it like any other shard.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from pathlib import Path
+
+import google_crc32c
+import numpy as np
+
+CHECKSUM_BYTES = 4
+ABSENT = np.uint64(2**64 - 1)
+
+
+class ShardBuffer:
+    """A shard in memory: fill ``values``, then ``write``.
+
+    Parameters
+    ----------
+    seconds : chunks that hold data
+    capacity : chunks that the shard has room for; those behind ``seconds`` stay absent
+    vertices : values a chunk
+    """
+
+    def __init__(self, seconds: int, capacity: int, vertices: int, dtype: np.dtype) -> None:
+        self._payload = vertices * dtype.itemsize
+        self._chunks = np.empty((seconds, self._payload + CHECKSUM_BYTES), dtype=np.uint8)
+        self._capacity = capacity
+        self.values = self._chunks[:, : self._payload].view(dtype.newbyteorder("<"))
+
+    def write(self, path: Path) -> None:
+        """Seal the chunks with their checksums and write the shard; durable when this returns."""
+        for chunk in self._chunks:
+            checksum = google_crc32c.value(chunk[: self._payload].tobytes())
+            chunk[self._payload :] = np.frombuffer(checksum.to_bytes(4, "little"), np.uint8)
+        index = np.full((self._capacity, 2), ABSENT, dtype="<u8")
+        seconds, stride = self._chunks.shape
+        index[:seconds, 0] = np.arange(seconds) * stride
+        index[:seconds, 1] = stride
+        trailer = index.tobytes()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.write(self._chunks)
+            file.write(trailer + google_crc32c.value(trailer).to_bytes(4, "little"))
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def map_shard(path: Path, capacity: int, vertices: int, dtype: np.dtype, checksum: bool) -> np.ndarray | None:
+    """The (seconds, vertices) values of a shard as a read-only memory map.
+
+    Returns None if the chunks do not lie one behind the other, first second first: the format allows it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such shard.
+    """
+    index_bytes = capacity * 16 + CHECKSUM_BYTES
+    with path.open("rb") as file:
+        file.seek(-index_bytes, os.SEEK_END)
+        trailer = file.read(index_bytes)
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    index = np.frombuffer(trailer[:-CHECKSUM_BYTES], dtype="<u8").reshape(capacity, 2)
+    if google_crc32c.value(trailer[:-CHECKSUM_BYTES]) != int.from_bytes(trailer[-CHECKSUM_BYTES:], "little"):
+        raise OSError(f"{path}: its index does not match its checksum; the store is damaged")
+    seconds = int(np.count_nonzero(index[:, 0] != ABSENT))
+    stride = vertices * dtype.itemsize + (CHECKSUM_BYTES if checksum else 0)
+    offsets = index[:seconds]
+    first = int(offsets[0, 0]) if seconds else 0
+    expected = first + np.arange(seconds, dtype=np.uint64) * np.uint64(stride)
+    if not ((offsets[:, 0] == expected).all() and (offsets[:, 1] == stride).all()):
+        return None
+    return np.ndarray((seconds, vertices), dtype, mapped, first, (stride, dtype.itemsize))
