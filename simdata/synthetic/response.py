@@ -1,0 +1,122 @@
+"""BOLD that responds to a film: smooth maps on the cortex, a haemodynamic response, and noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import lfilter
+from scipy.stats import gamma
+
+from simdata.meshes import HEMISPHERES, fs_lr_sphere
+from simdata.synthetic.grayordinates import cortex_vertices
+from simdata.synthetic.latents import Scene, features
+
+POLES = {"video": (-0.3, -1.0, 0.1), "audio": (-1.0, -0.1, 0.0)}  # left: occipital; superior temporal
+REGION = 45.0  # s.d. of a region on the sphere, mm
+BUMPS, BUMP = 30, 14.0  # in a map, and their s.d., mm
+INDIVIDUAL = 0.35  # s.d. of a subject's own part of a map
+ASYMMETRY = 0.3
+DELAY = 0.4  # s.d. of a subject's haemodynamic delay, s
+SIGNAL = 0.12  # largest share of the variance that is response
+SHARED_NOISE, SHARED_RANK = 0.25, 20  # share of the noise's variance that is smooth in space, and its rank
+DRIFT = 0.15  # share that is slow in time
+AUTOCORRELATION = 0.35
+OVERSAMPLING = 10  # steps a second, for the haemodynamic response
+ROWS_AT_ONCE = 8192
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One person's cortex: (rows, features) float32 maps of both hemispheres' rows, and delay (s)."""
+
+    maps: np.ndarray
+    delay: float
+
+
+def make_subject(density: str, seed: int, number: int) -> Subject:
+    """Maps shared by all subjects of a seed, plus what is this one's own."""
+    own = np.random.default_rng([seed, 1 + number])
+    rows = []
+    for hemisphere in HEMISPHERES:
+        # The left hemisphere's frame for both: the right one's maps mirror the left's.
+        vertices = fs_lr_sphere(density, "L")[0][cortex_vertices(density, hemisphere)]
+        per_modality = []
+        for position, (modality, pole) in enumerate(POLES.items()):
+            count = len(features([], np.zeros(1))[modality])
+            shared = np.random.default_rng([seed, 0, position])
+            sided = np.random.default_rng([seed, 0, position, HEMISPHERES.index(hemisphere)])
+            maps = _smooth_maps(shared, vertices, pole, count)
+            maps += ASYMMETRY * _smooth_maps(sided, vertices, pole, count)
+            maps += INDIVIDUAL * _smooth_maps(own, vertices, pole, count)
+            per_modality.append(maps * _envelope(vertices, pole)[:, None])
+        rows.append(np.concatenate(per_modality, axis=1))
+    maps = np.concatenate(rows)
+    return Subject(
+        (maps / np.sqrt((maps**2).sum(axis=1).max())).astype(np.float32), DELAY * own.standard_normal()
+    )
+
+
+def _smooth_maps(rng: np.random.Generator, vertices: np.ndarray, pole: tuple, count: int) -> np.ndarray:
+    """(vertices, count) sums of bumps of random sign around ``pole``, of s.d. about 1 there."""
+    centres = rng.standard_normal((BUMPS, 3)) * REGION + 100 * np.array(pole) / np.linalg.norm(pole)
+    centres *= 100 / np.linalg.norm(centres, axis=1, keepdims=True)
+    distance = ((vertices[:, None, :] - centres) ** 2).sum(axis=-1)
+    maps = np.exp(-distance / (2 * BUMP**2)) @ rng.standard_normal((BUMPS, count))
+    return maps / maps.std()
+
+
+def _envelope(vertices: np.ndarray, pole: tuple) -> np.ndarray:
+    """1 at the pole, exactly 0 from two s.d. on."""
+    distance = np.linalg.norm(vertices - 100 * np.array(pole) / np.linalg.norm(pole), axis=1)
+    return np.where(distance < 2 * REGION, np.exp(-(distance**2) / (2 * REGION**2)), 0)
+
+
+def haemodynamic_response(delay: float = 0.0) -> np.ndarray:
+    """SPM's canonical double gamma, peak at 5 s + ``delay``, sampled ``OVERSAMPLING`` times a second."""
+    time = np.arange(0, 32, 1 / OVERSAMPLING) - delay
+    response = gamma.pdf(time, 6) - gamma.pdf(time, 16) / 6
+    return response / response.sum()
+
+
+def expected_response(movie_scenes: list[Scene], volumes: int, delay: float = 0.0) -> np.ndarray:
+    """(features, volumes) float32: video's features, then audio's, as the vessels pass them on."""
+    times = np.arange(volumes * OVERSAMPLING) / OVERSAMPLING
+    groups = features(movie_scenes, times)
+    driven = np.concatenate([groups["video"], groups["audio"]])
+    kernel = haemodynamic_response(delay)
+    blurred = np.apply_along_axis(np.convolve, 1, driven, kernel)[:, : len(times)]
+    return blurred[:, ::OVERSAMPLING].astype(np.float32)
+
+
+def bold(
+    subject: Subject, movie_scenes: list[Scene], volumes: int, grayordinates: int, rng: np.random.Generator
+) -> np.ndarray:
+    """(grayordinates, volumes) float32 in scanner units, mean about 10,000; cortex rows come first."""
+    expected = expected_response(movie_scenes, volumes, subject.delay)
+    expected /= expected.std(axis=1, keepdims=True)
+    slow = np.cos(np.pi * np.outer(np.arange(1, 4), np.arange(volumes) + 0.5) / volumes)
+    shared = _autocorrelated(rng, (SHARED_RANK, volumes))
+    data = np.empty((grayordinates, volumes), np.float32)
+    for start in range(0, grayordinates, ROWS_AT_ONCE):
+        rows = data[start : start + ROWS_AT_ONCE]
+        rows[...] = _autocorrelated(rng, rows.shape)
+        rows *= np.sqrt(1 - SHARED_NOISE - DRIFT)
+        rows += _random(rng, len(rows), SHARED_RANK, SHARED_NOISE) @ shared
+        rows += _random(rng, len(rows), len(slow), 2 * DRIFT) @ slow.astype(np.float32)
+        maps = subject.maps[start : start + ROWS_AT_ONCE]
+        rows[: len(maps)] += np.float32(np.sqrt(SIGNAL / (1 - SIGNAL))) * (maps @ expected)
+        rows *= rng.uniform(100, 300, (len(rows), 1)).astype(np.float32)
+        rows += (10_000 + 1500 * rng.standard_normal((len(rows), 1))).astype(np.float32)
+    return data
+
+
+def _random(rng: np.random.Generator, rows: int, rank: int, variance: float) -> np.ndarray:
+    return rng.standard_normal((rows, rank), np.float32) * np.float32(np.sqrt(variance / rank))
+
+
+def _autocorrelated(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Noise of unit variance, AR(1) along the last axis."""
+    white = rng.standard_normal(shape, np.float32)
+    gain = np.float32(np.sqrt(1 - AUTOCORRELATION**2))
+    return lfilter(np.array([gain]), np.array([1, -AUTOCORRELATION], np.float32), white, axis=1)
