@@ -15,12 +15,13 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.cifti2 import BrainModelAxis, Cifti2Image, SeriesAxis
-from nibabel.fileholders import FileHolder
+from nibabel.cifti2 import Cifti2BrainModel, Cifti2Header, Cifti2MatrixIndicesMap
 
 from simdata.errors import UserError
 from simdata.meshes import DIVISIONS
 
+CIFTI_EXTENSION = 32  # NIfTI's code for a CIFTI-2 header
+SERIES, BRAIN_MODELS = "CIFTI_INDEX_TYPE_SERIES", "CIFTI_INDEX_TYPE_BRAIN_MODELS"
 STRUCTURES = {"L": "CIFTI_STRUCTURE_CORTEX_LEFT", "R": "CIFTI_STRUCTURE_CORTEX_RIGHT"}
 DENSITY_OF_VERTICES = {10 * n**2 + 2: density for density, n in DIVISIONS.items()}
 
@@ -51,7 +52,7 @@ class DenseSeries:
     grayordinates: int
     density: str
     blocks: dict[str, CortexBlock]
-    _image: Cifti2Image
+    _image: nib.Nifti2Image
 
     def cortex(self, hemisphere: str) -> np.ndarray:
         """(vertices with data, volumes) of one hemisphere, in scanner units.
@@ -63,7 +64,8 @@ class DenseSeries:
             whole = np.asanyarray(self._image.dataobj)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise UserError(f"{self.path}: cannot be decompressed ({error}); download it again") from None
-        return whole.T[self.blocks[hemisphere].rows]
+        # NIfTI keeps four unused dimensions before CIFTI's two.
+        return whole[0, 0, 0, 0].T[self.blocks[hemisphere].rows]
 
 
 def open_dtseries(path: Path) -> DenseSeries:
@@ -76,30 +78,32 @@ def open_dtseries(path: Path) -> DenseSeries:
         or is shorter than its header says.
     """
     try:
-        image = _load(path)
+        # Not nib.load: its CIFTI image builds tables of all grayordinates, which takes most of a second.
+        image = nib.Nifti2Image.from_filename(path)
+        header = _cifti_header(image)
     except Exception as error:  # nibabel raises whatever the broken byte made it stumble over
         raise UserError(f"{path}: cannot be read as CIFTI-2 ({error}); download it again") from None
-    if not isinstance(image, Cifti2Image):
+    if header is None:
         raise UserError(f"{path}: is not CIFTI-2; a dense time series (.dtseries.nii) is needed")
-    axes = [image.header.get_axis(i) for i in range(image.ndim)]
-    if len(axes) != 2 or not isinstance(axes[0], SeriesAxis) or not isinstance(axes[1], BrainModelAxis):
-        kinds = " x ".join(type(axis).__name__ for axis in axes)
-        raise UserError(f"{path}: is not a dense time series (its axes are {kinds})")
-    series, models = axes
-    if series.unit != "SECOND":
-        raise UserError(f"{path}: its series is in {series.unit.lower()}s, not seconds")
+    kinds = [header.matrix.get_index_map(i).indices_map_to_data_type for i in range(2)]
+    if kinds != [SERIES, BRAIN_MODELS]:
+        raise UserError(f"{path}: is not a dense time series (its axes are {' x '.join(kinds)})")
+    series, models = (header.matrix.get_index_map(i) for i in range(2))
+    if series.series_unit != "SECOND":
+        raise UserError(f"{path}: its series is in {series.series_unit.lower()}s, not seconds")
+    volumes, grayordinates = image.shape[4:]
     _check_length(path, image)
     density, blocks = _cortex_blocks(path, models)
-    return DenseSeries(path, series.size, float(series.step), models.size, density, blocks, image)
+    tr = series.series_step * 10.0**series.series_exponent
+    return DenseSeries(path, volumes, tr, grayordinates, density, blocks, image)
 
 
-def _load(path: Path) -> nib.spatialimages.SpatialImage:
-    if path.suffix == ".gz":  # nibabel looks for CIFTI in uncompressed files only
-        return Cifti2Image.from_file_map({"image": FileHolder(fileobj=gzip.open(path))})
-    return nib.load(path)
+def _cifti_header(image: nib.Nifti2Image) -> Cifti2Header | None:
+    extensions = [e for e in image.header.extensions if e.get_code() == CIFTI_EXTENSION]
+    return extensions[0].get_content() if extensions else None
 
 
-def _check_length(path: Path, image: Cifti2Image) -> None:
+def _check_length(path: Path, image: nib.Nifti2Image) -> None:
     if path.suffix == ".gz":  # gzip notices by itself, while reading
         return
     needed = image.dataobj.offset + int(np.prod(image.shape)) * image.get_data_dtype().itemsize
@@ -108,20 +112,20 @@ def _check_length(path: Path, image: Cifti2Image) -> None:
         raise UserError(f"{path}: is cut short ({size:,} of {needed:,} bytes); download it again")
 
 
-def _cortex_blocks(path: Path, models: BrainModelAxis) -> tuple[str, dict[str, CortexBlock]]:
-    found = {name: (rows, model) for name, rows, model in models.iter_structures()}
+def _cortex_blocks(path: Path, models: Cifti2MatrixIndicesMap) -> tuple[str, dict[str, CortexBlock]]:
+    found = {model.brain_structure: model for model in models.brain_models}
     blocks, densities = {}, set()
     for hemisphere, structure in STRUCTURES.items():
         if structure not in found:
             raise UserError(f"{path}: has no {structure}; both hemispheres are needed")
-        rows, model = found[structure]
-        vertices = model.nvertices[structure]
+        model: Cifti2BrainModel = found[structure]
+        vertices = model.surface_number_of_vertices
         if vertices not in DENSITY_OF_VERTICES:
             known = ", ".join(f"{n:,} ({d})" for n, d in DENSITY_OF_VERTICES.items())
             raise UserError(f"{path}: {structure} has a mesh of {vertices:,} vertices; known are {known}")
         densities.add(DENSITY_OF_VERTICES[vertices])
-        start = rows.start or 0
-        blocks[hemisphere] = CortexBlock(slice(start, start + len(model)), np.asarray(model.vertex))
+        rows = slice(model.index_offset, model.index_offset + model.index_count)
+        blocks[hemisphere] = CortexBlock(rows, np.asarray(model.vertex_indices))
     if len(densities) > 1:
         raise UserError(f"{path}: its hemispheres are on different meshes ({', '.join(sorted(densities))})")
     return densities.pop(), blocks

@@ -68,9 +68,11 @@ def append_subjects(path: Path, catalog: Catalog, subjects: Sequence[str], encod
 
 @contextmanager
 def quiet_zarr():
-    """Consolidated metadata is an extension of Zarr v3 that all our readers know: no warning for each."""
+    """No warnings of two things that are meant: consolidated metadata, which is an extension of Zarr v3
+    that our readers know, and the work folder of a build beside the arrays."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+        warnings.filterwarnings("ignore", message=r"Object at \.build is not recognized")
         yield
 
 

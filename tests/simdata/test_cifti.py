@@ -61,7 +61,7 @@ def test_wrong_kinds_of_file_are_errors(tmp_path):
     (tmp_path / "text.dtseries.nii").write_text("not an image")
     with pytest.raises(UserError, match="cannot be read as CIFTI-2"):
         open_dtseries(tmp_path / "text.dtseries.nii")
-    volume = nib.Nifti1Image(np.zeros((4, 4, 4), np.float32), np.eye(4))
+    volume = nib.Nifti2Image(np.zeros((4, 4, 4), np.float32), np.eye(4))
     nib.save(volume, tmp_path / "volume.nii")
     with pytest.raises(UserError, match="is not CIFTI-2"):
         open_dtseries(tmp_path / "volume.nii")

@@ -1,0 +1,91 @@
+"""Where each part of the store came from, kept so that a killed build knows what is done.
+
+While a build runs, every finished source is a line of a journal beside the arrays; at its end, and at the
+start of the next build, the journal moves into the root attribute ``sources``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import zarr
+
+from simdata.errors import UserError
+from simdata.sources import Fingerprint
+from simdata.store.schema import quiet_zarr
+
+WORK_FOLDER = ".build"
+
+
+class Provenance:
+    """Records of sources by key, such as ``990001/MOVIE1`` for a run and ``film/MOVIE1`` for a film."""
+
+    def __init__(self, store: Path) -> None:
+        self._store = store
+        self._journal = store / WORK_FOLDER / "journal.jsonl"
+        self._journal.parent.mkdir(exist_ok=True)
+        self._records: dict[str, dict[str, Any]] = dict(zarr.open_group(store, mode="r").attrs["sources"])
+        self._records.update(self._read_journal())
+
+    def is_current(self, key: str, path: Path) -> bool:
+        """Whether this source was converted and has not changed since."""
+        record = self._records.get(key)
+        return record is not None and Fingerprint(record["size"], record["mtime_ns"]) == Fingerprint.of(path)
+
+    def record(self, key: str, entry: dict[str, Any]) -> None:
+        """Note that a source was converted; survives a kill."""
+        self._records[key] = entry
+        with self._journal.open("a") as file:
+            file.write(json.dumps({"key": key, "entry": entry}) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def close(self) -> None:
+        """Move the journal into the store's attributes."""
+        if self._journal.exists():
+            with quiet_zarr():
+                zarr.open_group(self._store, mode="r+").attrs["sources"] = self._records
+                zarr.consolidate_metadata(self._store)
+            self._journal.unlink()
+
+    def _read_journal(self) -> dict[str, dict[str, Any]]:
+        records = {}
+        if self._journal.exists():
+            for line in self._journal.read_text().splitlines():
+                try:
+                    record = json.loads(line)
+                except json.JSONDecodeError:  # the line that a kill cut short
+                    continue
+                records[record["key"]] = record["entry"]
+        return records
+
+
+@contextmanager
+def exclusive(store: Path):
+    """Keep a second build away from the store, and clear what a killed one left in its work folder.
+
+    Yields a folder for half-done files.
+
+    Raises
+    ------
+    UserError
+        If another build is writing to the store.
+    """
+    folder = store / WORK_FOLDER
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{store}: another build is writing to it; wait for that to end") from None
+        staging = folder / "staging"
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+        yield staging
+        shutil.rmtree(folder)

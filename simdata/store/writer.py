@@ -1,0 +1,68 @@
+"""Putting converted runs and films in the store, in an order that never shows half of one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import zarr
+
+from simdata.convert import ConvertedRun
+from simdata.sources import Film, Run
+from simdata.store.schema import ABSENT, COMPLETE
+
+
+class StoreWriter:
+    """The one writer of a store's runs and of all its statuses."""
+
+    def __init__(self, store: Path) -> None:
+        self._store = store
+        self._group = zarr.open_group(store, mode="r+")
+        self._subjects = {name: i for i, name in enumerate(self._group["subject"][:])}
+        self._movies = {name: i for i, name in enumerate(self._group["movie"][:])}
+
+    def is_complete(self, source: Run | Film) -> bool:
+        status = self._status(source)
+        return bool(status[0][status[1]] == COMPLETE)
+
+    def set_status(self, source: Run | Film, status: int) -> None:
+        array, position = self._status(source)
+        array[position] = status
+
+    def publish_run(self, run: Run, converted: ConvertedRun) -> None:
+        """Move a run's shards into place. The run shows as absent until its status is set."""
+        self.set_status(run, ABSENT)
+        subject, movie = self._position(run)
+        for hemisphere, shard in enumerate(converted.shards):
+            target = self._shard_folder(subject, movie) / f"0/{hemisphere}/0"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(shard, target)
+        self._group["bold_mean"][subject, movie] = converted.mean
+        self._group["bold_std"][subject, movie] = converted.std
+        self._narrow_cortex(converted.cortex)
+
+    def clear_unpublished(self) -> None:
+        """Remove what a killed build had moved into place without setting its status."""
+        for subject, movie in np.argwhere(self._group["run_status"][:] == ABSENT).tolist():
+            shutil.rmtree(self._shard_folder(subject, movie), ignore_errors=True)
+            for name in ("bold_mean", "bold_std"):
+                shutil.rmtree(self._store / name / f"c/{subject}/{movie}", ignore_errors=True)
+
+    def _narrow_cortex(self, cortex: np.ndarray) -> None:
+        """Runs on 59k and 32k meshes have different medial walls: the store's cortex is what all share."""
+        shared = self._group["cortex"]
+        first = not (self._group["run_status"][:] == COMPLETE).any()
+        shared[:] = cortex if first else shared[:] & cortex
+
+    def _status(self, source: Run | Film) -> tuple[zarr.Array, tuple[int, ...]]:
+        if isinstance(source, Run):
+            return self._group["run_status"], self._position(source)
+        return self._group["film_status"], (self._movies[source.movie.name],)
+
+    def _position(self, run: Run) -> tuple[int, int]:
+        return self._subjects[run.subject], self._movies[run.movie.name]
+
+    def _shard_folder(self, subject: int, movie: int) -> Path:
+        return self._store / f"bold/c/{subject}/{movie}"
