@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from simdata.errors import UserError
+from simdata.validation import validate
 
 Seconds = Annotated[int, Field(ge=0)]
 SPLITS = ("train", "val", "test")
@@ -211,26 +212,7 @@ def parse(text: str, origin: str) -> Catalog:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UserError(f"{origin} is not valid YAML: {error}") from None
-    try:
-        return Catalog.model_validate(data)
-    except ValidationError as error:
-        faults = "\n".join(f"  {_key(e['loc'])}: {_reason(e)}" for e in error.errors())
-        raise UserError(f"{origin} is not a valid catalog:\n{faults}") from None
-
-
-def _key(location: tuple[str | int, ...]) -> str:
-    text = ""
-    for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return text.lstrip(".") or "(top level)"
-
-
-def _reason(error: dict) -> str:
-    if error["type"] == "extra_forbidden":
-        return "unknown key"
-    if error["type"] == "missing":
-        return "missing"
-    return error["msg"].removeprefix("Value error, ")
+    return validate(Catalog, data, f"{origin} is not a valid catalog")
 
 
 def shipped() -> dict[str, str]:

@@ -8,7 +8,6 @@ is taken from the file's own brain models (CIFTI-2 specification, 2014; Glasser 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,9 +136,3 @@ def check_run(series: DenseSeries, *, tr: float, volumes: int) -> None:
         raise UserError(f"{series.path}: has a TR of {series.tr:g} s, the catalog says {tr:g} s")
     if series.volumes != volumes:
         raise UserError(f"{series.path}: has {series.volumes} volumes, the catalog says {volumes}")
-
-
-def sha256(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

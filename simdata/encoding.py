@@ -18,7 +18,8 @@ INT8_FILL = -128
 class Encoding:
     """One way to store z-scores.
 
-    ``error_bound(z)`` is the largest absolute error, in s.d., of a stored z-score that was not clipped.
+    ``error_bound(z)`` is the largest absolute error, in s.d., of a stored z-score that was not clipped. The
+    float32 arithmetic before it adds at most 2 eps * mean / s.d. of the vertex: 1e-5 s.d. for usual data.
     """
 
     name: str

@@ -11,7 +11,6 @@ from simdata.errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-MEGABYTE = 2**20
 
 
 def workers_within(max_memory: int | None, needed: int, workers: int) -> int:
@@ -25,8 +24,8 @@ def workers_within(max_memory: int | None, needed: int, workers: int) -> int:
     if max_memory is None:
         return workers
     if max_memory < needed:
-        have, least = max_memory / MEGABYTE, needed / MEGABYTE
-        raise UserError(f"--max-memory {have:.0f}MB is too little: one worker needs {least:.0f} MB here")
+        have, least = max_memory / 1e6, needed / 1e6
+        raise UserError(f"--max-memory {have:.0f}MB is too little: one worker needs {least:.0f}MB here")
     return min(workers, max_memory // needed)
 
 

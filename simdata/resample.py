@@ -68,7 +68,8 @@ def barycentric_weights(points: np.ndarray, mesh: Mesh) -> csr_array:
     best = weights.min(axis=-1).argmax(axis=1)
     chosen = np.take_along_axis(candidates, best[:, None], axis=1)[:, 0]
     weights = np.take_along_axis(weights, best[:, None, None], axis=1)[:, 0]
-    if weights.min() < -1e-3:
+    # Over an edge of a coarse mesh a point may project a little outside both triangles: the edge is closest.
+    if weights.min() < -1e-2:
         raise RuntimeError("a point lies in none of the triangles around its nearest vertices")
     # Rounding leaves weights of some 1e-16 on a shared edge: they are no source.
     weights[weights < 1e-6] = 0

@@ -1,35 +1,93 @@
-"""Encoders of the stimulus, by name."""
+"""Encoders of the stimulus, by name.
+
+An encoder is a class registered under the entry point group ``simdata.encoders``, ours as those of others:
+
+    [options.entry_points]
+    simdata.encoders =
+        mine = my_package.my_module:MyEncoder
+"""
 
 from __future__ import annotations
 
-from simdata.encoders.base import AudioEncoder, Encoder, VideoEncoder
-from simdata.errors import UserError
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
+from itertools import combinations
 
-__all__ = ["AudioEncoder", "Encoder", "VideoEncoder", "create", "names"]
+from simdata.encoders.base import AudioEncoder, Encoder, Grid, Settings, VideoEncoder, uniform_frames
+from simdata.errors import UserError
+from simdata.validation import validate
+
+__all__ = [
+    "AudioEncoder",
+    "Encoder",
+    "Grid",
+    "Settings",
+    "VideoEncoder",
+    "create",
+    "create_all",
+    "find",
+    "names",
+    "uniform_frames",
+]
+
+GROUP = "simdata.encoders"
 
 
 def names() -> list[str]:
-    """The encoders that `create` knows."""
-    return sorted(_factories())
+    """The encoders that are installed."""
+    return sorted(_registered())
 
 
-def create(name: str) -> Encoder:
-    """The encoder of that name.
+def find(name: str) -> type[Encoder]:
+    """The class of an encoder; imports what it needs, such as torch.
 
     Raises
     ------
     UserError
-        If there is none.
+        If there is none of that name, or a package that it needs is not installed.
     """
-    factories = _factories()
-    if name not in factories:
-        raise UserError(f"no encoder {name!r}: choose from {', '.join(sorted(factories))}")
-    return factories[name]()
+    registered = _registered()
+    if name not in registered:
+        raise UserError(f"no encoder {name!r}: choose from {', '.join(sorted(registered))}")
+    try:
+        return registered[name].load()
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"encoder {name} needs the package {error.name}: pip install 'simdata[encoders]'"
+        ) from None
 
 
-def _factories() -> dict[str, type[Encoder]]:
-    # Imported here because they bring torch, which the rest of simdata does without.
-    from simdata.encoders.logmel import LogMel
-    from simdata.encoders.motion_energy import MotionEnergy
+def create(text: str) -> Encoder:
+    """An encoder with its settings, written as ``name,key=value,...``.
 
-    return {encoder.name: encoder for encoder in (MotionEnergy, LogMel)}
+    Raises
+    ------
+    UserError
+        If there is no such encoder or setting, or its weights are missing or do not fit.
+    """
+    name, *pairs = text.split(",")
+    encoder = find(name)
+    if wrong := [pair for pair in pairs if "=" not in pair]:
+        raise UserError(f"encoder {text}: {wrong[0]!r} is not key=value, such as window=3")
+    settings = dict(pair.split("=", 1) for pair in pairs)
+    return encoder(validate(encoder.Settings, settings, f"encoder {text} has invalid settings"))
+
+
+def create_all(texts: Sequence[str]) -> list[Encoder]:
+    """Encoders by `create`, which must differ in the arrays that they write."""
+    encoders = [create(text) for text in texts]
+    arrays = [encoder.array for encoder in encoders]
+    if twice := sorted({array for array in arrays if arrays.count(array) > 1}):
+        raise UserError(f"two encoders would write {twice[0]}: give one of them another name, as name=...")
+    for one, other in combinations(encoders, 2):
+        # The name is that of a dimension too, which has one length in a store.
+        if one.name == other.name and one.features != other.features:
+            raise UserError(
+                f"{one.array} and {other.array} differ in their number of features: give one of them another "
+                "name, as name=..."
+            )
+    return encoders
+
+
+def _registered() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUP)}

@@ -2,61 +2,143 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+AUDIO_RATE = 16_000
+BLOCK = 32  # s of film that encoders are given at once; blocks begin at its multiples
+END_OF_FILM = "rows whose window is not wholly inside the film are NaN; nothing is padded or repeated"
+
+
+class Settings(BaseModel):
+    """What a user may choose of any encoder.
+
+    ``name`` names the array instead of the encoder's own name, so that one encoder can be there twice. Row s
+    describes the clip [s, s + ``window``) seconds; only every ``stride``-th row is made, the others are NaN.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")] | None = None
+    window: Annotated[int, Field(ge=1, le=16)] = 3
+    stride: Annotated[int, Field(ge=1)] = 1
 
 
 class Encoder(ABC):
     """Makes row s of an embedding array from the window [s, s + window) seconds of a film.
 
-    A row depends on its own window alone, whatever span of the film it is computed in.
+    A row does not depend on the span of the film it is computed in.
 
     Attributes
     ----------
     name : names the array ``<modality>_<name>`` and its last dimension ``<name>_feature``
+    encoder : the name under which it is registered
+    summary : a line for ``simdata encoders list``
+    modality : "video" or "audio"
     features : length of a row
     window, stride : seconds
+    weights_sha256 : of the file of weights, "" without
     """
 
-    name: ClassVar[str]
+    encoder: ClassVar[str]
+    summary: ClassVar[str]
     modality: ClassVar[str]
+    Settings: ClassVar[type[Settings]] = Settings
     features: int
-    window: int = 3
-    stride: int = 1
+    weights_sha256: str = ""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or self.Settings()
+        self.name = self.settings.name or self.encoder
+        self.window, self.stride = self.settings.window, self.settings.stride
+
+    @property
+    def array(self) -> str:
+        """Name of the store's array."""
+        return f"{self.modality}_{self.name}"
 
     @abstractmethod
-    def encode(self, span: np.ndarray, rows: int) -> np.ndarray:
-        """(rows, features) float32 from a span that holds at least ``rows + window - 1`` seconds."""
+    def encode(self, span: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        """Rows of a span of the film.
+
+        Parameters
+        ----------
+        span : the film from some second on, whole seconds, as `VideoEncoder` and `AudioEncoder` say
+        starts : (n,) int, seconds from the span's beginning at which the windows begin; all lie in the span
+
+        Returns
+        -------
+        (n, features) float32
+        """
 
     @abstractmethod
     def parameters(self) -> dict[str, Any]:
-        """What else decides the values: kept in the array's attributes."""
+        """What else decides the values: kept in the array's attributes, as JSON."""
 
-    def attributes(self) -> dict[str, Any]:
-        """Attributes of the array in the store."""
+    def identity(self) -> dict[str, Any]:
+        """All that decides the values, as JSON."""
         return {
-            "long_name": f"{self.modality} embedding of the {self.window} s that begin with this second",
-            "encoder": self.name,
+            "encoder": self.encoder,
             "modality": self.modality,
             "window": self.window,
             "stride": self.stride,
-            "weights_sha256": "",
-            "end_of_film": "rows whose window is not wholly inside the film are NaN",
+            "weights_sha256": self.weights_sha256,
             "parameters": self.parameters(),
         }
 
+    def attributes(self) -> dict[str, Any]:
+        """Attributes of the array in the store."""
+        text = f"{self.modality} embedding of the {self.window} s that begin with this second"
+        return {"long_name": text, **self.identity(), "end_of_film": END_OF_FILM}
 
-class VideoEncoder(Encoder):
-    """Its span is (seconds * rate, *size, 3) uint8 RGB, the pictures on screen at times k / rate."""
 
-    modality = "video"
+@dataclass(frozen=True)
+class Grid:
+    """The pictures that a video encoder wants: those on screen at times (k + ``phase``) / ``rate`` s.
+
+    ``size`` is (y, x). "stretch" scales a picture to it whatever its shape; "crop" scales it until it covers
+    ``size`` and keeps the middle.
+    """
+
     rate: int
     size: tuple[int, int]
+    fit: Literal["stretch", "crop"] = "stretch"
+    phase: float = 0.0
+
+
+class VideoEncoder(Encoder):
+    """Its span is (seconds * grid.rate, *grid.size, 3) uint8 RGB."""
+
+    modality = "video"
+    grid: Grid
 
 
 class AudioEncoder(Encoder):
-    """Its span is (seconds * 16000,) float32, mono."""
+    """Its span is (seconds * 16000,) float32, mono, full scale is 1.
+
+    ``context`` is how many seconds of the film before and after the windows its spans hold too, as far as
+    there is sound. Such an encoder is always given the rows of one block (``BLOCK``) of the film, so that its
+    rows do not depend on who asks.
+    """
 
     modality = "audio"
+    context: int = 0
+
+
+def uniform_frames(frames: int, window: int) -> tuple[int, float, np.ndarray]:
+    """How to see ``frames`` pictures in the middles of equal parts of a window, for windows at any second.
+
+    Returns
+    -------
+    rate, phase : of a `Grid` that has all of them
+    index : (frames,) int, their places on the grid, from that of the window's first second on
+    """
+    # Picture k is wanted at (k + 1/2) * window / frames = (k * step + step / 2) / rate.
+    common = math.gcd(frames, window)
+    rate, step = frames // common, window // common
+    return rate, step % 2 / 2, np.arange(frames) * step + step // 2

@@ -1,4 +1,4 @@
-"""Log-mel statistics of the sound, without any weights to download: the only user of torchaudio."""
+"""Log-mel statistics of the sound, without any weights to download."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torchaudio.transforms import MelSpectrogram
 
-from simdata.encoders.base import AudioEncoder
+from simdata.encoders.base import AUDIO_RATE, AudioEncoder, Settings
 
-RATE = 16_000
 MELS = 64
 FFT, HOP = 1024, 512  # samples: 64 ms and 32 ms
 FLOOR = 1e-6  # power under which sound counts as silence: -60 dB
@@ -22,23 +21,27 @@ class LogMel(AudioEncoder):
     Mel filters are HTK's, from 0 to 8 kHz. Only frames that lie wholly inside the window count.
     """
 
-    name = "logmel"
+    encoder = "logmel"
+    summary = "mean and s.d. of 64 log-mel bands; no weights"
     features = 2 * MELS
 
-    def __init__(self) -> None:
-        self._mel = MelSpectrogram(RATE, n_fft=FFT, hop_length=HOP, n_mels=MELS, center=False, power=2.0)
+    def __init__(self, settings: Settings | None = None) -> None:
+        super().__init__(settings)
+        self._mel = MelSpectrogram(
+            AUDIO_RATE, n_fft=FFT, hop_length=HOP, n_mels=MELS, center=False, power=2.0
+        )
 
     @torch.inference_mode()
-    def encode(self, span: np.ndarray, rows: int) -> np.ndarray:
+    def encode(self, span: np.ndarray, starts: np.ndarray) -> np.ndarray:
         # A second is no whole number of hops: each window has frames of its own.
-        windows = torch.from_numpy(span).unfold(0, self.window * RATE, RATE)[:rows]
+        windows = torch.from_numpy(span).unfold(0, self.window * AUDIO_RATE, AUDIO_RATE)[starts]
         power = self._mel(windows) / FFT
         log = torch.log10(power + FLOOR)
         return torch.cat([log.mean(dim=-1), log.std(dim=-1, correction=0)], dim=1).numpy()
 
     def parameters(self) -> dict[str, Any]:
         return {
-            "sampling_rate": RATE,
+            "sampling_rate": AUDIO_RATE,
             "mel_bands": MELS,
             "fft_samples": FFT,
             "hop_samples": HOP,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from simdata.encoders.base import VideoEncoder
+from simdata.encoders.base import Grid, Settings, VideoEncoder
 
 RATE = 12  # Hz
 SIZE = 48  # pixels each way: resolves 12 cycles a picture
@@ -28,11 +28,12 @@ LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 class MotionEnergy(VideoEncoder):
     """Log motion energy of luminance, averaged over the window: (rows, features) float32."""
 
-    name = "motion_energy"
-    rate = RATE
-    size = (SIZE, SIZE)
+    encoder = "motion_energy"
+    summary = "log energy of a spatio-temporal Gabor pyramid; no weights"
+    grid = Grid(RATE, (SIZE, SIZE))
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings | None = None) -> None:
+        super().__init__(settings)
         spatial, temporal, pairs = _pyramid()
         self._spatial = torch.from_numpy(spatial)
         self._temporal = torch.from_numpy(temporal)
@@ -40,13 +41,12 @@ class MotionEnergy(VideoEncoder):
         self.features = len(pairs)
 
     @torch.inference_mode()
-    def encode(self, span: np.ndarray, rows: int) -> np.ndarray:
+    def encode(self, span: np.ndarray, starts: np.ndarray) -> np.ndarray:
         luminance = torch.from_numpy(span).float() @ torch.tensor(LUMINANCE) / 255
         even, odd = (luminance.flatten(1) @ self._spatial).view(len(span), 2, -1).unbind(1)
         energy = torch.log1p(1e3 * self._energy(even, odd))
         per_window = self.window * RATE - TAPS + 1
-        starts = range(0, rows * RATE, RATE)
-        return torch.stack([energy[s : s + per_window].mean(dim=0) for s in starts]).numpy()
+        return torch.stack([energy[s * RATE :][:per_window].mean(dim=0) for s in starts]).numpy()
 
     def _energy(self, even: torch.Tensor, odd: torch.Tensor) -> torch.Tensor:
         """(times, features): cos(kx - wt) is even.cos + odd.sin, and sin(kx - wt) is odd.cos - even.sin."""

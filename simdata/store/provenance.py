@@ -88,4 +88,6 @@ def exclusive(store: Path):
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir()
         yield staging
-        shutil.rmtree(folder)
+        shutil.rmtree(staging)
+        if not any(child.name != "lock" for child in folder.iterdir()):  # else a new embedding is half made
+            shutil.rmtree(folder)

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 import dask.array as da
 import numpy as np
 import xarray as xr
+import zarr
 from zarr.codecs import Crc32cCodec
 
 from simdata.catalog import SPLITS, Catalog
+from simdata.encoders.base import AUDIO_RATE, BLOCK
 from simdata.encoding import Encoding
 from simdata.meshes import HEMISPHERES, icosphere
 from simdata.resample import ORDER
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     from simdata.encoders import Encoder
 
 FORMAT_VERSION = "1.0"
-AUDIO_RATE = 16_000
-FILM_CHUNK = 64  # seconds of film in a chunk
 ABSENT, COMPLETE = 0, 1
 STATUS_FLAGS = {"flag_values": [ABSENT, COMPLETE], "flag_meanings": "absent complete"}
 SOFTWARE = ("simdata", "zarr", "xarray", "nibabel", "numpy", "scipy", "decord2", "torch", "torchaudio")
@@ -59,7 +59,10 @@ def create(
 
 def append_subjects(path: Path, catalog: Catalog, subjects: Sequence[str], encoding: Encoding) -> None:
     """Grow the subject axis by subjects that came after the store was made."""
-    dataset = xr.Dataset(_run_arrays(catalog, subjects, encoding), subject_coords(catalog, subjects))
+    # xarray writes the attributes of what it appends over those of the store.
+    attributes = dict(zarr.open_group(path, mode="r").attrs)
+    coords = subject_coords(catalog, subjects)
+    dataset = xr.Dataset(_run_arrays(catalog, subjects, encoding), coords, attributes)
     for variable in dataset.variables.values():
         variable.encoding, variable.attrs = {}, {}
     with quiet_zarr():
@@ -84,25 +87,25 @@ def software_versions() -> dict[str, str]:
 def subject_coords(catalog: Catalog, subjects: Sequence[str]) -> dict[str, xr.Variable]:
     splits = [catalog.splits.subjects.of(subject) for subject in subjects]
     return {
-        "subject": _strings("subject", subjects),
-        "subject_split": _strings("subject", splits, long_name="set of this subject: train, val or test"),
+        "subject": strings("subject", subjects),
+        "subject_split": strings("subject", splits, long_name="set of this subject: train, val or test"),
     }
 
 
 def _film_coords(catalog: Catalog) -> dict[str, xr.Variable]:
     movies = catalog.movies
     return {
-        "movie": _strings("movie", [movie.name for movie in movies]),
+        "movie": strings("movie", [movie.name for movie in movies]),
         "second": xr.Variable(
             "second", np.arange(catalog.volumes), {"long_name": "seconds from the start of the run"}
         ),
-        "hemisphere": _strings("hemisphere", HEMISPHERES),
-        "xyz": _strings("xyz", ("x", "y", "z")),
+        "hemisphere": strings("hemisphere", HEMISPHERES),
+        "xyz": strings("xyz", ("x", "y", "z")),
         "TR": xr.Variable(
             "movie", np.full(len(movies), catalog.tr), {"units": "s", "long_name": "repetition time"}
         ),
         "session": xr.Variable("movie", np.array([movie.session for movie in movies])),
-        "phase_encoding": _strings("movie", [movie.phase_encoding for movie in movies]),
+        "phase_encoding": strings("movie", [movie.phase_encoding for movie in movies]),
         "volumes": xr.Variable(
             "movie", np.array([movie.volumes for movie in movies]), {"long_name": "volumes of the run"}
         ),
@@ -114,7 +117,7 @@ def _run_arrays(catalog: Catalog, subjects: Sequence[str], encoding: Encoding) -
     seconds, hemisphere = catalog.volumes, len(HEMISPHERES)
     run = ("subject", "movie")
     bold_chunk, bold_shard = (1, 1, 1, 1, vertices), (1, 1, seconds, 1, vertices)
-    bold = _empty(
+    bold = empty(
         (*run, "second", "hemisphere", "vertex"),
         (subject, movie, seconds, hemisphere, vertices),
         encoding.dtype,
@@ -131,7 +134,7 @@ def _run_arrays(catalog: Catalog, subjects: Sequence[str], encoding: Encoding) -
     )
     arrays = {"bold": bold}
     for name, text in (("bold_mean", "mean"), ("bold_std", "standard deviation (ddof 0)")):
-        arrays[name] = _empty(
+        arrays[name] = empty(
             (*run, "hemisphere", "vertex"),
             (subject, movie, hemisphere, vertices),
             np.dtype("f4"),
@@ -153,19 +156,19 @@ def _film_arrays(
     films, seconds = len(catalog.movies), catalog.volumes
     axes = ("movie", "second")
     arrays = {
-        "frame": _empty(
+        "frame": empty(
             (*axes, "y", "x", "channel"),
             (films, seconds, *thumbnail, 3),
             np.dtype("u1"),
-            (1, FILM_CHUNK, *thumbnail, 3),
+            (1, BLOCK, *thumbnail, 3),
             {"long_name": "thumbnail of the picture on screen when the second begins (RGB)"},
             fill=None,
         ),
-        "waveform": _empty(
+        "waveform": empty(
             (*axes, "sample"),
             (films, seconds, AUDIO_RATE),
             np.dtype("i2"),
-            (1, FILM_CHUNK, AUDIO_RATE),
+            (1, BLOCK, AUDIO_RATE),
             {"long_name": "sound, mono; 32768 is full scale", "sampling_rate": AUDIO_RATE},
             fill=None,
         ),
@@ -181,19 +184,31 @@ def _film_arrays(
         "scene_split": _flags(_scene_splits(catalog), ["none", *SPLITS], "set of the scene in this second"),
     }
     for encoder in encoders:
-        arrays[f"{encoder.modality}_{encoder.name}"] = embedding_array(encoder, films, seconds)
+        arrays[encoder.array] = embedding_array(
+            encoder.array, encoder.features, films, seconds, encoder.attributes()
+        )
     return arrays
 
 
-def embedding_array(encoder: Encoder, films: int, seconds: int) -> xr.Variable:
-    """(movie, second, <name>_feature) float32, NaN where the window runs past the end of the film."""
-    return _empty(
-        ("movie", "second", f"{encoder.name}_feature"),
-        (films, seconds, encoder.features),
+def embedding_array(
+    name: str, features: int, films: int, seconds: int, attributes: dict[str, Any]
+) -> xr.Variable:
+    """(movie, second, <name>_feature) float32, NaN where the window runs past the end of the film.
+
+    ``name`` is that of the array, such as ``video_clip``.
+    """
+    return empty(
+        ("movie", "second", feature_dimension(name)),
+        (films, seconds, features),
         np.dtype("f4"),
-        (1, min(seconds, 4 * FILM_CHUNK), encoder.features),
-        encoder.attributes(),
+        (1, BLOCK, features),
+        attributes,
     )
+
+
+def feature_dimension(array: str) -> str:
+    """Last dimension of an embedding array, such as ``clip_feature`` of ``video_clip``."""
+    return f"{array.split('_', 1)[1]}_feature"
 
 
 def _surface_arrays() -> dict[str, xr.Variable]:
@@ -246,12 +261,13 @@ def _flags(table: np.ndarray, meanings: Sequence[str], long_name: str) -> xr.Var
     return xr.Variable(("movie", "second"), table, attrs)
 
 
-def _strings(dim: str, values: Sequence[str], **attrs: str) -> xr.Variable:
+def strings(dim: str, values: Sequence[str], **attrs: str) -> xr.Variable:
+    """A variable of text."""
     # Object dtype becomes Zarr's variable-length string; numpy's fixed width has no v3 specification.
     return xr.Variable(dim, np.array(list(values), dtype=object), attrs)
 
 
-def _empty(
+def empty(
     dims: Sequence[str],
     shape: Sequence[int],
     dtype: np.dtype,

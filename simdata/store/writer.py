@@ -10,7 +10,9 @@ import numpy as np
 import zarr
 
 from simdata.convert import ConvertedRun
+from simdata.films import ConvertedFilm, film_arrays
 from simdata.sources import Film, Run
+from simdata.store.embeddings import forget_film
 from simdata.store.schema import ABSENT, COMPLETE
 
 
@@ -43,8 +45,27 @@ class StoreWriter:
         self._group["bold_std"][subject, movie] = converted.std
         self._narrow_cortex(converted.cortex)
 
+    def publish_film(self, film: Film, converted: ConvertedFilm) -> None:
+        """Move a film's arrays into place. The film shows as absent until its status is set."""
+        self.set_status(film, ABSENT)
+        movie = self._movies[film.movie.name]
+        self._clear_film(movie)
+        forget_film(self._store, film.movie.name, movie)
+        for name in converted.arrays:
+            chunks = f"{name}/c/{movie}"
+            if (converted.folder / chunks).exists():
+                (self._store / chunks).parent.mkdir(exist_ok=True)
+                os.replace(converted.folder / chunks, self._store / chunks)
+        self._group["film_duration"][movie] = converted.duration
+
+    def _clear_film(self, movie: int) -> None:
+        for name in film_arrays(self._group):
+            shutil.rmtree(self._store / f"{name}/c/{movie}", ignore_errors=True)
+
     def clear_unpublished(self) -> None:
-        """Remove what a killed build had moved into place without setting its status."""
+        """Remove what a killed build had moved into place or begun without setting its status."""
+        for movie in np.flatnonzero(self._group["film_status"][:] == ABSENT).tolist():
+            self._clear_film(movie)
         for subject, movie in np.argwhere(self._group["run_status"][:] == ABSENT).tolist():
             shutil.rmtree(self._shard_folder(subject, movie), ignore_errors=True)
             for name in ("bold_mean", "bold_std"):

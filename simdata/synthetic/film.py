@@ -17,6 +17,9 @@ SOUND_RATE = 48_000
 SOUND_FRAME = 1024  # samples in a frame of AAC
 PATCH = 0.28  # s.d. of the grating's envelope, as a share of the picture
 GREY = 0.08  # of full white, at rest
+OVERTONE = 0.4  # amplitude relative to the tone
+TONE_RMS = np.sqrt((1 + OVERTONE**2) / 2)
+HEADROOM = 0.4  # root mean square, of full scale, of the loudest sound
 TIME_BASE = Fraction(1, 12_288)
 
 
@@ -71,11 +74,13 @@ def _sound(movie_scenes: list[Scene], seconds: int) -> np.ndarray:
         times = scene.start + np.arange((scene.stop - scene.start) * SOUND_RATE) / SOUND_RATE
         values = latents_at([scene], times)
         phase = 2 * np.pi * np.cumsum(2 ** values["pitch"]) / SOUND_RATE
-        tone = np.sin(phase) + 0.4 * np.sin(2 * phase)
+        tone = np.sin(phase) + OVERTONE * np.sin(2 * phase)
         # The noise of a scene depends on the scene alone, so that a repeated clip sounds the same.
         hiss = np.random.default_rng(int(1e9 * scene.first["noise"])).standard_normal(len(times))
         trembling = 0.6 + 0.4 * np.sin(2 * np.pi * np.cumsum(values["tremolo"]) / SOUND_RATE)
-        mixed = (1 - values["noise"]) * tone / 1.4 + values["noise"] * hiss / 4
+        # Mixed by power, so that a scene is as loud as its latent says whatever it is made of.
+        noise = np.clip(values["noise"], 0, 1)
+        mixed = np.sqrt(1 - noise) * tone / TONE_RMS + np.sqrt(noise) * hiss
         start = scene.start * SOUND_RATE
-        out[start : start + len(times)] = values["loudness"] * trembling * mixed
+        out[start : start + len(times)] = HEADROOM * values["loudness"] * trembling * mixed
     return np.clip(out, -1, 1)

@@ -22,8 +22,8 @@ VIDEO = {
 AUDIO = {
     "pitch": (np.log2(180.0), np.log2(2400.0)),  # octaves
     "tremolo": (1.0, 9.0),  # Hz
-    "loudness": (0.1, 0.6),  # of full scale
-    "noise": (0.0, 0.9),  # share of the amplitude
+    "loudness": (0.1, 0.6),  # of the loudest sound
+    "noise": (0.0, 0.9),  # share of the power
 }
 LATENTS = VIDEO | AUDIO
 DRIFT = 0.12  # of the range, over a scene

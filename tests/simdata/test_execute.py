@@ -3,7 +3,7 @@ import os
 import pytest
 
 from simdata.errors import UserError
-from simdata.execute import MEGABYTE, execute, workers_within
+from simdata.execute import execute, workers_within
 
 
 def square_or_refuse(number):
@@ -28,7 +28,7 @@ def test_other_exceptions_are_bugs_and_are_raised():
 
 
 def test_memory_bounds_the_number_of_workers():
-    assert workers_within(None, 700 * MEGABYTE, 8) == 8
-    assert workers_within(1500 * MEGABYTE, 700 * MEGABYTE, 8) == 2
-    with pytest.raises(UserError, match="500MB is too little: one worker needs 700 MB"):
-        workers_within(500 * MEGABYTE, 700 * MEGABYTE, 8)
+    assert workers_within(None, 700e6, 8) == 8
+    assert workers_within(1500e6, 700e6, 8) == 2
+    with pytest.raises(UserError, match="500MB is too little: one worker needs 700MB"):
+        workers_within(500e6, 700e6, 8)

@@ -6,11 +6,14 @@ import av
 import numpy as np
 import psutil
 import pytest
-from film_files import TONE, number_of, write_film
+from film_files import TONE, number_of, numbered, write_film
 
-from simdata.encoders import AudioEncoder, VideoEncoder
+from simdata.encoders import AudioEncoder, Grid, Settings, VideoEncoder, uniform_frames
+from simdata.encoders.base import AUDIO_RATE
 from simdata.errors import UserError
-from simdata.movies import AUDIO_RATE, probe, stimulus_blocks
+from simdata.film_info import probe
+from simdata.movies import stimulus_blocks
+from simdata.pictures import Pictures
 
 NTSC, PAL = Fraction(24_000, 1001), 25
 FILMS = {
@@ -29,13 +32,13 @@ FILMS = {
 class SeenNumbers(VideoEncoder):
     """Each row is the numbers of the pictures in its window."""
 
-    name, rate, size, features = "numbers", 8, (48, 80), 24
+    encoder, grid, features = "numbers", Grid(8, (48, 80)), 24
 
-    def encode(self, span, rows):
+    def encode(self, span, starts):
         assert span.dtype == np.uint8
-        assert span.shape == ((rows + 2) * self.rate, *self.size, 3) or len(span) > (rows + 2) * self.rate
+        assert span.shape == ((starts[-1] + self.window) * 8, 48, 80, 3)
         seen = np.array([number_of(picture) for picture in span], np.float32)
-        return np.stack([seen[row * self.rate :][: self.features] for row in range(rows)])
+        return np.stack([seen[start * 8 :][: self.features] for start in starts])
 
     def parameters(self):
         return {}
@@ -44,11 +47,11 @@ class SeenNumbers(VideoEncoder):
 class Loudness(AudioEncoder):
     """Each row is the loudness in each twentieth of a second of its window."""
 
-    name, features = "loudness", 60
+    encoder, features = "loudness", 60
 
-    def encode(self, span, rows):
+    def encode(self, span, starts):
         steps = np.abs(span).reshape(-1, AUDIO_RATE // 20).mean(axis=1)
-        return np.stack([steps[20 * row :][: self.features] for row in range(rows)]).astype(np.float32)
+        return np.stack([steps[20 * start :][: self.features] for start in starts]).astype(np.float32)
 
     def parameters(self):
         return {}
@@ -56,8 +59,9 @@ class Loudness(AudioEncoder):
 
 def decode(path, seconds, block=32, encoders=None):
     encoders = [SeenNumbers(), Loudness()] if encoders is None else encoders
-    blocks = list(stimulus_blocks(path, encoders, seconds=seconds, thumbnail=(48, 80), block=block))
-    joined = {e.name: np.concatenate([b.embeddings[e.name] for b in blocks]) for e in encoders}
+    bounds = [(start, min(start + block, seconds)) for start in range(0, seconds, block)]
+    blocks = list(stimulus_blocks(path, encoders, bounds, thumbnail=(48, 80)))
+    joined = {e.name: np.concatenate([b.embeddings[e.array] for b in blocks]) for e in encoders}
     frame, waveform = (np.concatenate([getattr(b, name) for b in blocks]) for name in ("frame", "waveform"))
     return frame, waveform, joined
 
@@ -178,7 +182,7 @@ def test_a_cut_film_with_its_index_in_front_is_an_error(tmp_path):
                 target.mux(packet)
     with front.open("r+b") as file:
         file.truncate(int(front.stat().st_size * 0.6))
-    with pytest.raises(UserError, match=r"front\.mp4: cannot be decoded whole: its pictures end at"):
+    with pytest.raises(UserError, match=r"front\.mp4: is cut short: its index points behind its end"):
         decode(front, seconds=20)
 
 
@@ -199,3 +203,118 @@ def test_decord_before_torch_does_no_harm():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == [str(99.0**3)]
+
+
+@pytest.mark.parametrize("width", [16, 48, 96, 101, 144])
+def test_pictures_of_any_width(tmp_path, width):
+    path = write_film(tmp_path / "film.mp4")
+    (span,) = Pictures(path, probe(path), [Grid(8, (40, width))]).spans(1, [3])
+    assert span.shape == (16, 40, width, 3)
+    assert [number_of(picture) for picture in span] == list(range(24, 72, 3))
+
+
+@pytest.mark.parametrize("size", [(48, 48), (96, 40), (60, 200)])
+def test_crop_keeps_the_middle_at_the_films_own_shape(tmp_path, size):
+    path = write_film(tmp_path / "film.mp4")  # bars of 16 x 96 pixels
+    (span,) = Pictures(path, probe(path), [Grid(1, size, "crop")]).spans(2, [3])
+    scale = max(size[0] / 96, size[1] / 160)
+    expected = numbered(48)[
+        48, np.clip((80 + (np.arange(size[1]) - size[1] / 2 + 0.5) / scale).astype(int), 0, 159), 0
+    ]
+    far_from_edges = np.abs(((80 + (np.arange(size[1]) - size[1] / 2 + 0.5) / scale) + 8) % 16 - 8) > 2
+    np.testing.assert_allclose(span[0, size[0] // 2, far_from_edges, 0], expected[far_from_edges], atol=25)
+
+
+def test_a_grid_may_have_a_phase(tmp_path):
+    path = write_film(tmp_path / "film.mp4")
+    (span,) = Pictures(path, probe(path), [Grid(4, (48, 80), phase=0.5)]).spans(1, [2])
+    assert [number_of(picture) for picture in span] == [27, 33, 39, 45]
+
+
+def test_blocks_that_are_not_wanted_are_skipped(tmp_path):
+    path = write_film(tmp_path / "film.mp4", seconds=12)
+    encoders = [SeenNumbers(), Loudness()]
+    everything = {block.start: block for block in stimulus_blocks(path, encoders, [(0, 4), (4, 8), (8, 10)])}
+    for block in stimulus_blocks(path, encoders, [(4, 8)]):
+        for name, rows in block.embeddings.items():
+            np.testing.assert_array_equal(rows, everything[4].embeddings[name])
+    assert everything[0].frame is None
+
+
+def test_strides_leave_rows_out(tmp_path):
+    path = write_film(tmp_path / "film.mp4", seconds=12)
+    encoder = Loudness(Settings(stride=3))
+    rows = np.concatenate(
+        [b.embeddings[encoder.array] for b in stimulus_blocks(path, [encoder], [(0, 5), (5, 10)])]
+    )
+    np.testing.assert_array_equal(np.isfinite(rows).all(axis=1), np.arange(10) % 3 == 0)
+
+
+def test_context_is_the_sound_around_as_far_as_there_is_any(tmp_path):
+    path = write_film(tmp_path / "film.mp4", seconds=9)
+
+    class Spans(AudioEncoder):
+        encoder, features, context = "spans", 2, 2
+
+        def encode(self, span, starts):
+            return np.column_stack([starts, np.full(len(starts), len(span) / AUDIO_RATE)]).astype(np.float32)
+
+        def parameters(self):
+            return {}
+
+    first, second = stimulus_blocks(path, [Spans()], [(0, 4), (4, 8)])
+    np.testing.assert_array_equal(first.embeddings["audio_spans"], [[0, 8], [1, 8], [2, 8], [3, 8]])
+    np.testing.assert_array_equal(second.embeddings["audio_spans"][:3], [[2, 7], [3, 7], [4, 7]])
+    assert np.isnan(second.embeddings["audio_spans"][3]).all()
+
+
+class SixteenFrames(VideoEncoder):
+    """Each row is the numbers of the 16 pictures that a model of 16 frames sees."""
+
+    encoder, features = "sixteen", 16
+
+    def __init__(self, settings=None):
+        super().__init__(settings)
+        rate, phase, self._index = uniform_frames(16, self.window)
+        self.grid = Grid(rate, (48, 80), "crop", phase)
+
+    def encode(self, span, starts):
+        seen = np.array([number_of(picture) for picture in span], np.float32)
+        return np.stack([seen[start * self.grid.rate + self._index] for start in starts])
+
+    def parameters(self):
+        return {}
+
+
+@pytest.mark.parametrize("name", FILMS)
+@pytest.mark.parametrize("window", [2, 3])
+def test_sixteen_frames_of_a_window_are_those_on_screen_in_the_middles_of_its_parts(tmp_path, name, window):
+    options = FILMS[name]
+    path = write_film(tmp_path / "film.mp4", **options)
+    encoder = SixteenFrames(Settings(window=window))
+    (block,) = stimulus_blocks(path, [encoder], [(0, 4)])
+    for second, row in enumerate(block.embeddings["video_sixteen"][:3]):
+        times = second + (np.arange(16) + 0.5) * window / 16
+        np.testing.assert_array_equal(row, [expected_number(options, time) or 0 for time in times])
+
+
+def test_a_codec_that_nobody_knows_is_an_error(tmp_path):
+    path = write_film(tmp_path / "film.mp4")
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzz9"))
+    with pytest.raises(UserError, match=r"film\.mp4: its picture is in a format that cannot be decoded"):
+        decode(path, seconds=6)
+
+
+def test_a_sound_track_without_sound_counts_as_none(tmp_path):
+    path = tmp_path / "film.mp4"
+    with av.open(str(path), "w") as film:
+        picture = film.add_stream("libx264", rate=24)
+        picture.width, picture.height, picture.pix_fmt = 160, 96, "yuv420p"
+        film.add_stream("aac", rate=48_000, layout="stereo")
+        for number in range(72):
+            film.mux(picture.encode(av.VideoFrame.from_ndarray(numbered(number), format="rgb24")))
+        film.mux(picture.encode())
+    with pytest.raises(UserError, match=r"film\.mp4: has no sound, which the encoders loudness need"):
+        decode(path, seconds=3)
+    _, waveform, _ = decode(path, seconds=3, encoders=[SeenNumbers()])
+    assert not waveform.any()

@@ -22,6 +22,7 @@ class NamedEncoder:
 
     def __init__(self, modality, name, features):
         self.modality, self.name, self.features = modality, name, features
+        self.array = f"{modality}_{name}"
 
     def attributes(self):
         return {

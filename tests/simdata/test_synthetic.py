@@ -7,10 +7,10 @@ from simdata import catalog as catalogs
 from simdata.cifti import check_run, open_dtseries
 from simdata.errors import UserError
 from simdata.sources import find_film, find_runs
-from simdata.synthetic import write_demo
+from simdata.synthetic import film, write_demo
 from simdata.synthetic.film import FRAME_RATE
 from simdata.synthetic.grayordinates import brain_models
-from simdata.synthetic.latents import LATENTS, features, latents_at, scenes
+from simdata.synthetic.latents import LATENTS, Scene, features, latents_at, scenes
 from simdata.synthetic.response import bold, expected_response, haemodynamic_response, make_subject
 
 DEMO, _ = catalogs.load("demo")
@@ -185,3 +185,12 @@ def test_the_best_lag_of_the_miniature_is_its_catalogs():
         a, b = clip[:, : clip.shape[1] - lag], seen[:, lag:]
         scores[lag] = np.mean([np.corrcoef(x, y)[0, 1] for x, y in zip(a, b, strict=True)])
     assert abs(max(scores, key=scores.get) - DEMO.stimulus_lag) <= 1
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.4, 0.9])
+def test_a_scene_is_as_loud_as_its_latent_says_whatever_it_is_made_of(noise):
+    latents = {name: low for name, (low, _) in LATENTS.items()} | {"loudness": 0.5, "noise": noise}
+    sound = film._sound([Scene(0, 6, latents, latents)], 6)
+    trembling = 0.6**2 + 0.4**2 / 2
+    expected = 0.5 * film.HEADROOM * np.sqrt(trembling)
+    assert np.sqrt(np.mean(sound**2)) == pytest.approx(expected, rel=0.02)

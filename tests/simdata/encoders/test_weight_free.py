@@ -5,7 +5,6 @@ from scipy.signal import get_window
 
 from simdata import encoders
 from simdata.encoders import logmel, motion_energy
-from simdata.errors import UserError
 
 MOTION, MEL = encoders.create("motion_energy"), encoders.create("logmel")
 
@@ -31,12 +30,6 @@ def feature_table():
     return np.array(rows)
 
 
-def test_registry_knows_its_encoders():
-    assert encoders.names() == ["logmel", "motion_energy"]
-    with pytest.raises(UserError, match="no encoder 'clip': choose from logmel, motion_energy"):
-        encoders.create("clip")
-
-
 @pytest.mark.parametrize("encoder", [MOTION, MEL])
 def test_attributes_say_what_the_rows_are(encoder):
     attributes = encoder.attributes()
@@ -48,7 +41,7 @@ def test_attributes_say_what_the_rows_are(encoder):
     ("frequency", "direction", "speed"), [(4, 0, 2), (4, np.pi, 4), (8, np.pi / 2, 2), (2, np.pi / 4, 4)]
 )
 def test_motion_energy_prefers_what_moves_as_its_filters_do(frequency, direction, speed):
-    (row,) = MOTION.encode(grating(frequency, direction, speed, seconds=3), 1)
+    (row,) = MOTION.encode(grating(frequency, direction, speed, seconds=3), np.arange(1))
     table = feature_table()
     assert len(table) == MOTION.features
     moving = (table[:, 0] > 0) & (table[:, 2] > 0)
@@ -64,7 +57,9 @@ def test_motion_energy_does_not_mind_the_contrasts_sign():
     film = grating(4, 0, 2)
     carriers = feature_table()[:, 0] > 0
     np.testing.assert_allclose(
-        MOTION.encode(film, 2)[:, carriers], MOTION.encode(255 - film, 2)[:, carriers], atol=0.05
+        MOTION.encode(film, np.arange(2))[:, carriers],
+        MOTION.encode(255 - film, np.arange(2))[:, carriers],
+        atol=0.05,
     )
 
 
@@ -85,13 +80,13 @@ def test_motion_energy_is_that_of_a_plain_convolution():
             quadrature = np.outer(cos, odd[:, gabor]) - np.outer(sin, even[:, gabor])
             energies.append((piece * drifting).sum() ** 2 + (piece * quadrature).sum() ** 2)
         expected = np.log1p(1e3 * np.array(energies)).mean()
-        assert MOTION.encode(span, 1)[0, feature] == pytest.approx(expected, rel=1e-3)
+        assert MOTION.encode(span, np.arange(1))[0, feature] == pytest.approx(expected, rel=1e-3)
 
 
 def test_logmel_is_that_of_a_plain_fourier_transform():
     rng = np.random.default_rng(0)
     sound = 0.1 * rng.standard_normal(3 * 16_000).astype(np.float32)
-    (row,) = MEL.encode(sound, 1)
+    (row,) = MEL.encode(sound, np.arange(1))
     window = get_window("hann", logmel.FFT)
     starts = range(0, len(sound) - logmel.FFT + 1, logmel.HOP)
     power = (
@@ -114,14 +109,14 @@ def test_rows_depend_on_their_own_window_alone(rows):
     pictures = rng.integers(0, 256, ((rows + 2) * 12, 48, 48, 3), dtype=np.uint8)
     sound = rng.standard_normal((rows + 2) * 16_000).astype(np.float32)
     for encoder, span, rate in ((MOTION, pictures, 12), (MEL, sound, 16_000)):
-        together = encoder.encode(span, rows)
+        together = encoder.encode(span, np.arange(rows))
         assert together.shape == (rows, encoder.features)
         assert together.dtype == np.float32
-        alone = [encoder.encode(span[row * rate : (row + 3) * rate], 1)[0] for row in range(rows)]
+        alone = [encoder.encode(span[row * rate : (row + 3) * rate], np.arange(1))[0] for row in range(rows)]
         np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
 
 
 def test_silence_and_darkness_have_finite_rows():
-    assert np.isfinite(MEL.encode(np.zeros(48_000, np.float32), 1)).all()
-    assert np.isfinite(MOTION.encode(np.zeros((36, 48, 48, 3), np.uint8), 1)).all()
+    assert np.isfinite(MEL.encode(np.zeros(48_000, np.float32), np.arange(1))).all()
+    assert np.isfinite(MOTION.encode(np.zeros((36, 48, 48, 3), np.uint8), np.arange(1))).all()
     assert torch.get_default_dtype() is torch.float32

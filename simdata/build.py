@@ -1,0 +1,227 @@
+"""`simdata build`: find what is missing or has changed, convert it, publish each part when it is whole."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import xarray as xr
+
+from simdata.catalog import Catalog
+from simdata.convert import ConvertedRun, convert_run, memory_needed
+from simdata.encoders import Encoder, create_all
+from simdata.encoding import ENCODINGS
+from simdata.errors import UserError
+from simdata.execute import execute, workers_within
+from simdata.films import THUMBNAIL_HEIGHT, ConvertedFilm, convert_film, thumbnail_size
+from simdata.nested import leaves
+from simdata.progress import Progress
+from simdata.sources import Film, Run, find_film, find_runs
+from simdata.store import schema
+from simdata.store.opening import open_store
+from simdata.store.provenance import Provenance, exclusive
+from simdata.store.writer import StoreWriter
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what the store's values are; kept in its root attributes.
+
+    ``encoders`` are written as `simdata.encoders.create` reads them.
+    """
+
+    catalog: Catalog
+    catalog_text: str
+    encoding: str = "int8"
+    encoders: tuple[str, ...] = ("motion_energy", "logmel")
+
+    def attributes(self, encoders: Sequence[Encoder]) -> dict[str, Any]:
+        """What a store must agree in to be continued with this recipe."""
+        return {
+            "format_version": schema.FORMAT_VERSION,
+            "catalog_sha256": hashlib.sha256(self.catalog_text.encode()).hexdigest(),
+            "recipe": {
+                "mesh": "ico6",
+                "resampling": "barycentric",
+                "normalisation": "z-score per vertex and run",
+                "encoding": self.encoding,
+                "encoders": {encoder.array: encoder.identity() for encoder in encoders},
+                "thumbnail_height": THUMBNAIL_HEIGHT,
+            },
+        }
+
+    def description(self) -> dict[str, Any]:
+        """The other root attributes of a new store."""
+        return {
+            "title": self.catalog.title,
+            "references": self.catalog.reference,
+            "catalog_name": self.catalog.name,
+            "catalog": self.catalog_text,
+            "stimulus_lag": self.catalog.stimulus_lag,
+            "software": schema.software_versions(),
+            "sources": {},
+        }
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to build; none of it changes the store's values. ``max_memory`` is in bytes."""
+
+    workers: int = 1
+    max_memory: int | None = None
+    on_error: Literal["stop", "skip"] = "stop"
+    checksum: bool = True
+    subjects: tuple[str, ...] | None = None
+
+
+@dataclass
+class Summary:
+    """What a build did, by the keys of runs and films; ``skipped`` gives the reasons."""
+
+    converted: list[str] = field(default_factory=list)
+    current: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def build(
+    recipe: Recipe, *, source: Path, movies: Path, out: Path, options: Options, progress: Progress
+) -> Summary:
+    """Bring the store at ``out`` up to what is on disk; what has not changed is left alone.
+
+    A run or film shows in the store when it is whole: a build may be killed, and continues when it is
+    called again.
+
+    Raises
+    ------
+    UserError
+        For the first bad source unless ``options.on_error`` is "skip", or if ``out`` is something else
+        than a store of this recipe.
+    """
+    summary = Summary()
+    runs = find_runs(recipe.catalog, source, options.subjects)
+    films = _find_films(recipe.catalog, movies, options, summary)
+    encoding = ENCODINGS[recipe.encoding]
+    workers = workers_within(
+        options.max_memory, max(memory_needed(run, encoding) for run in runs), options.workers
+    )
+    _ensure_store(recipe, create_all(recipe.encoders), out, runs, films)
+    with exclusive(out) as staging:
+        store = _Target(StoreWriter(out), Provenance(out), options, summary, progress, workers)
+        store.writer.clear_unpublished()
+        store.bring_up_to_date(
+            "films",
+            films,
+            partial(
+                convert_film,
+                store=out,
+                staging=staging,
+                encoders=recipe.encoders,
+                checksum=options.checksum,
+            ),
+        )
+        store.bring_up_to_date(
+            "runs",
+            runs,
+            partial(
+                convert_run,
+                tr=recipe.catalog.tr,
+                capacity=recipe.catalog.volumes,
+                encoding=encoding,
+                staging=staging,
+                checksum=options.checksum,
+            ),
+        )
+        store.provenance.close()
+    return summary
+
+
+def _find_films(catalog: Catalog, movies: Path, options: Options, summary: Summary) -> list[Film]:
+    films = []
+    for movie in catalog.movies:
+        try:
+            films.append(find_film(movie, movies))
+        except UserError as error:
+            if options.on_error == "stop":
+                raise
+            summary.skipped[f"film/{movie.name}"] = str(error)
+    return films
+
+
+def _ensure_store(
+    recipe: Recipe, encoders: Sequence[Encoder], out: Path, runs: Sequence[Run], films: Sequence[Film]
+) -> None:
+    """Create the store, or check that it is one of this recipe and has room for all subjects."""
+    subjects = list(dict.fromkeys(run.subject for run in runs))
+    encoding = ENCODINGS[recipe.encoding]
+    if not out.exists():
+        schema.create(
+            out,
+            catalog=recipe.catalog,
+            subjects=subjects,
+            encoding=encoding,
+            encoders=encoders,
+            thumbnail=thumbnail_size(films),
+            attributes=recipe.attributes(encoders) | recipe.description(),
+        )
+        return
+    store = open_store(out)
+    _check_recipe(recipe.attributes(encoders), out, store)
+    if new := [subject for subject in subjects if subject not in store.subject]:
+        schema.append_subjects(out, recipe.catalog, new, encoding)
+
+
+def _check_recipe(wanted: dict[str, Any], out: Path, store: xr.Dataset) -> None:
+    wanted, found = leaves(wanted), leaves({key: store.attrs.get(key) for key in wanted})
+    for key in dict.fromkeys([*wanted, *found]):
+        if wanted.get(key) != found.get(key):
+            raise UserError(
+                f"--out {out}: was built with {key} = {found.get(key)}, not {wanted.get(key)}. "
+                "Build with the same options, or to another --out"
+            )
+
+
+@dataclass
+class _Target:
+    """The store that is being built, and how."""
+
+    writer: StoreWriter
+    provenance: Provenance
+    options: Options
+    summary: Summary
+    progress: Progress
+    workers: int
+
+    def bring_up_to_date(
+        self, what: str, sources: Sequence[Run | Film], convert: Callable[[Any], ConvertedRun | ConvertedFilm]
+    ) -> None:
+        current = {source.key for source in sources if self._is_current(source)}
+        todo = [source for source in sources if source.key not in current]
+        self.summary.current += sorted(current)
+        self.progress.start(what, len(sources), len(current))
+        for source, outcome in execute(convert, todo, self.workers):
+            if isinstance(outcome, UserError):
+                self._skip(source, outcome)
+            else:
+                self._publish(source, outcome)
+            self.progress.advance(what)
+
+    def _is_current(self, source: Run | Film) -> bool:
+        return self.writer.is_complete(source) and self.provenance.is_current(source.key, source.path)
+
+    def _skip(self, source: Run | Film, error: UserError) -> None:
+        if self.options.on_error == "stop":
+            raise error
+        self.summary.skipped[source.key] = str(error)
+
+    def _publish(self, source: Run | Film, outcome: ConvertedRun | ConvertedFilm) -> None:
+        if isinstance(outcome, ConvertedRun):
+            self.writer.publish_run(source, outcome)
+        else:
+            self.writer.publish_film(source, outcome)
+        self.provenance.record(source.key, outcome.provenance)
+        self.writer.set_status(source, schema.COMPLETE)
+        self.summary.converted.append(source.key)

@@ -1,0 +1,150 @@
+"""Models of the transformers library from a file of weights: in one place, because it must be strict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from simdata.encoders.weights import load_state
+from simdata.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+SHOWN = 3  # keys of each kind that a message names
+
+
+def load_pretrained(
+    encoder: str,
+    model_class: type[PreTrainedModel],
+    config_class: type[PreTrainedConfig],
+    file: Path,
+    *,
+    unused: tuple[str, ...] = (),
+    state: dict[str, Tensor] | None = None,
+    config: PreTrainedConfig | None = None,
+) -> PreTrainedModel:
+    """A model with the weights of a file, all of them, in float32 on the CPU.
+
+    transformers itself renames the keys of older files and adds or removes the model's prefix; but where it
+    would fill a gap with random numbers and say so in a table, this is an error.
+
+    Parameters
+    ----------
+    encoder : its name, for messages
+    unused : beginnings of the keys of parts that this model lacks, such as a decoder
+    state : instead of the file's own tensors
+    config : instead of config.json beside the file, or the class's defaults where there is none
+
+    Raises
+    ------
+    UserError
+        If keys are missing, unexpected or of another shape: names the first of each.
+    """
+    config = config or read_config(encoder, config_class, file) or config_class()
+    state = load_state(file) if state is None else state
+    odd = {key for key, value in state.items() if not torch.is_tensor(value)}
+    used = {key: value for key, value in state.items() if key not in odd and not key.startswith(unused)}
+    with _quiet():
+        model, info = model_class.from_pretrained(
+            None,
+            config=config,
+            state_dict=used,
+            dtype=torch.float32,
+            local_files_only=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    if file.with_name("config.json").is_file():
+        advice = "It and config.json beside it must come from one model"
+    else:
+        advice = "No config.json lies beside it, so that its sizes were assumed: put the model's own there"
+    check_keys(
+        f"{encoder}: {file} does not fit {model_class.__name__}",
+        missing=info["missing_keys"],
+        unexpected=info["unexpected_keys"] | odd,
+        shapes=[other_shape(*mismatch) for mismatch in info["mismatched_keys"]],
+        advice=advice,
+    )
+    return model
+
+
+def read_config(encoder: str, config_class: type[PreTrainedConfig], file: Path) -> PreTrainedConfig | None:
+    """What config.json beside a file of weights says; None if there is none.
+
+    Raises
+    ------
+    UserError
+        If it is of another kind of model, or makes no sense.
+    """
+    path = file.with_name("config.json")
+    if not path.is_file():
+        return None
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+        # The config of a model with two towers holds those of its towers.
+        content = content.get(config_class.base_config_key or "", content)
+        kind = content.get("model_type", config_class.model_type)
+        if kind == config_class.model_type:
+            return config_class.from_dict(content)
+    except Exception as error:  # huggingface_hub's validation raises kinds of its own
+        reason = " ".join(str(error).split())
+        raise UserError(f"{encoder}: {path}: cannot be read as {config_class.__name__} ({reason})") from None
+    raise UserError(
+        f"{encoder}: {path}: is of a {kind!r} model, not {config_class.model_type!r}; choose other weights"
+    )
+
+
+def check_keys(what: str, *, missing: Any, unexpected: Any, shapes: Any, advice: str) -> None:
+    """Raise a UserError that names the first few keys of each kind, unless there is none."""
+    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
+    faults = [f"{kind}: {_some(sorted(keys))}" for kind, keys in kinds.items() if keys]
+    if faults:
+        raise UserError(f"{what} ({'; '.join(faults)}). {advice}")
+
+
+def other_shape(key: str, has: tuple[int, ...], needs: tuple[int, ...]) -> str:
+    """A key of another shape, for `check_keys`."""
+    return f"{key} (has {tuple(has)}, needs {tuple(needs)})"
+
+
+def first_blocks(encoder: str, blocks: nn.ModuleList, layer: int | None) -> nn.ModuleList:
+    """The transformer blocks up to ``layer``, all for None: those behind it need not run.
+
+    Raises
+    ------
+    UserError
+        If there are not as many.
+    """
+    if layer is not None and layer > len(blocks):
+        raise UserError(
+            f"{encoder}: layer={layer}: the model has {len(blocks)} blocks; choose 1 to {len(blocks)}"
+        )
+    return blocks[:layer]
+
+
+def _some(keys: list[str]) -> str:
+    more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
+    return ", ".join(keys[:SHOWN]) + more
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' progress bar and table of keys: `check_keys` says what matters."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

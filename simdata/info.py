@@ -1,0 +1,84 @@
+"""What `simdata info` prints: a store at a glance."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from rich.console import Console
+from rich.table import Table
+
+from simdata.catalog import SPLITS
+from simdata.store.opening import open_store
+from simdata.store.schema import COMPLETE
+
+
+def print_info(path: Path, console: Console) -> None:
+    """Print the contents of the store at ``path``: summary, runs by movie, and variables."""
+    store = open_store(path)
+    console.print(_summary(path, store))
+    console.print(_movies(store))
+    console.print(_variables(path, store))
+
+
+def _summary(path: Path, store: xr.Dataset) -> Table:
+    attrs = store.attrs
+    table = Table(title=str(path), show_header=False, title_justify="left", box=None)
+    splits = Counter(store.subject_split.values.tolist())
+    by_split = ", ".join(f"{splits[split]} {split}" for split in SPLITS if splits[split])
+    status = store.run_status.values
+    sources = attrs["sources"].values()
+    table.add_row("catalog", f"{attrs['catalog_name']} (sha256 {attrs['catalog_sha256'][:12]})")
+    table.add_row("subjects", f"{store.sizes['subject']} ({by_split})")
+    table.add_row("runs", f"{np.count_nonzero(status == COMPLETE)} complete, of {status.size} possible")
+    table.add_row(
+        "mesh", f"ico6, {int(store.cortex.sum('vertex').min()):,} or more cortical vertices a hemisphere"
+    )
+    table.add_row("encoding", f"{attrs['recipe']['encoding']}, {attrs['recipe']['normalisation']}")
+    table.add_row("stimulus lag", f"{attrs['stimulus_lag']} s (applied by training, not here)")
+    table.add_row("sources", f"{len(attrs['sources'])} files, {_size(sum(s['size'] for s in sources))}")
+    table.add_row("on disk", _size(sum(file.stat().st_size for file in path.rglob("*") if file.is_file())))
+    return table
+
+
+def _movies(store: xr.Dataset) -> Table:
+    table = Table(title="Movies", title_justify="left")
+    for column in ("movie", "volumes", "film", "runs", "clips (train / val / test seconds)"):
+        table.add_column(column, justify="right" if column in ("volumes", "film", "runs") else "left")
+    names = store.simdata.flag_names("segment")
+    split_codes = {name: code for code, name in store.simdata.flag_names("scene_split").items()}
+    for movie in store.movie.values:
+        of_movie = store.sel(movie=movie)
+        segments = [names[code] for code in dict.fromkeys(of_movie.segment.values.tolist()) if code]
+        split = of_movie.scene_split.values
+        seconds = " / ".join(str(np.count_nonzero(split == split_codes[s])) for s in ("train", "val", "test"))
+        duration = float(of_movie.film_duration)
+        table.add_row(
+            str(movie),
+            str(int(of_movie.volumes)),
+            "absent" if np.isnan(duration) else f"{duration:.1f} s",
+            str(int((of_movie.run_status == COMPLETE).sum())),
+            f"{', '.join(segments)} ({seconds})",
+        )
+    return table
+
+
+def _variables(path: Path, store: xr.Dataset) -> Table:
+    table = Table(title="Variables", title_justify="left")
+    for column in ("name", "dimensions", "stored as", "what"):
+        table.add_column(column)
+    for name, variable in store.data_vars.items():
+        shape = ", ".join(f"{dim} {size}" for dim, size in variable.sizes.items())
+        stored = variable.encoding.get("dtype", variable.dtype)
+        table.add_row(str(name), shape, str(stored), variable.attrs.get("long_name", ""))
+    return table
+
+
+def _size(number: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} TB"

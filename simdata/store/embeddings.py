@@ -1,0 +1,136 @@
+"""Adding or replacing an embedding array of a store: made aside, block by block, and moved in when whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from simdata.encoders.base import BLOCK
+from simdata.errors import UserError
+from simdata.movies import block_bounds
+from simdata.store.provenance import WORK_FOLDER
+from simdata.store.schema import embedding_array, feature_dimension, quiet_zarr
+
+FILMS = "films"  # attribute: of which file the rows of each movie are
+
+
+class StagedEmbeddings:
+    """A new embedding array beside the store's, until `publish`.
+
+    A chunk is a block of one movie, and is written whole or not at all, so what a killed process has done is
+    what lies there. Movies of the store's present array are taken over if they are what is wanted.
+
+    Parameters
+    ----------
+    store : path
+    name : of the array
+    features : length of a row
+    attributes : of the array, but for ``films``
+    films : movie -> record of the file that its rows are made of
+    """
+
+    def __init__(
+        self, store: Path, name: str, features: int, attributes: dict[str, Any], films: dict[str, Any]
+    ) -> None:
+        self._store, self.name = store, name
+        group = zarr.open_group(store, mode="r")
+        self._movies = {movie: i for i, movie in enumerate(group["movie"][:])}
+        self._seconds = dict(zip(self._movies, group["volumes"][:].tolist(), strict=True))
+        self._folder = store / WORK_FOLDER / "embeddings" / name
+        present = present_films(store, name, features, attributes)
+        kept = {movie: r for movie, r in (present or {}).items() if films.get(movie, r) == r}
+        self._wanted = json.loads(json.dumps(attributes)) | {FILMS: kept | films}
+        self.is_current = present == self._wanted[FILMS]
+        if not self.is_current and not self._continues():
+            self._begin(features, len(self._movies), group["bold"].shape[2])
+            for movie in kept:
+                chunks = f"c/{self._movies[movie]}"
+                shutil.copytree(store / name / chunks, self._array / chunks)
+
+    def _continues(self) -> bool:
+        """Whether what lies in the work folder is a beginning of the same array."""
+        note = self._folder / "wanted.json"
+        return note.is_file() and json.loads(note.read_text()) == self._wanted
+
+    def _begin(self, features: int, films: int, seconds: int) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        variable = embedding_array(self.name, features, films, seconds, self._wanted)
+        with quiet_zarr():
+            xr.Dataset({self.name: variable}).to_zarr(self._folder / "group", compute=False, zarr_format=3)
+        (self._folder / "wanted.json").write_text(json.dumps(self._wanted))
+
+    @property
+    def _array(self) -> Path:
+        return self._folder / "group" / self.name
+
+    def missing(self, movie: str) -> list[tuple[int, int]]:
+        """(start, stop) s of the blocks that are not there yet."""
+        if self.is_current:
+            return []
+        chunks = self._array / f"c/{self._movies[movie]}"
+        bounds = block_bounds(self._seconds[movie])
+        return [(start, stop) for start, stop in bounds if not (chunks / f"{start // BLOCK}/0").exists()]
+
+    def write(self, movie: str, start: int, rows: np.ndarray) -> None:
+        """Write (n, features) rows from second ``start`` of a movie on, which begins a block."""
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            array = zarr.open_array(self._array, mode="r+")
+            array[self._movies[movie], start : start + len(rows)] = rows
+
+    def publish(self) -> None:
+        """Put the array in its place in the store, if it is not there already."""
+        if self.is_current:
+            return
+        target, replaced = self._store / self.name, self._folder / "replaced"
+        if target.exists():
+            os.replace(target, replaced)
+        os.replace(self._array, target)
+        with quiet_zarr():
+            zarr.consolidate_metadata(self._store)
+        shutil.rmtree(self._folder)
+        if not any(self._folder.parent.iterdir()):
+            self._folder.parent.rmdir()
+
+
+def present_films(store: Path, name: str, features: int, attributes: dict[str, Any]) -> dict[str, Any] | None:
+    """Movie -> record of its rows in the store's array ``name``; None if there is no such array as is wanted.
+
+    Raises
+    ------
+    UserError
+        If the array is one of those that `simdata build` makes, or another one's features go by its name.
+    """
+    group = zarr.open_group(store, mode="r")
+    if name in group.attrs["recipe"]["encoders"]:
+        raise UserError(f"{name} belongs to `simdata build`: choose another name (name=..., --name)")
+    for other, array in group.arrays():
+        # xarray opens no store in which a dimension has two lengths.
+        named = array.metadata.dimension_names[-1:] == (feature_dimension(name),)
+        if other != name and named and array.shape[-1] != features:
+            raise UserError(
+                f"{name}: {other} has another number of features under this name; choose another "
+                "(name=..., --name)"
+            )
+    if name not in group or group[name].shape[-1] != features:
+        return None
+    found = dict(group[name].attrs)
+    wanted = json.loads(json.dumps(attributes))
+    return found.get(FILMS) if all(found.get(key) == value for key, value in wanted.items()) else None
+
+
+def forget_film(store: Path, movie: str, position: int) -> None:
+    """Drop the rows of a movie whose film has changed from the arrays that a build cannot make again."""
+    group = zarr.open_group(store, mode="r+")
+    for name, array in group.arrays():
+        if movie in (films := dict(array.attrs.get(FILMS, {}))):
+            del films[movie]
+            array.attrs[FILMS] = films
+            shutil.rmtree(store / name / f"c/{position}", ignore_errors=True)
