@@ -1,0 +1,3 @@
+from simtrain.cli import main
+
+main()

@@ -1,0 +1,196 @@
+"""The noise ceiling: how far subjects agree with each other while they watch the same film.
+
+Inter-subject correlation (Hasson et al., Science 2004; leave-one-out as in Nastase et al., SCAN 2019,
+doi:10.1093/scan/nsz037) of every vertex, and retrieval of a subject's BOLD by the mean BOLD of others: what a
+model that knew the response of everybody else could do.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from simdata.errors import UserError
+from simdata.store import BoldReader
+from simdata.store.schema import quiet_zarr
+from simtrain.baselines.courses import Courses, delayed, read_run
+from simtrain.baselines.ridge import by_run
+from simtrain.dataset import Dataset
+from simtrain.windows import HEMISPHERES, TEST, TRAIN
+
+SETS = ("train", "test", "all")  # of subjects
+QUANTILES = (0.5, 0.9, 0.99)
+
+
+def isc(
+    dataset: Dataset, subjects: np.ndarray, movie: int, hemisphere: int, seconds: np.ndarray
+) -> np.ndarray:
+    """(vertices,) float32: mean over subjects of the correlation of each with the mean of the others.
+
+    Every subject's course is z-scored over ``seconds`` before it enters a mean. Two passes over the runs,
+    of which one is in memory at a time. NaN outside the cortex, where a course is constant, and with fewer
+    than two subjects.
+
+    Parameters
+    ----------
+    subjects : positions of those whose run of ``movie`` is complete
+    seconds : volumes of the run to compare
+    """
+    reader, cortex = BoldReader(dataset.path), dataset.cortex[hemisphere]
+    result = np.full(len(cortex), np.nan, np.float32)
+    if len(subjects) < 2:
+        return result
+
+    def course(subject: int) -> np.ndarray:
+        """(seconds, cortical vertices) of mean 0 and length 1, so that products are correlations."""
+        run = read_run(reader, subject, movie, hemisphere, int(dataset.volumes[movie]))
+        return _unit(run[seconds][:, cortex])
+
+    total = sum(course(subject) for subject in subjects)
+    power = np.square(total).sum(axis=0)
+    correlation = np.zeros(total.shape[1])
+    for subject in subjects:
+        with_total = (course(subject) * total).sum(axis=0)
+        # The others' sum is total - own, and own has length 1.
+        correlation += (with_total - 1) / np.sqrt(np.maximum(power - 2 * with_total + 1, 1e-12))
+    result[cortex] = correlation / len(subjects)
+    return result
+
+
+def film_seconds(dataset: Dataset, movie: int, lag: int) -> np.ndarray:
+    """Volumes of a run that follow a scene of any set by ``lag`` s: no rest, no test-retest clip."""
+    seconds = np.flatnonzero(dataset.scene_split[movie]) + lag
+    return seconds[seconds < dataset.volumes[movie]]
+
+
+def isc_maps(dataset: Dataset, lag: int) -> xr.Dataset:
+    """`isc` of every set of subjects, (subject_set, movie, hemisphere, vertex), and its mean over movies."""
+    movies, vertices = len(dataset.volumes), dataset.cortex.shape[1]
+    maps = np.full((len(SETS), movies, HEMISPHERES, vertices), np.nan, np.float32)
+    counts = np.zeros((len(SETS), movies), np.int32)
+    for row, name in enumerate(SETS):
+        for movie in range(movies):
+            subjects = np.flatnonzero(_in_set(dataset, name) & dataset.complete[:, movie])
+            counts[row, movie] = len(subjects)
+            seconds = film_seconds(dataset, movie, lag)
+            for hemisphere in range(HEMISPHERES):
+                maps[row, movie, hemisphere] = isc(dataset, subjects, movie, hemisphere, seconds)
+    return _as_dataset(dataset, lag, maps, counts)
+
+
+def summary(maps: xr.Dataset) -> dict[str, dict[str, float]]:
+    """For each set of subjects, quantiles over cortical vertices of the mean over movies."""
+    figures = {}
+    for name in maps.subject_set.values.tolist():
+        values = maps.isc_mean.sel(subject_set=name).values
+        values = values[~np.isnan(values)]
+        if len(values):
+            quantiles = np.quantile(values, QUANTILES).tolist()
+            figures[name] = {f"q{100 * q:g}": v for q, v in zip(QUANTILES, quantiles, strict=True)}
+            figures[name] |= {"mean": float(values.mean()), "max": float(values.max())}
+    return figures
+
+
+def write_maps(maps: xr.Dataset, path: Path) -> None:
+    """Replace ``path`` by a Zarr store of the maps."""
+    temporary = path.with_name(f".{path.name}.writing")
+    shutil.rmtree(temporary, ignore_errors=True)
+    with quiet_zarr():
+        maps.to_zarr(temporary, zarr_format=3, consolidated=True)
+    shutil.rmtree(path, ignore_errors=True)
+    os.replace(temporary, path)
+
+
+class Others:
+    """Stands for a model: a window's patches on one side, the mean of other subjects' on the other.
+
+    The others are the training subjects; where these are tested themselves (new-scenes), all that are not.
+    So nobody is compared with a mean that he is part of.
+
+    Parameters
+    ----------
+    tested : positions of the subjects that are tested
+    frames : volumes of a window
+    lag : s from a clip to the others' BOLD
+    """
+
+    modalities = ("others",)
+
+    def __init__(self, dataset: Dataset, courses: Courses, tested: np.ndarray, frames: int, lag: int) -> None:
+        training = np.flatnonzero(dataset.subject_split == TRAIN)
+        rest = np.setdiff1d(np.flatnonzero(dataset.subject_split > 0), tested)
+        self.others = rest if np.isin(training, tested).any() else training
+        self._complete, self._courses = dataset.complete, courses
+        self._delays, self._lag = np.arange(frames), lag
+        self._size = frames * courses.features
+
+    def from_windows(self, windows: np.ndarray, modality: str) -> np.ndarray:
+        """(n, frames * patches) float32 of each window."""
+        own = np.empty((len(windows), self._size), np.float32)
+        for rows in by_run(windows):
+            first = windows[rows[0]]
+            course = self._courses.run(int(first["subject"]), int(first["movie"]))
+            own[rows] = delayed(course, windows["second"][rows], self._delays)
+        return own
+
+    def from_clips(self, movie: np.ndarray, clip: np.ndarray, modality: str) -> np.ndarray:
+        """(n, frames * patches) float32: the others' mean at each clip.
+
+        Raises
+        ------
+        UserError
+            If none of the others has seen a film.
+        """
+        mean = np.zeros((len(movie), self._size), np.float32)
+        for one in np.unique(movie).tolist():
+            rows = np.flatnonzero(movie == one)
+            watched = self.others[self._complete[self.others, one]].tolist()
+            if not watched:
+                raise UserError(
+                    "ceiling: no subject but those tested has a run of a movie: see `simdata info`"
+                )
+            for subject in watched:
+                course = self._courses.run(subject, one)
+                mean[rows] += delayed(course, clip[rows] + self._lag, self._delays) / len(watched)
+        return mean
+
+
+def _in_set(dataset: Dataset, name: str) -> np.ndarray:
+    if name == "all":
+        return dataset.subject_split > 0
+    return dataset.subject_split == {"train": TRAIN, "test": TEST}[name]
+
+
+def _unit(course: np.ndarray) -> np.ndarray:
+    """Mean 0 and length 1 over the first axis; NaN where it is constant."""
+    centred = course - course.mean(axis=0)
+    length = np.sqrt(np.square(centred).sum(axis=0))
+    return centred / np.where(length > 0, length, np.nan)
+
+
+def _as_dataset(dataset: Dataset, lag: int, maps: np.ndarray, counts: np.ndarray) -> xr.Dataset:
+    with xr.open_zarr(dataset.path) as store:
+        names = {name: store[name].values.astype(object) for name in ("movie", "hemisphere")}
+    axes = ("subject_set", "movie", "hemisphere", "vertex")
+    known = ~np.isnan(maps)
+    mean = np.where(known, maps, 0).sum(axis=1) / np.where(known.any(axis=1), known.sum(axis=1), np.nan)
+    text = "leave-one-out inter-subject correlation, mean over subjects"
+    variables = {
+        "isc": xr.Variable(axes, maps, {"long_name": text, "units": "1"}),
+        "isc_mean": xr.Variable(
+            (axes[0], *axes[2:]),
+            mean.astype(np.float32),
+            {"long_name": f"{text} and then over movies", "units": "1"},
+        ),
+        "subjects": xr.Variable(axes[:2], counts, {"long_name": "subjects with this run", "units": "1"}),
+    }
+    coords = {name: xr.Variable(name, values) for name, values in names.items()}
+    coords["subject_set"] = xr.Variable("subject_set", np.array(SETS, object))
+    comment = f"over the seconds that follow the film's scenes by {lag} s; no rest, no test-retest clip"
+    return xr.Dataset(
+        variables, coords, {"Conventions": "CF-1.11", "comment": comment, "store": dataset.identity}
+    )

@@ -1,0 +1,86 @@
+"""Time courses of patches: the cortex reduced to a few hundred features that every subject shares.
+
+The mean over the vertices of a face of a coarse icosphere needs no fitting, so nothing of the test set can
+leak into it; it keeps where a signal is, and smooths over what surface registration leaves of individual
+anatomy. With 320 faces a hemisphere, a design of five delays has 3,200 columns, against 409,620 of vertices.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from simdata.store import BoldReader
+from simtrain.dataset import Dataset
+from simtrain.patches import patch_vertices
+from simtrain.windows import HEMISPHERES
+
+KEPT = 2**31  # bytes of time courses held in memory: 1.6 GB are those of the whole HCP release
+
+
+class Courses:
+    """The patches' time courses of runs, read from a store when they are asked for.
+
+    Parameters
+    ----------
+    ico : patches are the faces of this icosphere
+
+    Attributes
+    ----------
+    features : number of patches with cortex in them, L and then R
+    """
+
+    def __init__(self, dataset: Dataset, ico: int) -> None:
+        self._reader, self._volumes = BoldReader(dataset.path), dataset.volumes
+        self._averages = [_averages(cortex, patch_vertices(ico)) for cortex in dataset.cortex]
+        self.features = sum(average.shape[0] for average in self._averages)
+        one_run = 4 * self.features * int(max(self._volumes))
+        self.run = lru_cache(max(1, KEPT // one_run))(self._run)
+
+    def _run(self, subject: int, movie: int) -> np.ndarray:
+        """(volumes, features) float32: each patch with mean 0 and s.d. 1 (ddof 0) over its run."""
+        volumes = int(self._volumes[movie])
+        courses = [
+            (average @ read_run(self._reader, subject, movie, hemisphere, volumes).T).T
+            for hemisphere, average in zip(range(HEMISPHERES), self._averages, strict=True)
+        ]
+        return zscore(np.concatenate(courses, axis=1))
+
+
+def read_run(reader: BoldReader, subject: int, movie: int, hemisphere: int, volumes: int) -> np.ndarray:
+    """(volumes, vertices) float32 of one run, not scaled."""
+    return reader.read(np.array([[subject, movie, 0, hemisphere]]), volumes)[0].astype(np.float32)
+
+
+def delayed(course: np.ndarray, second: np.ndarray, delays: np.ndarray) -> np.ndarray:
+    """(n, delays * features): the course at every second + delay, delay by delay.
+
+    A delay that leads out of the run takes its first or last volume.
+
+    Parameters
+    ----------
+    course : (volumes, features)
+    second : (n,) int
+    """
+    at = np.clip(second[:, None] + delays, 0, len(course) - 1)
+    return course[at].reshape(len(second), -1)
+
+
+def zscore(course: np.ndarray) -> np.ndarray:
+    """Mean 0 and s.d. 1 (ddof 0) over the first axis; what is constant becomes 0."""
+    centred = course - course.mean(axis=0)
+    deviation = centred.std(axis=0)
+    return centred / np.where(deviation > 0, deviation, 1)
+
+
+def _averages(cortex: np.ndarray, patches: np.ndarray) -> csr_array:
+    """(patches with cortex in them, vertices): the weights of a mean over the cortex of each patch."""
+    inside = cortex[patches]
+    patch, _ = np.nonzero(inside)
+    weights = 1 / inside.sum(axis=1)[patch]
+    every = csr_array(
+        (weights.astype(np.float32), (patch, patches[inside])), shape=(len(patches), len(cortex))
+    )
+    return every[inside.any(axis=1)]

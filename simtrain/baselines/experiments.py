@@ -1,0 +1,243 @@
+"""The baselines, fitted on training subjects in training scenes and put to the same test as a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from simdata.errors import UserError
+from simdata.store import BoldReader
+from simtrain import checkpoint
+from simtrain.bank import Bank
+from simtrain.baselines.ceiling import Others, isc_maps, summary, write_maps
+from simtrain.baselines.courses import Courses
+from simtrain.baselines.pca import Axes, fit_axes, train_head
+from simtrain.baselines.ridge import Ridge, film_folds, fit_ridge
+from simtrain.baselines.targets import Targets
+from simtrain.config import Config
+from simtrain.dataset import Dataset
+from simtrain.embedding import embed_fmri
+from simtrain.evaluate import Result, choose_windows, put_to_test
+from simtrain.protocol import Protocol as RetrievalProtocol
+from simtrain.run import software_versions
+from simtrain.windows import clip_split, covered, find_windows, training
+
+Test = Callable[[np.ndarray, str, RetrievalProtocol], Result]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the baselines' own options say.
+
+    Attributes
+    ----------
+    ico : patches of ridge and ceiling are the faces of this icosphere
+    delays : first and last, s after the lag, whose BOLD ridge regression sees
+    targets : predict so many main components of an embedding, None: all of its features
+    components : main axes of a window's vertices
+    samples : windows that these are fitted on
+    """
+
+    ico: int = 2
+    delays: tuple[int, int] = (-1, 3)
+    targets: int | None = None
+    components: int = 256
+    samples: int = 20_000
+
+
+class TwoSided(Protocol):
+    """A baseline that compares windows with clips in a space of their own for each modality."""
+
+    modalities: tuple[str, ...]
+
+    def from_windows(self, windows: np.ndarray, modality: str) -> np.ndarray:
+        """(n, dim)"""
+
+    def from_clips(self, movie: np.ndarray, clip: np.ndarray, modality: str) -> np.ndarray:
+        """(n, dim)"""
+
+
+class Baselines:
+    """Fits and tests baselines on a store.
+
+    Parameters
+    ----------
+    config : resolved; its encoders, window and lag are those of all baselines, its course of training and
+        projectors those of PCA
+    """
+
+    def __init__(self, dataset: Dataset, config: Config, settings: Settings, device: torch.device) -> None:
+        self._dataset, self._config, self._settings, self._device = dataset, config, settings, device
+        self._embeddings = dataset.embeddings(config)
+        self._clips = clip_split(dataset, self._embeddings.values())
+        self._courses = Courses(dataset, settings.ico)
+        found = find_windows(dataset, self._clips, config.data.frames, config.data.lag)
+        self._training = training(found)
+        if not len(self._training):
+            raise UserError(
+                f"{dataset.path} has no training windows at a lag of {config.data.lag} s: see `simdata info`"
+            )
+
+    def fit(self, kind: str, out: Path) -> tuple[Test, dict[str, Any]]:
+        """Fit one of ``KINDS``, and write what was fitted to the folder ``out``.
+
+        Returns
+        -------
+        test : from windows, the name of their experiment and a protocol to a result
+        notes : what is worth knowing of the fit, as plain types; ``out``/fit.json holds them with the
+            configuration, the store and the versions of software
+        """
+        out.mkdir(parents=True, exist_ok=True)
+        test, notes = KINDS[kind](self, out)
+        self._describe(out / "fit.json", notes)
+        return test, notes
+
+    def test(self, test: Test, experiment: str | None, protocol: RetrievalProtocol) -> dict[str, Result]:
+        """What `fit` gave, in one experiment or in all that the store has windows for."""
+        chosen = choose_windows(
+            self._dataset, self._clips, self._config.data.frames, experiment, protocol.lag
+        )
+        return {name: test(windows, name, protocol) for name, windows in chosen.items()}
+
+    def _describe(self, path: Path, notes: dict[str, Any]) -> None:
+        content = {
+            "notes": notes,
+            "settings": asdict(self._settings),
+            "config": self._config.model_dump(mode="json"),
+            "store": self._dataset.identity,
+            "software": software_versions(),
+        }
+        path.write_text(json.dumps(content, indent=2) + "\n")
+
+    def ridge(self) -> tuple[Ridge, Targets]:
+        """Fitted to predict the targets from the delays that were asked for."""
+        first, last = self._settings.delays
+        targets = Targets(self._embeddings, self._clips, self._settings.targets)
+        fold = film_folds(self._training, self._dataset.segment)
+        delays = np.arange(first, last + 1)
+        return fit_ridge(self._courses, self._training, fold, targets, delays, self._device), targets
+
+    def axes(self) -> Axes:
+        """The main axes of training windows."""
+        return fit_axes(
+            self._dataset,
+            self._training,
+            self._config.data.frames,
+            components=self._settings.components,
+            samples=self._settings.samples,
+            seed=self._config.train.seed,
+            device=self._device,
+        )
+
+    def _ridge(self, out: Path) -> tuple[Test, dict[str, Any]]:
+        model, targets = self.ridge()
+        model.save(out / "ridge.npz")
+        penalty = {
+            modality: np.quantile(model.penalty[columns], [0, 0.5, 1]).tolist()
+            for modality, columns in model.columns.items()
+        }
+        notes = {"features": len(model.x_mean), "penalty_min_median_max": penalty}
+        sides = _RidgeSides(tuple(model.columns), model, targets, self._courses)
+        return partial(self._test, lambda windows: sides), notes
+
+    def _pca(self, out: Path) -> tuple[Test, dict[str, Any]]:
+        config, axes = self._config, self.axes()
+        learner = train_head(
+            config, self._dataset, self._embeddings, self._clips, self._training, axes, self._device
+        )
+        checkpoint.save(out / "pca.pt", learner.state_dict())
+        embed = partial(embed_fmri, learner, BoldReader(self._dataset.path), frames=config.data.frames)
+
+        def test(windows: np.ndarray, name: str, protocol: RetrievalProtocol) -> Result:
+            return put_to_test(learner, Bank(embed, self._dataset), self._dataset, windows, name, protocol)
+
+        return test, {"components": len(axes.axes), "explained_variance": axes.share}
+
+    def _ceiling(self, out: Path) -> tuple[Test, dict[str, Any]]:
+        lag, frames = self._config.data.lag, self._config.data.frames
+        maps = isc_maps(self._dataset, lag)
+        write_maps(maps, out / "isc.zarr")
+
+        def sides(windows: np.ndarray) -> Others:
+            tested = np.unique(windows["subject"])
+            return Others(self._dataset, self._courses, tested, frames, lag)
+
+        return partial(self._test, sides), {"isc": summary(maps)}
+
+    def _test(
+        self,
+        sides: Callable[[np.ndarray], TwoSided],
+        windows: np.ndarray,
+        name: str,
+        protocol: RetrievalProtocol,
+    ) -> Result:
+        """One experiment, modality by modality: all have the same pools, which depend on the seed alone."""
+        both, results = sides(windows), []
+        seconds = covered(self._config.data.frames, self._embeddings.values())
+        for modality in both.modalities:
+            bank = Bank(partial(_unit_length, partial(both.from_windows, modality=modality)), self._dataset)
+            model = _OneModality(both, modality, seconds)
+            results.append(put_to_test(model, bank, self._dataset, windows, name, protocol))
+        return _joined(results)
+
+
+KINDS = {"ridge": Baselines._ridge, "pca": Baselines._pca, "ceiling": Baselines._ceiling}
+
+
+@dataclass(frozen=True)
+class _RidgeSides:
+    """What ridge regression predicts of windows, and what it should have."""
+
+    modalities: tuple[str, ...]
+    ridge: Ridge
+    targets: Targets
+    courses: Courses
+
+    def from_windows(self, windows: np.ndarray, modality: str) -> np.ndarray:
+        return self.ridge.predict(self.courses, windows, modality)
+
+    def from_clips(self, movie: np.ndarray, clip: np.ndarray, modality: str) -> np.ndarray:
+        return self.targets.embed(movie, clip)[modality]
+
+
+@dataclass(frozen=True)
+class _OneModality:
+    """One modality of a baseline, as the retrieval test takes it."""
+
+    sides: TwoSided
+    modality: str
+    window: int
+
+    def embed_clips(self, movie: np.ndarray, clip: np.ndarray) -> dict[str, torch.Tensor]:
+        values = _unit_length(partial(self.sides.from_clips, modality=self.modality), movie, clip)
+        return {self.modality: torch.from_numpy(values)}
+
+
+def _unit_length(embed: Callable[..., np.ndarray], *arguments: np.ndarray) -> np.ndarray:
+    values = embed(*arguments)
+    length = np.linalg.norm(values, axis=1, keepdims=True)
+    return (values / np.where(length > 0, length, 1)).astype(np.float32)
+
+
+def _joined(results: list[Result]) -> Result:
+    """Results of the same tested windows in different modalities."""
+    first = results[0]
+    scores = {direction: score for result in results for direction, score in result.scores.items()}
+    measures = {direction: one for result in results for direction, one in result.measures.items()}
+    return Result(scores, measures, first.tested, first.subjects, first.windows, {})
+
+
+def shown(notes: Any) -> str:
+    """Notes of a fit in one line, with three digits."""
+    if isinstance(notes, dict):
+        return ", ".join(f"{name} {shown(value)}" for name, value in notes.items())
+    if isinstance(notes, list):
+        return "/".join(map(shown, notes))
+    return f"{notes:.3g}" if isinstance(notes, float) else str(notes)

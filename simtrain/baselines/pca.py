@@ -1,0 +1,176 @@
+"""PCA of cortical windows with SIM's projectors on top: SIM without the surface transformer.
+
+The axes are fitted by subspace iteration with oversampling (Halko, Martinsson & Tropp 2011, SIAM Review 53,
+arXiv 0909.4061): a few passes over the windows, with no more than a batch of them in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from simdata.errors import UserError
+from simdata.store import BoldReader
+from simtrain.config import Config
+from simtrain.dataset import Dataset, Embedding
+from simtrain.frames import Frames
+from simtrain.learner import Learner
+from simtrain.models.sim import SIM
+from simtrain.sampler import Cursor, epoch_order, shuffled_batches
+from simtrain.stream import Stream
+from simtrain.training import Training
+from simtrain.windows import both_hemispheres
+
+PASSES = 4
+OVERSAMPLE = 16
+BATCH = 64  # samples
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The main axes of some rows.
+
+    Attributes
+    ----------
+    mean : (d,)
+    axes : (k, d), orthonormal
+    variance : (k,) along each (ddof 1)
+    share : of the variance of the rows that the axes explain
+    """
+
+    mean: Tensor
+    axes: Tensor
+    variance: Tensor
+    share: float
+
+
+class Components(nn.Module):
+    """Takes the place of the surface transformer: windows -> scores on main axes, with unit variance."""
+
+    def __init__(self, axes: Axes) -> None:
+        super().__init__()
+        self.register_buffer("mean", axes.mean)
+        self.register_buffer("axes", axes.axes)
+        self.register_buffer("deviation", axes.variance.sqrt().clamp(min=1e-12))
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """(batch, k) float32 from (batch, 1, d)."""
+        with torch.autocast(patches.device.type, enabled=False):
+            return (patches.flatten(1) - self.mean) @ self.axes.T / self.deviation
+
+
+class PcaLearner(Learner):
+    """A learner whose fMRI encoder is a fixed `Components`; projectors and loss are SIM's."""
+
+    def __init__(
+        self, config: Config, dataset: Dataset, embeddings: Mapping[str, Embedding], axes: Axes
+    ) -> None:
+        super().__init__(config, dataset, dict(embeddings))
+        self.frames = whole_hemisphere(dataset)
+        features = {"fmri": len(axes.axes)}
+        features |= {modality: embedding.values.shape[-1] for modality, embedding in embeddings.items()}
+        self.sim = SIM(Components(axes), features, config.projector.dim, config.projector.dropout)
+
+
+def whole_hemisphere(dataset: Dataset) -> Frames:
+    """z-scored frames with all vertices as one patch."""
+    return Frames(dataset.cortex, np.arange(dataset.cortex.shape[1])[None])
+
+
+def fit_axes(
+    dataset: Dataset,
+    windows: np.ndarray,
+    frames: int,
+    *,
+    components: int,
+    samples: int,
+    seed: int,
+    device: torch.device,
+) -> Axes:
+    """Main axes of ``samples`` of the windows, drawn by ``seed`` from both hemispheres (R mirrored on L)."""
+    candidates = both_hemispheres(windows)
+    chosen = np.sort(epoch_order(len(candidates), seed, 0)[:samples])
+    drawn = candidates[chosen]
+    decode = whole_hemisphere(dataset).to(device)
+
+    def blocks() -> Iterator[Tensor]:
+        batches = ((drawn[start : start + BATCH], None) for start in range(0, len(drawn), BATCH))
+        with Stream(BoldReader(dataset.path), batches, size=BATCH, frames=frames, device=device) as stream:
+            for batch in stream:
+                hemisphere = torch.from_numpy(batch.samples["hemisphere"].astype(np.int64)).to(device)
+                yield decode(batch.stored, hemisphere).flatten(1)
+
+    return main_axes(blocks, components, seed)
+
+
+@torch.no_grad()
+def main_axes(blocks: Callable[[], Iterable[Tensor]], components: int, seed: int = 0) -> Axes:
+    """PCA of rows that come in blocks (n, d), as often as they are asked for.
+
+    Fewer components than asked for, if there are fewer rows.
+    """
+    count, total = 0, 0
+    for block in blocks():
+        count, total = count + len(block), total + block.sum(dim=0)
+    mean = total / count
+    rank = min(components + OVERSAMPLE, count - 1, len(mean))
+    start = torch.randn(len(mean), rank, generator=torch.Generator().manual_seed(seed), dtype=mean.dtype)
+    basis = torch.linalg.qr(start.to(mean.device))[0]
+    for _ in range(PASSES):
+        image = torch.zeros_like(basis)
+        for block in blocks():
+            centred = block - mean
+            image += centred.T @ (centred @ basis)
+        basis = torch.linalg.qr(image)[0]
+    gram, power = torch.zeros(rank, rank, dtype=mean.dtype, device=mean.device), 0.0
+    for block in blocks():
+        scores = (block - mean) @ basis
+        gram += scores.T @ scores
+        power += float((block - mean).square().sum())
+    values, vectors = torch.linalg.eigh(gram)
+    main = torch.arange(rank - 1, max(rank - 1 - components, -1), -1, device=mean.device)
+    found = values[main].clamp(min=0)
+    axes = (basis @ vectors[:, main]).T.contiguous()
+    return Axes(mean, axes, found / (count - 1), float(found.sum()) / power)
+
+
+def train_head(
+    config: Config,
+    dataset: Dataset,
+    embeddings: Mapping[str, Embedding],
+    clips: np.ndarray,
+    windows: np.ndarray,
+    axes: Axes,
+    device: torch.device,
+) -> PcaLearner:
+    """Train the projectors on training windows, as `simtrain fit` trains SIM, for ``train.steps`` steps.
+
+    Raises
+    ------
+    UserError
+        If there are too few windows for a batch.
+    """
+    samples, train = both_hemispheres(windows), config.train
+    if len(samples) < train.batch_size:
+        raise UserError(
+            f"{dataset.path} has {len(samples)} training samples, less than a batch "
+            f"(train.batch_size: {train.batch_size}): use a smaller one"
+        )
+    torch.manual_seed(train.seed)
+    learner = PcaLearner(config, dataset, embeddings, axes)
+    learner.stimuli.fit(clips)
+    training = Training(config, learner.to(device))
+    batches = shuffled_batches(samples, train.batch_size, train.seed, Cursor())
+    with Stream(
+        BoldReader(dataset.path), batches, size=train.batch_size, frames=config.data.frames, device=device
+    ) as stream:
+        for batch in stream:
+            training.update(batch)
+            if training.step == train.steps:
+                break
+    learner.load_state_dict(training.tested_state()["learner"])  # averaged, where training averages
+    return learner.eval()

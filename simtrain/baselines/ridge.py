@@ -1,0 +1,247 @@
+"""Ridge regression from BOLD at several delays to the embedding of the clip (decoding).
+
+The direction that retrieval needs: predicted embeddings are compared with those of the candidates. The
+solver is himalaya's (Dupre la Tour et al., NeuroImage 2022, doi:10.1016/j.neuroimage.2022.119728), with a
+penalty for each target by cross-validation over clips of the film.
+
+Ridge sees X only through X'X and X'Y. With X'X = V L V' in a fold, R = L^(1/2) V' and Z = L^(-1/2) V' X'Y
+have R'R = X'X and R'Z = X'Y, and ||Z - R W||^2 differs from ||Y - X W||^2 by a constant. So himalaya is given
+R and Z of every fold in place of X and Y: the same solution and the same choice of penalties, in memory that
+does not grow with the number of subjects. A fold with fewer rows than features stays as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+
+from simdata.errors import UserError
+from simtrain.baselines.courses import Courses, delayed
+from simtrain.baselines.targets import Targets
+
+# In units of the mean eigenvalue of X'X, and so free of the number of rows.
+PENALTIES = np.logspace(-4, 4, 17)
+FOLDS = 5
+NEGLIGIBLE = 1e-12  # share of the largest eigenvalue
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over the rows of a fold, in float64: all that ridge needs to know of them."""
+
+    count: int
+    x: np.ndarray
+    y: np.ndarray
+    xx: np.ndarray
+    xy: np.ndarray
+
+    @classmethod
+    def of(cls, x: np.ndarray, y: np.ndarray) -> Moments:
+        """Of rows ``x`` (n, features) and ``y`` (n, targets)."""
+        x, y = x.astype(np.float64), y.astype(np.float64)
+        return cls(len(x), x.sum(axis=0), y.sum(axis=0), x.T @ x, x.T @ y)
+
+    def __add__(self, other: Moments) -> Moments:
+        return Moments(*(one + two for one, two in zip(self._sums(), other._sums(), strict=True)))
+
+    def centred(self, x_mean: np.ndarray, y_mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """X'X and X'Y of the rows less these means."""
+        xx = self.xx - np.outer(self.x, x_mean) - np.outer(x_mean, self.x - self.count * x_mean)
+        xy = self.xy - np.outer(self.x, y_mean) - np.outer(x_mean, self.y - self.count * y_mean)
+        return xx, xy
+
+    def _sums(self) -> tuple:
+        return self.count, self.x, self.y, self.xx, self.xy
+
+
+class Fold:
+    """The rows of X and Y in one fold: kept until there are more than features, then as their moments."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[np.ndarray, np.ndarray]] = []
+        self._moments: Moments | None = None
+
+    def add(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Rows ``x`` (n, features) and ``y`` (n, targets)."""
+        self._rows.append((x, y))
+        if sum(len(x) for x, _ in self._rows) > x.shape[1]:
+            self._moments, self._rows = self._all_moments(), []
+
+    def sums(self) -> tuple[int, np.ndarray, np.ndarray]:
+        """Number of rows, and the sums of X and of Y."""
+        parts = [(len(x), x.sum(axis=0, dtype=float), y.sum(axis=0, dtype=float)) for x, y in self._rows]
+        if self._moments is not None:
+            parts.append((self._moments.count, self._moments.x, self._moments.y))
+        return tuple(sum(column) for column in zip(*parts, strict=True))
+
+    def compact(self, x_mean: np.ndarray, y_mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """R and Z of the rows less these means, or the rows themselves."""
+        if self._moments is not None:
+            moments = self._all_moments() if self._rows else self._moments
+            return _compact(*moments.centred(x_mean, y_mean))
+        x, y = (np.concatenate(part) for part in zip(*self._rows, strict=True))
+        return x - x_mean, y - y_mean
+
+    def _all_moments(self) -> Moments:
+        pending = Moments.of(*(np.concatenate(part) for part in zip(*self._rows, strict=True)))
+        return pending if self._moments is None else self._moments + pending
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """A fitted regression.
+
+    Attributes
+    ----------
+    weights : (features, targets) float64
+    x_mean, y_mean : means over the training rows, which the intercept comes from
+    penalty : (targets,) in units of the mean eigenvalue of X'X
+    delays : (delays,) int, s from the first volume of a window
+    columns : where the targets of each modality are
+    """
+
+    weights: np.ndarray
+    x_mean: np.ndarray
+    y_mean: np.ndarray
+    penalty: np.ndarray
+    delays: np.ndarray
+    columns: dict[str, slice]
+
+    def predict(self, courses: Courses, windows: np.ndarray, modality: str) -> np.ndarray:
+        """(n, targets of the modality) float32: the predicted embedding of every window's clip."""
+        columns = self.columns[modality]
+        predicted = np.empty((len(windows), columns.stop - columns.start), np.float32)
+        for rows in by_run(windows):
+            design = delayed(courses.run(*_run_of(windows, rows)), windows["second"][rows], self.delays)
+            predicted[rows] = (design - self.x_mean) @ self.weights[:, columns] + self.y_mean[columns]
+        return predicted
+
+    def save(self, path: Path) -> None:
+        """As NumPy's .npz; the columns of a modality as ``columns_<modality>`` (start, stop)."""
+        columns = {f"columns_{name}": np.array([c.start, c.stop]) for name, c in self.columns.items()}
+        arrays = {name: getattr(self, name) for name in ("weights", "x_mean", "y_mean", "penalty", "delays")}
+        np.savez(path, **arrays, **columns)
+
+
+def fit_ridge(
+    courses: Courses,
+    windows: np.ndarray,
+    fold: np.ndarray,
+    targets: Targets,
+    delays: np.ndarray,
+    device: torch.device,
+) -> Ridge:
+    """Fit on training windows; the penalties by cross-validation over the folds.
+
+    Parameters
+    ----------
+    fold : (n,) int, which fold each window is in
+    delays : s from the first volume of a window
+
+    Raises
+    ------
+    UserError
+        If himalaya is not installed.
+    """
+    himalaya_ridge(device)  # if it is missing, say so before the work begins
+    folds = {number: Fold() for number in np.unique(fold).tolist()}
+    for rows in by_run(windows):
+        course = courses.run(*_run_of(windows, rows))
+        for number in np.unique(fold[rows]).tolist():
+            of_fold = rows[fold[rows] == number]
+            x = delayed(course, windows["second"][of_fold], delays)
+            y = targets.of(windows["movie"][of_fold], windows["clip"][of_fold])
+            folds[number].add(x, y)
+    return Ridge(*solve(list(folds.values()), device), delays, targets.columns)
+
+
+def solve(folds: list[Fold], device: torch.device) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Weights, means of X and Y, and the penalty of each target, as in `Ridge`."""
+    from sklearn.model_selection import PredefinedSplit  # comes with himalaya
+
+    ridge = himalaya_ridge(device)
+    count, x_sum, y_sum = (sum(column) for column in zip(*(fold.sums() for fold in folds), strict=True))
+    x_mean, y_mean = x_sum / count, y_sum / count
+    compact = [fold.compact(x_mean, y_mean) for fold in folds]
+    # Folds of equal length, so that each counts by its squared error: rows of zeros change nothing.
+    rows = max(len(x) for x, _ in compact)
+    x, y = (np.concatenate([_padded(part, rows) for part in parts]) for parts in zip(*compact, strict=True))
+    unit = np.square(x).sum() / x.shape[1]
+    held_out = PredefinedSplit(np.repeat(np.arange(len(folds)), rows))
+    # It warns where there are fewer rows than features, which costs time and nothing else.
+    model = ridge.RidgeCV(alphas=PENALTIES * unit, cv=held_out, solver_params={"warn": False})
+    model.fit(*_on(device, x, y))
+    return _numpy(model.coef_), x_mean, y_mean, _numpy(model.best_alphas_) / unit
+
+
+def film_folds(windows: np.ndarray, segment: np.ndarray, folds: int = FOLDS) -> np.ndarray:
+    """(n,) int: folds of whole clips of the film, of about equal length.
+
+    Seconds of one scene are alike, so a scene must not be on both sides of a cross-validation.
+
+    Parameters
+    ----------
+    segment : (movies, seconds), the store's
+
+    Raises
+    ------
+    UserError
+        If there are windows of one clip only.
+    """
+    group = np.stack([windows["movie"], segment[windows["movie"], windows["clip"]]], axis=1)
+    names, group, sizes = np.unique(group, axis=0, return_inverse=True, return_counts=True)
+    if len(names) < 2:
+        raise UserError("ridge: the training scenes are of one clip of the film; cross-validation needs two")
+    load, fold = np.zeros(min(folds, len(names))), np.empty(len(names), int)
+    for one in np.argsort(-sizes, kind="stable"):
+        fold[one] = load.argmin()
+        load[fold[one]] += sizes[one]
+    return fold[group.reshape(-1)]
+
+
+def by_run(windows: np.ndarray) -> list[np.ndarray]:
+    """Positions of the windows of each subject and movie."""
+    _, run = np.unique(windows[["subject", "movie"]], return_inverse=True)
+    order = np.argsort(run, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(run[order])) + 1) if len(order) else []
+
+
+def _run_of(windows: np.ndarray, rows: np.ndarray) -> tuple[int, int]:
+    first = windows[rows[0]]
+    return int(first["subject"]), int(first["movie"])
+
+
+def _compact(xx: np.ndarray, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """R and Z of the module's description, of as many rows as X'X has rank."""
+    values, vectors = np.linalg.eigh(xx)
+    kept = values > NEGLIGIBLE * values[-1]
+    root, vectors = np.sqrt(values[kept]), vectors[:, kept]
+    return root[:, None] * vectors.T, (vectors.T @ xy) / root[:, None]
+
+
+def _padded(rows: np.ndarray, count: int) -> np.ndarray:
+    return np.concatenate([rows, np.zeros((count - len(rows), rows.shape[1]))])
+
+
+def himalaya_ridge(device: torch.device) -> ModuleType:
+    """himalaya's ridge, with its backend set to the device."""
+    try:
+        from himalaya import backend, ridge
+    except ImportError:
+        raise UserError(
+            "the ridge baseline needs himalaya, which is not installed: pip install 'simdata[baselines]'"
+        ) from None
+    backend.set_backend("torch_cuda" if device.type == "cuda" else "numpy")
+    return ridge
+
+
+def _on(device: torch.device, *arrays: np.ndarray) -> tuple:
+    return tuple(torch.from_numpy(array).to(device) for array in arrays) if device.type == "cuda" else arrays
+
+
+def _numpy(values: object) -> np.ndarray:
+    return values.cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)

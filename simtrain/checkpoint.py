@@ -1,0 +1,44 @@
+"""Checkpoints: written whole or not at all, read without running any code in them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+BEST = "best.pt"
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Replace ``path`` by ``state`` (tensors and plain types only); a crash leaves the one before."""
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The state in ``path``, on the CPU."""
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def tested_file(path: Path) -> Path:
+    """Where the weights are that a run is tested with, by its last checkpoint at ``path``.
+
+    Those that were best by validation, if it kept them, or else the last.
+    """
+    best = path.with_name(BEST)
+    return best if best.exists() else path
+
+
+def load_tested(path: Path) -> dict[str, Any]:
+    """What a run is tested with, by its last checkpoint at ``path``: ``step``, and ``learner``, a state_dict.
+
+    The weights are averaged, if the run averages them.
+    """
+    state = load(tested_file(path))
+    return {"step": state["step"], "learner": state["learner"] | (state.get("average") or {})}

@@ -1,0 +1,152 @@
+"""What training needs to know of a store, read with plain xarray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from simdata.errors import UserError
+from simtrain.config import Config
+
+FORMAT = "1."
+SPLITS = ("none", "train", "val", "test")
+STIMULI = ("video", "audio")
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Stimulus features: ``values`` (movie, second, feature) float32, NaN where there is no whole clip.
+
+    Row s describes the ``window`` s that begin at second s.
+    """
+
+    variable: str
+    values: np.ndarray
+    window: int
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The small arrays of a store; positions along its axes are what windows refer to.
+
+    Attributes
+    ----------
+    subject_split : (subjects,) int8, position in ``SPLITS``
+    volumes : (movies,) int, seconds of each run
+    complete : (subjects, movies) bool
+    segment, scene_split : (movies, seconds) int8; 0 is rest, and no set
+    cortex : (hemispheres, vertices) bool
+    lag : s, the catalog's
+    """
+
+    path: Path
+    subjects: list[str]
+    subject_split: np.ndarray
+    volumes: np.ndarray
+    complete: np.ndarray
+    segment: np.ndarray
+    scene_split: np.ndarray
+    cortex: np.ndarray
+    lag: int
+    encoders: dict[str, list[str]]
+    identity: dict
+
+    def embedding(self, modality: str, encoder: str) -> Embedding:
+        """Read one modality's features by the name of their encoder."""
+        variable = f"{modality}_{encoder}"
+        with xr.open_zarr(self.path) as store:
+            array = store[variable]
+            return Embedding(variable, array.values.astype(np.float32), int(np.ceil(array.attrs["window"])))
+
+    def embeddings(self, config: Config) -> dict[str, Embedding]:
+        """The features of every stimulus modality of a configuration."""
+        return {
+            modality: self.embedding(modality, encoder)
+            for modality, encoder in _encoders(self, config).items()
+        }
+
+
+def open_dataset(path: str | Path) -> Dataset:
+    """Open a store for training.
+
+    Raises
+    ------
+    UserError
+        If there is no store of a known format at ``path``.
+    """
+    path = Path(path)
+    if not (path / "zarr.json").is_file():
+        raise UserError(f"{path} is not a store: build one with `simdata build`")
+    with xr.open_zarr(path) as store:
+        version = str(store.attrs.get("format_version"))
+        if not version.startswith(FORMAT):
+            raise UserError(
+                f"{path} has format version {version}; this simtrain reads {FORMAT}x: build the store anew"
+            )
+        split = [SPLITS.index(name) for name in store.subject_split.values]
+        return Dataset(
+            path=path.absolute(),
+            subjects=[str(subject) for subject in store.subject.values],
+            subject_split=np.array(split, dtype=np.int8),
+            volumes=store.volumes.values,
+            complete=store.run_status.values == 1,
+            segment=store.segment.values,
+            scene_split=store.scene_split.values,
+            cortex=store.cortex.values.astype(bool),
+            lag=int(store.attrs["stimulus_lag"]),
+            encoders={modality: _known_encoders(store, modality) for modality in STIMULI},
+            identity=_identity(path, store),
+        )
+
+
+def resolve(config: Config, dataset: Dataset) -> Config:
+    """The configuration with the encoders and the lag filled in from the store."""
+    encoders = dict.fromkeys(STIMULI) | _encoders(dataset, config)
+    lag = dataset.lag if config.data.lag is None else config.data.lag
+    return config.model_copy(update={"data": config.data.model_copy(update={**encoders, "lag": lag})})
+
+
+def _encoders(dataset: Dataset, config: Config) -> dict[str, str]:
+    """Which encoder stands for each stimulus modality in use."""
+    return {
+        modality: _encoder(dataset, modality, getattr(config.data, modality)) for modality in config.stimuli
+    }
+
+
+def _known_encoders(store: xr.Dataset, modality: str) -> list[str]:
+    names = sorted(
+        str(name) for name, array in store.data_vars.items() if array.attrs.get("modality") == modality
+    )
+    return [name.removeprefix(f"{modality}_") for name in names]
+
+
+def _encoder(dataset: Dataset, modality: str, wanted: str | None) -> str:
+    known = dataset.encoders[modality]
+    listed = ", ".join(known) or "none"
+    if wanted is None and len(known) == 1:
+        return known[0]
+    if wanted is None:
+        raise UserError(
+            f"{dataset.path} has {len(known)} {modality} embeddings ({listed}): choose with "
+            f"--set data.{modality}=NAME, or leave {modality} out of --modalities"
+        )
+    if wanted not in known:
+        raise UserError(
+            f"{dataset.path} has no {modality} embedding {wanted!r} (data.{modality}); it has: {listed}"
+        )
+    return wanted
+
+
+def _identity(path: Path, store: xr.Dataset) -> dict:
+    subjects = store.subject.values.tolist()
+    return {
+        "path": str(path.absolute()),
+        "format_version": str(store.attrs["format_version"]),
+        "catalog_name": store.attrs["catalog_name"],
+        "catalog_sha256": store.attrs["catalog_sha256"],
+        "subjects": dict(zip(subjects, store.subject_split.values.tolist(), strict=True)),
+        "runs": int((store.run_status == 1).sum()),
+    }

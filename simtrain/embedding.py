@@ -1,0 +1,60 @@
+"""A run's model, and the embeddings that it gives: shared by retrieval and prediction."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.nn.functional import normalize
+
+from simdata.errors import UserError
+from simdata.store import BoldReader
+from simtrain import checkpoint
+from simtrain.dataset import Dataset
+from simtrain.import_weights import must_have_projectors
+from simtrain.learner import Learner
+from simtrain.run import Run
+from simtrain.stream import Stream
+from simtrain.windows import HEMISPHERES, both_hemispheres
+
+BATCH = 64  # windows embedded at once
+
+
+def load_learner(run: Run, dataset: Dataset, device: torch.device) -> Learner:
+    """The trained model of a run, ready to embed windows and clips of a store.
+
+    Raises
+    ------
+    UserError
+        If the run has no model yet, or does not fit the store.
+    """
+    if not run.checkpoint.exists():
+        raise UserError(f"{run.path} has no checkpoint yet: train it with `simtrain fit`")
+    learner = Learner(run.config, dataset, dataset.embeddings(run.config))
+    state = checkpoint.load_tested(run.checkpoint)
+    must_have_projectors(run.path, state["step"])
+    try:
+        learner.load_state_dict(state["learner"])
+    except RuntimeError as error:
+        raise UserError(f"{run.path} does not fit {dataset.path}: {error}") from None
+    return learner.to(device).eval()
+
+
+def embed_fmri(learner: Learner, reader: BoldReader, windows: np.ndarray, frames: int) -> np.ndarray:
+    """(n, dim) float32: the mean over hemispheres of unit-length embeddings, again of unit length."""
+    return mean_of_hemispheres(embed_hemispheres(learner, reader, windows, frames))
+
+
+@torch.no_grad()
+def embed_hemispheres(learner: Learner, reader: BoldReader, windows: np.ndarray, frames: int) -> np.ndarray:
+    """(n, 2, dim) float32 of unit length: the embedding of each hemisphere, L first."""
+    samples = both_hemispheres(windows)
+    size = HEMISPHERES * BATCH
+    batches = ((samples[start : start + size], None) for start in range(0, len(samples), size))
+    with Stream(reader, batches, size=size, frames=frames, device=learner.device) as stream:
+        embedded = torch.cat([learner.embed_fmri(batch.samples, batch.stored).float() for batch in stream])
+    return embedded.view(len(windows), HEMISPHERES, -1).cpu().numpy()
+
+
+def mean_of_hemispheres(embedded: np.ndarray) -> np.ndarray:
+    """(n, 2, dim) -> (n, dim), of unit length."""
+    return normalize(torch.from_numpy(embedded).mean(dim=1), dim=-1).numpy()

@@ -1,0 +1,230 @@
+"""Training: the loop, its records, and how it stops and goes on."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from simdata.errors import UserError
+from simdata.store import BoldReader
+from simtrain import checkpoint, distributed, windows
+from simtrain.dataset import Dataset
+from simtrain.initial import kept_weights
+from simtrain.jitter import must_follow_the_stimulus, with_room
+from simtrain.learner import Learner
+from simtrain.metrics import Metrics, NoMetrics
+from simtrain.patch_table import kept_table
+from simtrain.run import Run
+from simtrain.sampler import shuffled_batches
+from simtrain.stream import Stream
+from simtrain.training import Training, learning_rate
+from simtrain.validation import Validation
+
+
+def fit(dataset: Dataset, run: Run, device: torch.device, console: Console) -> int | None:
+    """Train to the configured number of steps, from the last checkpoint of ``run`` if it has one.
+
+    Returns
+    -------
+    The number of the signal (SIGINT or SIGTERM) that stopped it before, None if it came to its end.
+    """
+    prepared = _prepare(dataset, run, device)
+    return go_on(*prepared, dataset, run, console, jitter=run.config.data.lag_jitter)
+
+
+def go_on(
+    training: Training,
+    samples: np.ndarray,
+    held_out: np.ndarray,
+    dataset: Dataset,
+    run: Run,
+    console: Console,
+    jitter: int = 0,
+) -> int | None:
+    """As `fit`, with any kind of training on ``samples``, and validation on ``held_out`` (SAMPLE).
+
+    ``jitter``: s by which the lag of a sample of training may vary
+    """
+    train = run.config.train
+    distributed.must_divide(train.batch_size)
+    if train.patience is not None and not len(held_out):
+        raise UserError(f"train.patience: {dataset.path} has no validation samples to judge training by")
+    device = training.learner.device
+    if run.checkpoint.exists():
+        training.load_state_dict(checkpoint.load(run.checkpoint))
+        console.print(f"going on from step {training.step} of {run.config.train.steps}")
+    reader = BoldReader(dataset.path)
+    frames = run.config.data.frames
+    validation = Validation(held_out, reader, training, frames) if len(held_out) else None
+    _announce(training, samples, held_out, console)
+    distributed.same_weights(training.learner)
+    batches = shuffled_batches(samples, train.batch_size, train.seed, training.cursor, jitter)
+    shares, size = distributed.shares(batches), train.batch_size // distributed.size()
+    with (
+        (Metrics if distributed.rank() == 0 else NoMetrics)(run.path, training.step) as metrics,
+        Stream(reader, shares, size=size, frames=frames, device=device) as stream,
+        _progress(console) as progress,
+        _interrupts() as interrupt,
+    ):
+        stopped = _loop(training, validation, stream, metrics, progress, interrupt, run)
+    return stopped
+
+
+def _prepare(dataset: Dataset, run: Run, device: torch.device) -> tuple[Training, np.ndarray, np.ndarray]:
+    """A new training with its training and validation samples."""
+    config = run.config
+    embeddings = dataset.embeddings(config)
+    clips = windows.clip_split(dataset, embeddings.values())
+    found = windows.find_windows(dataset, clips, config.data.frames, config.data.lag)
+    must_follow_the_stimulus(config.data)
+    samples = windows.both_hemispheres(with_room(windows.training(found), config.data.lag_jitter))
+    if len(samples) < config.train.batch_size:
+        raise UserError(
+            f"{dataset.path} has {len(samples)} training samples at a lag of {config.data.lag} s, less than "
+            f"a batch (train.batch_size: {config.train.batch_size}): see `simdata info` for its runs and sets"
+        )
+    torch.manual_seed(config.train.seed)
+    learner = Learner(config, dataset, embeddings)
+    learner.stimuli.fit(clips)
+    if config.model.init is not None:
+        learner.sim.encoder.load_state_dict(kept_weights(run.path, config.model.init))
+    if config.model.patches is not None:
+        kept_table(run.path, config.model.patches, config.model.ico).lay_out(learner.sim.encoder)
+    training = Training(config, learner.to(device))
+    return training, samples, windows.both_hemispheres(windows.validation(found))
+
+
+def _loop(
+    training: Training,
+    validation: Validation | None,
+    stream: Stream,
+    metrics: Metrics,
+    progress: Progress,
+    interrupt: SimpleNamespace,
+    run: Run,
+) -> int | None:
+    train = training.config
+    task = progress.add_task("training", total=train.steps, completed=training.step, note="")
+    pace = _Pace(training, stream)
+    batches, stopped = iter(stream), None
+    while not training.finished and stopped is None:
+        losses = training.update(next(batches))
+        step, last = training.step, training.step == train.steps
+        stopped = distributed.agree(interrupt.signal)
+        if step % train.log_every == 0 or last:
+            values = _training_values(training, losses)
+            values |= pace.lap()
+            metrics.write(step, values)
+            progress.update(task, completed=step, note=_note(values))
+        if validation is not None and (step % train.validate_every == 0 or last):
+            values = validation()
+            metrics.write(step, values)
+            progress.console.print(f"step {step}: {_summary(values)}", soft_wrap=True)
+            if training.patience.improved(values["val/loss"]) and train.patience is not None:
+                _save(run.checkpoint.with_name(checkpoint.BEST), training.tested_state())
+            pace.lap()
+        if step % train.checkpoint_every == 0 or training.finished or stopped is not None:
+            _save(run.checkpoint, training.state_dict())
+    if training.patience.exhausted:
+        progress.console.print(f"step {training.step}: no better val/loss in {train.patience} validations")
+    return None if training.finished else stopped
+
+
+def _save(path: Path, state: dict[str, Any]) -> None:
+    """Save what is the same in all processes, once."""
+    if distributed.rank() == 0:
+        checkpoint.save(path, state)
+
+
+class _Pace:
+    """Samples per second, and the share of the time spent waiting for data, since the last lap."""
+
+    def __init__(self, training: Training, stream: Stream) -> None:
+        self._training, self._stream = training, stream
+        self._before = self._now()
+
+    def lap(self) -> dict[str, float]:
+        before, self._before = self._before, self._now()
+        seconds, steps, waited = (self._before - before).tolist()
+        return {
+            "feed/samples_per_second": steps * self._training.config.batch_size / seconds,
+            "feed/waiting": waited / seconds,
+        }
+
+    def _now(self) -> np.ndarray:
+        return np.array([time.perf_counter(), self._training.step, self._stream.waited])
+
+
+@contextmanager
+def _interrupts() -> Iterator[SimpleNamespace]:
+    """``.signal`` becomes the number of the first SIGINT or SIGTERM; a second one acts as usual."""
+    caught = SimpleNamespace(signal=None)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def catch(number: int, _: object) -> None:
+        caught.signal = number
+        restore()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in before:
+        signal.signal(number, catch)
+    try:
+        yield caught
+    finally:
+        restore()
+
+
+def _training_values(training: Training, losses: dict[str, torch.Tensor]) -> dict[str, float]:
+    values = {f"train/{name}": float(value) for name, value in losses.items()}
+    if not np.isfinite(values["train/loss"]):
+        raise UserError(
+            f"the loss is {values['train/loss']} at step {training.step}: lower train.learning_rate"
+        )
+    values |= {f"train/{name}": value for name, value in training.readings().items()}
+    return values | {"train/learning_rate": learning_rate(training.config, training.step - 1)}
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )
+
+
+def _note(values: dict[str, float]) -> str:
+    return (
+        f"loss {values['train/loss']:.3f}, {values['feed/samples_per_second']:.0f} samples/s, "
+        f"{values['feed/waiting']:.1%} waiting for data"
+    )
+
+
+def _summary(values: dict[str, float]) -> str:
+    return ", ".join(f"{name.removeprefix('val/')} {value:.3f}" for name, value in values.items())
+
+
+def _announce(training: Training, samples: np.ndarray, held_out: np.ndarray, console: Console) -> None:
+    weights = sum(parameter.numel() for parameter in training.learner.parameters())
+    precision = (
+        "float32" if training.precision is None else f"{training.precision} autocast".removeprefix("torch.")
+    )
+    console.print(
+        f"{len(samples):,} training samples, {len(held_out):,} of validation; {weights / 1e6:.2f} M weights, "
+        f"{precision} on {training.learner.device}"
+    )

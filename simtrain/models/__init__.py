@@ -1,0 +1,1 @@
+"""The networks: surface vision transformer, projectors, and SIM made of both."""

@@ -1,0 +1,53 @@
+"""SIM: fMRI and the embeddings of the stimulus in one common space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from simtrain.models.projector import Projector
+from simtrain.models.sit import SiT
+
+
+class SIM(nn.Module):
+    """An fMRI encoder and a projector per modality.
+
+    Parameters
+    ----------
+    features : number of features of every modality, ``fmri`` (the encoder's) included
+    per_token : project the encoder's patch tokens each, and then take their mean
+    """
+
+    def __init__(
+        self,
+        encoder: SiT,
+        features: Mapping[str, int],
+        dim: int,
+        dropout: float = 0.0,
+        per_token: bool = False,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.per_token = encoder, per_token
+        self.projectors = nn.ModuleDict(
+            {name: Projector(size, dim, dropout) for name, size in features.items()}
+        )
+
+    def forward(self, patches: Tensor, stimuli: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Unit-length embeddings (batch, dim) float32 of fMRI patches and of each stimulus modality."""
+        return {"fmri": self.embed_fmri(patches)} | self.embed_stimuli(stimuli)
+
+    def embed_fmri(self, patches: Tensor) -> Tensor:
+        """(batch, patches, patch_size) -> (batch, dim), of unit length."""
+        if self.per_token:
+            projected = self.projectors["fmri"](self.encoder.tokens(patches)[:, 1:])
+            return normalize(projected.float().mean(dim=1), dim=-1)
+        return self._project("fmri", self.encoder(patches))
+
+    def embed_stimuli(self, stimuli: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """(batch, features) of each modality -> (batch, dim), of unit length."""
+        return {name: self._project(name, features) for name, features in stimuli.items()}
+
+    def _project(self, modality: str, features: Tensor) -> Tensor:
+        return normalize(self.projectors[modality](features).float(), dim=-1)

@@ -1,0 +1,203 @@
+"""One step of training, and the state that it leaves: what a checkpoint holds."""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from simdata.errors import UserError
+from simtrain import accumulation, distributed
+from simtrain.config import Config
+from simtrain.ema import Average
+from simtrain.learner import Learner
+from simtrain.models.sit import Block
+from simtrain.sampler import Cursor
+from simtrain.stopping import Patience
+from simtrain.stream import Batch
+
+TESTED = ("step", "learner", "average")
+
+
+class Training:
+    """A learner with its optimiser, and how far it has come.
+
+    Attributes
+    ----------
+    step : updates done
+    cursor : where the sampler goes on
+    average : the moving average of the weights, None if the configuration asks for none
+    patience : whether validation still improves
+    """
+
+    def __init__(self, config: Config, learner: Learner) -> None:
+        self.config, self.learner = config.train, learner
+        self.precision = mixed_precision(config.train.amp, learner.device)
+        self.optimizer = torch.optim.AdamW(_parameter_groups(learner, config.train.weight_decay))
+        self.scaler = torch.amp.GradScaler(learner.device.type, enabled=self.precision is torch.float16)
+        self.average = None if config.train.ema is None else Average(learner, config.train.ema)
+        self.patience = Patience(config.train.patience)
+        self.step, self.cursor = 0, Cursor()
+        if config.train.compile:
+            _compile_blocks(learner)
+
+    @property
+    def finished(self) -> bool:
+        """All steps are done, or validation has ceased to improve."""
+        return self.step >= self.config.steps or self.patience.exhausted
+
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """One step of AdamW on a batch whose note is the cursor behind it; the losses before it.
+
+        With several processes, ``batch`` is this one's share, and all the rest is that of the whole.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, self.step)
+        self.learner.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss, parts = self.gradients(batch)
+        distributed.average_gradients(self.learner.parameters())
+        self.scaler.unscale_(self.optimizer)
+        torch.nn.utils.clip_grad_norm_(self.learner.parameters(), self.config.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average is not None:
+            self.average.update(self.step)
+        self.step, self.cursor = self.step + 1, batch.note
+        return {"loss": loss.detach(), **{name: part.detach() for name, part in parts.items()}}
+
+    def gradients(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Give the weights their gradients of the scaled loss of a batch, and return the losses."""
+        parts = accumulation.split(batch, self.config.accumulate)
+        if len(parts) > 1:
+            return accumulation.backward(
+                parts, self._embed_part, lambda whole: self.compare(whole, batch.samples), self.scaler.scale
+            )
+        self.seed()
+        loss, named = self.losses(batch)
+        self.scaler.scale(loss).backward()
+        return loss, named
+
+    def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch, and that of each pair of modalities."""
+        return self.compare(self.embed(batch), batch.samples)
+
+    def compare(
+        self, embeddings: accumulation.Embeddings, samples: np.ndarray
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The losses of the embeddings of a batch, together with those of the other processes."""
+        ignored = self.learner.ignored(distributed.gather_samples(samples))
+        return self.learner.loss(distributed.gather(embeddings), ignored)
+
+    def seed(self, part: int = 0) -> None:
+        """Make what is drawn next (dropout) a function of seed, step, process and part of the batch alone.
+
+        So a run resumes exactly without the states of all generators of all processes.
+        """
+        entropy = [self.config.seed, self.step, distributed.rank(), part]
+        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
+
+    def _embed_part(self, number: int, part: Batch) -> dict[str, Tensor]:
+        self.seed(number)
+        return self.embed(part)
+
+    def embed(self, batch: Batch) -> dict[str, Tensor]:
+        """Embeddings of a batch, in the precision of training."""
+        with self.autocast():
+            return self.learner.embed(batch.samples, batch.stored)
+
+    def autocast(self) -> torch.autocast:
+        """The precision of training, as a context."""
+        return torch.autocast(self.learner.device.type, self.precision, enabled=self.precision is not None)
+
+    def scores(self, batch: Batch) -> dict[str, Tensor]:
+        """What validation takes the mean of: the losses, and top-1 from fMRI to each modality."""
+        embeddings, ignore = self.embed(batch), self.learner.ignored(batch.samples)
+        loss, parts = self.learner.loss(embeddings, ignore)
+        return {"loss": loss} | parts | top1(embeddings, ignore)
+
+    def readings(self) -> dict[str, float]:
+        """What is logged beside the losses."""
+        return {"temperature": self.learner.loss.temperature}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "cursor": list(self.cursor),
+            "learner": self.learner.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "patience": self.patience.state_dict(),
+        }
+
+    def tested_state(self) -> dict[str, Any]:
+        """Of `state_dict`, what testing needs."""
+        return {name: value for name, value in self.state_dict().items() if name in TESTED}
+
+    def tested(self) -> AbstractContextManager:
+        """Within it, the learner has the weights that are to be tested: the average, if there is one."""
+        return nullcontext() if self.average is None else self.average.applied()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step, self.cursor = state["step"], Cursor(*state["cursor"])
+        self.learner.load_state_dict(state["learner"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.patience.load_state_dict(state["patience"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+
+
+def top1(embeddings: dict[str, Tensor], ignore: Tensor) -> dict[str, Tensor]:
+    """Top-1 among the samples of a batch, from fMRI to each modality, beside its chance."""
+    truth = torch.arange(len(ignore), device=ignore.device)
+    values = {"chance": (~ignore).sum(dim=1).float().reciprocal().mean()}
+    for modality in [name for name in embeddings if name != "fmri"]:
+        similarity = (embeddings["fmri"] @ embeddings[modality].T).masked_fill(ignore, -torch.inf)
+        values[f"top1-{modality}"] = (similarity.argmax(dim=1) == truth).float().mean()
+    return values
+
+
+def learning_rate(train: Any, step: int) -> float:
+    """The rate of an update: a linear rise over the warm-up, then half a cosine down to 0 at the end."""
+    rising = math.ceil(train.warmup * train.steps)
+    if step < rising:
+        return train.learning_rate * (step + 1) / rising
+    return train.learning_rate * (1 + math.cos(math.pi * (step - rising) / (train.steps - rising))) / 2
+
+
+def mixed_precision(amp: str, device: torch.device) -> torch.dtype | None:
+    """The type of autocast on a device, None for none; "auto" is bf16 where a GPU has it, else fp16.
+
+    Raises
+    ------
+    UserError
+        If the device cannot train in that precision.
+    """
+    if amp == "auto":
+        if device.type != "cuda":
+            return None
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if amp == "fp16" and device.type != "cuda":
+        raise UserError("train.amp: fp16 needs a CUDA device; use off or bf16 on a CPU")
+    return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
+
+
+def _compile_blocks(learner: Learner) -> None:
+    """Compile each block by itself: they share their code, so that it is compiled once."""
+    for module in learner.modules():
+        if isinstance(module, Block):
+            module.compile()
+
+
+def _parameter_groups(learner: Learner, weight_decay: float) -> list[dict]:
+    """Weight decay for matrices only: it has no business with biases, norms and the temperature."""
+    trained = [parameter for parameter in learner.parameters() if parameter.requires_grad]
+    matrices = [parameter for parameter in trained if parameter.ndim == 2]
+    others = [parameter for parameter in trained if parameter.ndim != 2]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

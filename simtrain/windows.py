@@ -1,0 +1,98 @@
+"""Windows: which stretches of BOLD, with which stimulus clip, make a sample.
+
+A window of subject and movie at second t is BOLD [t, t + frames) with the clip [t - lag, t - lag + length)
+that was on screen before. It is usable if the run is complete and covers it, and the clip lies in one
+segment (not rest), in one set of scenes, and has features in every embedding in use. The test-retest clip
+is in no set, and so in no window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from simtrain.dataset import SPLITS, Dataset, Embedding
+
+TRAIN, VAL, TEST = (SPLITS.index(name) for name in ("train", "val", "test"))
+HEMISPHERES = 2
+
+WINDOW = np.dtype(
+    [
+        ("subject", "i4"),
+        ("movie", "i4"),
+        ("second", "i4"),  # of the first frame
+        ("clip", "i4"),  # second at which the stimulus clip begins: its row in the embeddings
+        ("subject_split", "i1"),
+        ("scene_split", "i1"),
+    ]
+)
+SAMPLE = np.dtype([*WINDOW.descr, ("hemisphere", "i4")])
+
+EXPERIMENTS = {"new-subjects": (TEST, TRAIN), "new-scenes": (TRAIN, TEST), "both": (TEST, TEST)}
+
+
+def covered(frames: int, embeddings: Iterable[Embedding]) -> int:
+    """Seconds that a window covers, the longer of its BOLD and its clip: no shorter one rules out shared
+    moments."""
+    return max([frames, *(embedding.window for embedding in embeddings)])
+
+
+def clip_split(dataset: Dataset, embeddings: Iterable[Embedding], length: int = 1) -> np.ndarray:
+    """(movies, seconds) int8: the set of the clip beginning there, 0 where there is no usable one.
+
+    A clip has ``length`` s, or the window of an embedding where that is longer.
+    """
+    embeddings = list(embeddings)
+    length = covered(length, embeddings)
+    usable = dataset.segment != 0
+    for later in range(1, length):
+        for table in (dataset.segment, dataset.scene_split):
+            usable[:, :-later] &= table[:, later:] == table[:, :-later]
+        usable[:, -later:] = False
+    for embedding in embeddings:
+        usable &= ~np.isnan(embedding.values).any(axis=-1)
+    return np.where(usable, dataset.scene_split, 0).astype(np.int8)
+
+
+def find_windows(dataset: Dataset, clips: np.ndarray, frames: int, lag: int) -> np.ndarray:
+    """(n,) WINDOW: all usable windows, by subject, movie and second.
+
+    Parameters
+    ----------
+    clips : (movies, seconds) as `clip_split` gives
+    """
+    movie, clip = np.nonzero(clips)
+    covered = clip + lag + frames <= dataset.volumes[movie]
+    movie, clip = movie[covered], clip[covered]
+    subject, film = np.nonzero(dataset.complete[:, movie])
+    windows = np.empty(len(subject), dtype=WINDOW)
+    windows["subject"], windows["movie"] = subject, movie[film]
+    windows["clip"], windows["second"] = clip[film], clip[film] + lag
+    windows["subject_split"] = dataset.subject_split[subject]
+    windows["scene_split"] = clips[movie[film], clip[film]]
+    return windows
+
+
+def select(windows: np.ndarray, subjects: int, scenes: int) -> np.ndarray:
+    """The windows of one set of subjects in one set of scenes."""
+    return windows[(windows["subject_split"] == subjects) & (windows["scene_split"] == scenes)]
+
+
+def training(windows: np.ndarray) -> np.ndarray:
+    """Training subjects in training scenes."""
+    return select(windows, TRAIN, TRAIN)
+
+
+def validation(windows: np.ndarray) -> np.ndarray:
+    """Everything with a validation subject or scene and nothing of the test set."""
+    return np.concatenate([select(windows, *sets) for sets in ((VAL, TRAIN), (TRAIN, VAL), (VAL, VAL))])
+
+
+def both_hemispheres(windows: np.ndarray) -> np.ndarray:
+    """(2 * n,) SAMPLE: every window once for each hemisphere, L first."""
+    samples = np.empty((len(windows), HEMISPHERES), dtype=SAMPLE)
+    for field in WINDOW.names:
+        samples[field] = windows[field][:, None]
+    samples["hemisphere"] = np.arange(HEMISPHERES)
+    return samples.reshape(-1)

@@ -1,0 +1,137 @@
+"""A small valid store, written by plain xarray and zarr: simtrain must need nothing of simdata's writer."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from zarr.codecs import Crc32cCodec
+
+from simdata.meshes import icosphere
+
+SUBJECTS = {"s1": "train", "s2": "train", "s3": "train", "s4": "val", "s5": "test", "s6": "test"}
+VOLUMES = (64, 61)
+LAG = 6
+SECONDS, VERTICES = 64, 40962
+SEGMENTS = ["rest", "alpha", "beta", "gamma", "delta", "test-retest"]
+# movie, segment, start, stop, scene split (none 0, train 1, test 3)
+SCENES = [(0, 1, 2, 42, 1), (0, 2, 44, 55, 3), (0, 5, 56, 60, 0), (1, 3, 1, 40, 1), (1, 4, 42, 55, 3)]
+LATENT = 6
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _two_threads():
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory) -> Path:
+    """Six subjects, two movies of a minute; vertices follow the film with a lag of 6 s, under noise.
+
+    ``s3`` lacks its run of the second movie. One video and one audio encoder.
+    """
+    path = tmp_path_factory.mktemp("store") / "small.zarr"
+    write_store(path)
+    return path
+
+
+def write_store(path: Path, **attributes: object) -> None:
+    rng = np.random.default_rng(0)
+    latent = rng.standard_normal((len(VOLUMES), SECONDS, LATENT))
+    cortex = planted_cortex()
+    bold = planted_bold(rng, latent, cortex)
+    status = np.ones((len(SUBJECTS), len(VOLUMES)), np.int8)
+    status[2, 1] = 0
+    segment, scene_split = np.zeros((2, len(VOLUMES), SECONDS), np.int8)
+    for movie, code, start, stop, split in SCENES:
+        segment[movie, start:stop], scene_split[movie, start:stop] = code, split
+    run = ("subject", "movie")
+    bold_encoding = {
+        "chunks": (1, 1, 1, 1, VERTICES),
+        "shards": (1, 1, SECONDS, 1, VERTICES),
+        "compressors": (Crc32cCodec(),),
+        "fill_value": np.int8(-128),
+    }
+    bold_attrs = {"scale_factor": 1 / 16, "_FillValue": np.int8(-128)}
+    variables = {
+        "bold": xr.Variable((*run, "second", "hemisphere", "vertex"), bold, bold_attrs, bold_encoding),
+        "run_status": xr.Variable(run, status, {"flag_values": [0, 1], "flag_meanings": "absent complete"}),
+        "segment": xr.Variable(
+            ("movie", "second"), segment, {"flag_values": list(range(6)), "flag_meanings": " ".join(SEGMENTS)}
+        ),
+        "scene_split": xr.Variable(
+            ("movie", "second"),
+            scene_split,
+            {"flag_values": [0, 1, 2, 3], "flag_meanings": "none train val test"},
+        ),
+        "cortex": xr.Variable(("hemisphere", "vertex"), cortex),
+        "video_shapes": planted_embedding(rng, latent, "video", "shapes", 10),
+        "audio_tones": planted_embedding(rng, latent, "audio", "tones", 7),
+    }
+    coords = {
+        "subject": xr.Variable("subject", np.array(list(SUBJECTS), object)),
+        "subject_split": xr.Variable("subject", np.array(list(SUBJECTS.values()), object)),
+        "movie": xr.Variable("movie", np.array(["M1", "M2"], object)),
+        "second": xr.Variable("second", np.arange(SECONDS)),
+        "hemisphere": xr.Variable("hemisphere", np.array(["L", "R"], object)),
+        "volumes": xr.Variable("movie", np.array(VOLUMES)),
+    }
+    attrs = {
+        "format_version": "1.0",
+        "catalog_name": "small",
+        "catalog_sha256": "0" * 64,
+        "stimulus_lag": LAG,
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        xr.Dataset(variables, coords, attrs | attributes).to_zarr(path, zarr_format=3, consolidated=True)
+
+
+def planted_cortex() -> np.ndarray:
+    x, _, z = icosphere(6)[0].T
+    return np.stack([(x < 90) & (z > -95), x < 85])
+
+
+def planted_bold(rng: np.random.Generator, latent: np.ndarray, cortex: np.ndarray) -> np.ndarray:
+    """(subject, movie, second, hemisphere, vertex) int8: smooth maps that follow the film, and noise."""
+    directions = rng.standard_normal((LATENT, 3)) / 25
+    phases = rng.uniform(0, 2 * np.pi, (2, LATENT, 1))
+    maps = np.sin(directions @ icosphere(6)[0].T + phases).astype(np.float32)
+    bold = np.full((len(SUBJECTS), len(VOLUMES), SECONDS, 2, VERTICES), -128, np.int8)
+    for subject in range(len(SUBJECTS)):
+        own = 1 + 0.2 * rng.standard_normal((LATENT, 1))
+        for movie, volumes in enumerate(VOLUMES):
+            if (subject, movie) == (2, 1):
+                continue
+            course = np.vstack([rng.standard_normal((LAG, LATENT)), latent[movie, : volumes - LAG]])
+            for hemisphere in range(2):
+                z = course.astype(np.float32) @ (own * maps[hemisphere]).astype(np.float32)
+                z += 2 * rng.standard_normal(z.shape, dtype=np.float32)
+                z = (z - z.mean(axis=0)) / z.std(axis=0)
+                values = np.clip(np.rint(z * 16), -127, 127).astype(np.int8)
+                bold[subject, movie, :volumes, hemisphere] = np.where(cortex[hemisphere], values, -128)
+    return bold
+
+
+def planted_embedding(
+    rng: np.random.Generator, latent: np.ndarray, modality: str, encoder: str, features: int
+) -> xr.Variable:
+    """(movie, second, feature) float32 of the clips [s, s + 3); NaN from 3 s before the end of a film."""
+    clips = sum(np.roll(latent, -later, axis=1) for later in range(3)) / 3
+    values = (
+        clips @ rng.standard_normal((LATENT, features)) * 5
+        + 100
+        + rng.standard_normal((2, SECONDS, features)) / 10
+    )
+    for movie, volumes in enumerate(VOLUMES):
+        values[movie, volumes - 2 :] = np.nan
+    attrs = {
+        "modality": modality,
+        "encoder": encoder,
+        "window": 3.0,
+        "stride": 1.0,
+        "_FillValue": np.float32("nan"),
+    }
+    return xr.Variable(("movie", "second", f"{encoder}_feature"), values.astype("f4"), attrs)

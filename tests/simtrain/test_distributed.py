@@ -1,0 +1,153 @@
+"""Two processes (gloo) must do what one does, given the same seed."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from torch import multiprocessing
+from torch.nn.functional import normalize
+
+from simdata.errors import UserError
+from simtrain import checkpoint, distributed
+from simtrain.config import load
+from simtrain.dataset import open_dataset, resolve
+from simtrain.fit import fit
+from simtrain.losses import contrastive
+from simtrain.run import Run
+
+TINY = [
+    *("model.ico=1", "model.dim=8", "model.depth=1", "model.dim_head=8", "projector.dim=8"),
+    *("train.steps=5", "train.batch_size=8", "train.log_every=1", "train.checkpoint_every=100"),
+    *("train.validate_every=5", "train.validation_samples=24", "train.warmup=0.2"),
+]
+WEIGHTS = {("fmri", "video"): 0.9, ("video", "audio"): 0.1}
+
+
+def _lines(out):
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def _numbers(lines):
+    return [{k: v for k, v in line.items() if not k.startswith("feed/")} for line in lines]
+
+
+def _assert_same_run(one, other):
+    for line, expected in zip(_numbers(_lines(one)), _numbers(_lines(other)), strict=True):
+        assert line == pytest.approx(expected, rel=1e-4)
+    one, other = (checkpoint.load(out / "checkpoint.pt")["learner"] for out in (one, other))
+    for name, values in other.items():
+        torch.testing.assert_close(one[name], values, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def _fit(store, out, *overrides):
+    dataset = open_dataset(store)
+    config = resolve(load("demo", [*TINY, *overrides]), dataset)
+    run = distributed.first_before_others(lambda: Run.start(out, config, dataset))
+    fit(dataset, run, torch.device("cpu"), Console(quiet=True))
+
+
+def test_two_processes_train_as_one(store, tmp_path):
+    """Curves, validation and weights, with the share of a process taken whole or in two parts."""
+    _fit(store, tmp_path / "alone")
+    multiprocessing.spawn(_train, args=(tmp_path, store), nprocs=2)
+    _assert_same_run(tmp_path / "whole", tmp_path / "alone")
+    _assert_same_run(tmp_path / "in-parts", tmp_path / "alone")
+
+
+def _train(rank, folder, store):
+    _join(rank, folder)
+    _fit(store, folder / "whole")
+    _fit(store, folder / "in-parts", "train.accumulate=2")
+    torch.distributed.destroy_process_group()
+
+
+def _join(rank, folder):
+    torch.set_num_threads(1)
+    meeting = f"file://{folder / 'meeting'}"
+    torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
+
+
+def test_a_signal_stops_both_at_one_step(store, tmp_path):
+    out = tmp_path / "run"
+    settings = [part for text in [*TINY, "train.steps=100000"] for part in ("--set", text)]
+    command = [
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "-m",
+        "simtrain",
+        "fit",
+        str(store),
+    ]
+    command = [sys.executable, "-m", *command, "--out", str(out), "--config", "demo", *settings]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    metrics = out / "metrics.jsonl"
+    while not (metrics.exists() and metrics.stat().st_size):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    assert "stopped; go on with: torchrun --nproc-per-node=2 -m simtrain fit" in said
+    assert checkpoint.load(out / "checkpoint.pt")["step"] == _lines(out)[-1]["step"]
+
+
+def test_gradients_of_gathered_embeddings_are_those_of_the_whole_batch(tmp_path):
+    """With a float64 network, a false negative across the processes, and each kind of loss."""
+    multiprocessing.spawn(_compare_gradients, args=(tmp_path,), nprocs=2)
+
+
+def _compare_gradients(rank, folder):
+    _join(rank, folder)
+    torch.manual_seed(0)
+    x = {name: torch.randn(6, 4, dtype=torch.float64) for name in ("fmri", "video", "audio")}
+    ignore = torch.zeros(6, 6, dtype=bool)
+    ignore[1, 4] = ignore[4, 1] = True
+    for kind in ("infonce", "infonce_fixed", "siglip"):
+        network = torch.nn.ModuleDict({name: torch.nn.Linear(4, 3).double() for name in x})
+        loss = contrastive(kind, WEIGHTS, 0.2).double()
+        both = torch.nn.ModuleList([network, loss])
+        whole, _ = loss({name: normalize(network[name](x[name]), dim=1) for name in x}, ignore)
+        expected = torch.autograd.grad(whole, list(both.parameters()))
+        own = {
+            name: normalize(network[name](torch.from_numpy(distributed.share(x[name].numpy()))), dim=1)
+            for name in x
+        }
+        value, _ = loss(distributed.gather(own), ignore)
+        value.backward()
+        distributed.average_gradients(both.parameters())
+        torch.testing.assert_close(value, whole)
+        for parameter, gradient in zip(both.parameters(), expected, strict=True):
+            torch.testing.assert_close(parameter.grad, gradient)
+    samples = np.array([(1, 2), (3, 4), (5, 6), (7, 8)], dtype=[("movie", "i4"), ("second", "i2")])
+    assert np.array_equal(distributed.gather_samples(distributed.share(samples)), samples)
+    assert distributed.gather_objects([rank, "x"]) == [0, "x", 1, "x"]
+    assert distributed.agree(None) is None
+    assert distributed.agree(signal.SIGTERM if rank == 1 else None) == signal.SIGTERM
+    weights = torch.nn.Linear(1, 1)
+    torch.nn.init.constant_(weights.weight, rank)
+    distributed.same_weights(weights)
+    assert weights.weight.item() == 0
+    with pytest.raises(UserError, match=r"train\.batch_size: 7 samples do not divide among 2"):
+        distributed.must_divide(7)
+    with pytest.raises(ValueError if rank == 0 else SystemExit):
+        distributed.first_before_others(_fails)
+    torch.distributed.destroy_process_group()
+
+
+def _fails():
+    raise ValueError
+
+
+def test_one_process_does_nothing_of_the_sort():
+    embeddings = {"fmri": torch.ones(2, 2)}
+    assert distributed.gather(embeddings)["fmri"] is embeddings["fmri"]
+    assert (distributed.size(), distributed.rank(), distributed.agree(15)) == (1, 0, 15)
+    distributed.must_divide(7)
+    with distributed.joined():
+        assert distributed.first_before_others(lambda: 3) == 3

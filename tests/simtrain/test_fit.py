@@ -1,0 +1,217 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from rich.console import Console
+
+from simdata.errors import UserError
+from simtrain import checkpoint
+from simtrain import fit as fitting
+from simtrain.config import load
+from simtrain.dataset import open_dataset, resolve
+from simtrain.run import Run
+from simtrain.training import Training, learning_rate, mixed_precision
+
+CPU = torch.device("cpu")
+TINY = [
+    *(
+        "model.ico=1",
+        "model.dim=8",
+        "model.depth=1",
+        "model.dim_head=8",
+        "model.dropout=0.1",
+        "projector.dim=8",
+    ),
+    *("train.steps=12", "train.batch_size=8", "train.log_every=1", "train.checkpoint_every=5"),
+    *("train.validate_every=4", "train.validation_samples=24"),
+]
+
+
+def _start(store, out, *overrides, modalities=None):
+    dataset = open_dataset(store)
+    return dataset, Run.start(out, resolve(load("demo", [*TINY, *overrides], modalities), dataset), dataset)
+
+
+def _fit(store, out, *overrides, **options):
+    dataset, run = _start(store, out, *overrides, **options)
+    stopped = fitting.fit(dataset, run, CPU, Console(quiet=True))
+    return run, stopped
+
+
+def _lines(run):
+    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if not key.startswith("feed/")} for line in lines]
+
+
+def _assert_equal(one, other):
+    """Bit for bit, through nested dicts and lists of tensors and numbers."""
+    assert type(one) is type(other)
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            _assert_equal(one[key], other[key])
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other)
+        for pair in zip(one, other, strict=True):
+            _assert_equal(*pair)
+    else:
+        assert one == other
+
+
+@pytest.fixture(scope="module")
+def straight(store, tmp_path_factory):
+    run, stopped = _fit(store, tmp_path_factory.mktemp("fit") / "straight")
+    assert stopped is None
+    return run
+
+
+def test_the_run_folder_holds_what_is_needed_to_repeat_it(straight, store):
+    assert {entry.name for entry in straight.path.iterdir()} == {
+        *("config.yaml", "store.json", "software.json", "metrics.jsonl", "checkpoint.pt", "tensorboard")
+    }
+    assert Run.open(straight.path).config == straight.config
+    assert straight.config.data.lag == 6
+    assert straight.store["catalog_sha256"] == "0" * 64
+    assert straight.store["subjects"]["s5"] == "test"
+    assert (
+        json.loads((straight.path / "software.json").read_text())["torch"] == torch.__version__.split("+")[0]
+    )
+
+
+def test_every_step_and_validation_is_recorded(straight):
+    lines = _lines(straight)
+    assert [line["step"] for line in lines if "train/loss" in line] == list(range(1, 13))
+    assert [line["step"] for line in lines if "val/loss" in line] == [4, 8, 12]
+    raw = json.loads((straight.path / "metrics.jsonl").read_text().splitlines()[0])
+    assert 0 <= raw["feed/waiting"] <= 1
+    assert raw["feed/samples_per_second"] > 0
+
+
+@pytest.mark.parametrize("stop", [3, 7])
+def test_an_interrupted_run_goes_on_bit_for_bit(store, tmp_path, straight, monkeypatch, stop):
+    update = Training.update
+
+    def interrupted(self, batch):
+        if self.step == stop - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return update(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "update", interrupted)
+        run, stopped = _fit(store, tmp_path / "run")
+    assert stopped == signal.SIGINT
+    assert checkpoint.load(run.checkpoint)["step"] == stop
+    run, stopped = _fit(store, tmp_path / "run")
+    assert stopped is None
+    _assert_equal(checkpoint.load(run.checkpoint), checkpoint.load(straight.checkpoint))
+    assert _lines(run) == _lines(straight)
+
+
+def test_a_run_that_crashed_behind_its_checkpoint_drops_what_it_will_write_again(
+    store, tmp_path, straight, monkeypatch
+):
+    update = Training.update
+
+    def crashing(self, batch):
+        if self.step == 9:
+            raise MemoryError
+        return update(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "update", crashing)
+        with pytest.raises(MemoryError):
+            _fit(store, tmp_path / "run")
+    with (tmp_path / "run/metrics.jsonl").open("a") as file:
+        file.write('{"step": 1')
+    run, _ = _fit(store, tmp_path / "run")
+    _assert_equal(checkpoint.load(run.checkpoint), checkpoint.load(straight.checkpoint))
+    assert _lines(run) == _lines(straight)
+
+
+def test_a_finished_run_is_left_as_it_is(store, straight):
+    before = straight.checkpoint.read_bytes(), (straight.path / "metrics.jsonl").read_bytes()
+    _fit(store, straight.path)
+    assert before == (straight.checkpoint.read_bytes(), (straight.path / "metrics.jsonl").read_bytes())
+
+
+def test_another_configuration_or_store_is_refused(store, straight):
+    with pytest.raises(UserError, match=r"train\.seed: 0 != 1"):
+        _start(store, straight.path, "train.seed=1")
+    dataset = open_dataset(store)
+    dataset.identity["catalog_sha256"] = "1" * 64
+    with pytest.raises(UserError, match=r"another store than .* \(catalog_sha256 differ"):
+        Run.start(straight.path, straight.config, dataset)
+
+
+def test_a_folder_with_other_files_is_refused(store, tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(UserError, match="not a run folder"):
+        _start(store, tmp_path)
+
+
+def test_two_modalities_train_without_the_third(store, tmp_path):
+    run, _ = _fit(store, tmp_path / "run", "train.steps=2", modalities="fmri,audio")
+    assert [key for key in _lines(run)[0] if "-" in key] == ["train/fmri-audio"]
+    assert not any("video" in key for key in checkpoint.load(run.checkpoint)["learner"])
+
+
+def test_bf16_on_the_cpu_trains_close_to_float32(store, tmp_path, straight):
+    run, _ = _fit(store, tmp_path / "run", "train.amp=bf16", "train.steps=2")
+    assert _lines(run)[0]["train/loss"] == pytest.approx(_lines(straight)[0]["train/loss"], rel=0.02)
+    assert _lines(run)[0]["train/loss"] != _lines(straight)[0]["train/loss"]
+
+
+def test_fp16_needs_a_gpu():
+    assert mixed_precision("auto", CPU) is None
+    with pytest.raises(UserError, match="fp16 needs a CUDA device"):
+        mixed_precision("fp16", CPU)
+
+
+def test_too_few_samples_for_a_batch_are_named(store, tmp_path):
+    with pytest.raises(UserError, match=r"376 training samples.*train\.batch_size: 1000"):
+        _fit(store, tmp_path / "run", "train.batch_size=1000")
+
+
+def test_the_learning_rate_rises_then_falls_to_zero():
+    train = load("demo", ["train.steps=100", "train.warmup=0.1", "train.learning_rate=2.0"]).train
+    rates = [learning_rate(train, step) for step in range(101)]
+    assert rates[0] == pytest.approx(0.2)
+    assert rates[9] == rates[10] == 2.0
+    assert rates[55] == pytest.approx(1.0)
+    assert rates[100] == pytest.approx(0.0)
+    assert rates == sorted(rates[:10]) + sorted(rates[10:], reverse=True)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_says_how_to_go_on(store, tmp_path, number, status):
+    out = tmp_path / "run"
+    overrides = [part for text in [*TINY, "train.steps=100000"] for part in ("--set", text)]
+    command = [
+        sys.executable,
+        "-m",
+        "simtrain",
+        "fit",
+        str(store),
+        "--out",
+        str(out),
+        "--config",
+        "demo",
+        *overrides,
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    metrics = out / "metrics.jsonl"
+    while not (metrics.exists() and metrics.stat().st_size):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert f"go on with: simtrain fit {store} --out {out}" in said
+    assert checkpoint.load(out / "checkpoint.pt")["step"] == _lines(Run.open(out))[-1]["step"]

@@ -1,0 +1,48 @@
+"""The whole path as a user walks it: demo release, store, training, retrieval."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from simdata.cli import cli as simdata
+from simtrain.cli import cli as simtrain
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """(run, store) of the quickstart, from a release on the coarser meshes to save time."""
+    folder = tmp_path_factory.mktemp("demo")
+    release, store, run = folder / "release", folder / "demo.zarr", folder / "run"
+    call(simdata, "demo", release, "--density", "32k")
+    places = ["--source", release / "hcp", "--movies", release / "movies", "--out", store]
+    call(simdata, "build", "demo", *places, "--workers", "2")
+    call(simtrain, "fit", store, "--config", "demo", "--out", run)
+    return run, store
+
+
+def call(command, *arguments):
+    CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def retrieve(trained, *options):
+    """Top-1 (share) and p of every direction, for subjects that training has not seen."""
+    run, store = trained
+    call(simtrain, "retrieve", run, store, "--experiment", "new-subjects", *options)
+    directions = json.loads((run / "retrieval.json").read_text())["experiments"]["new-subjects"]["directions"]
+    return {name: (found["top-1"]["mean"], found["top-1"]["p"]) for name, found in directions.items()}
+
+
+def test_the_planted_signal_is_found_in_new_subjects_at_the_right_lag(trained):
+    found = retrieve(trained)
+    assert set(found) == {"fmri->video", "video->fmri", "fmri->audio", "audio->fmri"}
+    assert all(p < 0.01 for _, p in found.values()), found
+    assert found["fmri->video"][0] > 4 / 32, found
+
+
+@pytest.mark.parametrize("control", [["--lag", "14"], ["--shuffle"]], ids=["wrong lag", "shuffled stimulus"])
+def test_a_control_is_at_chance(trained, control):
+    found = retrieve(trained, *control)
+    assert all(p > 0.05 for _, p in found.values()), found
+    # 1 in 32 is chance; neighbours in time make draws of the same windows depend on each other.
+    assert all(top < 2.5 / 32 for top, _ in found.values()), found
