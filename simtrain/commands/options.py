@@ -1,12 +1,16 @@
-"""Types of options of the command line."""
+"""Options that commands share, and their types."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import click
+import torch
 
+from simdata.errors import UserError
+from simtrain import distributed
 from simtrain.protocol import WHOLE_MOVIE
 
 
@@ -37,3 +41,28 @@ class Lags(click.ParamType):
         if bounds is None or int(bounds[1]) > int(bounds[2]):
             self.fail(f"{value!r} is not A:B with A no more than B, such as 0:12", param, ctx)
         return range(int(bounds[1]), int(bounds[2]) + 1)
+
+
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where to compute.",
+)
+store_argument = click.argument("store", type=click.Path(path_type=Path))
+run_argument = click.argument("run", type=click.Path(path_type=Path))
+
+
+def torch_device(device: str) -> torch.device:
+    """What ``--device`` means on this machine, and for this process.
+
+    Raises
+    ------
+    UserError
+        If it asks for CUDA where there is none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch finds no CUDA device here; use auto or cpu")
+    cuda = device != "cpu" and torch.cuda.is_available()
+    return distributed.own_device(torch.device("cuda" if cuda else "cpu"))

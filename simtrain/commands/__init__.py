@@ -1,0 +1,1 @@
+"""The commands of `simtrain`, by what they are for."""

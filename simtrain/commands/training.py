@@ -1,0 +1,121 @@
+"""The commands `simtrain fit` and `simtrain pretrain`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from simtrain import config as configuration
+from simtrain import distributed, pretraining
+from simtrain.commands.options import device_option, store_argument, torch_device
+from simtrain.config import AnyRecipe, Config, PretrainConfig
+from simtrain.dataset import open_dataset, resolve
+from simtrain.fit import fit
+from simtrain.initial import resolve_initial
+from simtrain.patch_table import resolve_patches
+from simtrain.run import Run
+
+run_option = click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Run folder; an unfinished run goes on."
+)
+
+
+@click.command("fit")
+@store_argument
+@run_option
+@click.option("--modalities", help="What to align, such as fmri,video (default: fmri,video,audio).")
+@click.option(
+    "--config",
+    "name",
+    help=f"Preset ({', '.join(configuration.presets())}) or YAML file (default: sim-tiny).",
+)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override, such as train.steps=1000."
+)
+@device_option
+def fit_command(
+    store: Path, out: Path, modalities: str | None, name: str | None, overrides: tuple[str, ...], device: str
+) -> None:
+    """Train on STORE; stop it at any time, and the same command goes on.
+
+    On several GPUs: torchrun --nproc-per-node=4 -m simtrain fit STORE ...
+    """
+    dataset = open_dataset(store)
+
+    def start() -> Run:
+        config, initial = resolve_initial(_configuration(out, name, overrides, modalities), out)
+        config, table = resolve_patches(config, out)
+        return Run.start(out, resolve(config, dataset), dataset, initial, table)
+
+    run = distributed.first_before_others(start)
+    stopped = fit(dataset, run, torch_device(device), _console())
+    if stopped is not None:
+        _say(f"stopped; go on with: {shlex.join([*_program(), 'fit', str(store), '--out', str(out)])}")
+        sys.exit(128 + stopped)
+    _say(f"trained {out}; test it with: {shlex.join(['simtrain', 'retrieve', str(out), str(store)])}")
+
+
+@click.command("pretrain")
+@store_argument
+@run_option
+@click.option(
+    "--config",
+    "name",
+    help=f"Preset ({', '.join(configuration.presets(PretrainConfig))}) or YAML file (default: sim-tiny).",
+)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override, such as mae.mask=random."
+)
+@device_option
+def pretrain_command(
+    store: Path, out: Path, name: str | None, overrides: tuple[str, ...], device: str
+) -> None:
+    """Train the encoder alone on STORE, to fill in hidden patches of BOLD (vsMAE)."""
+    dataset = open_dataset(store)
+
+    def start() -> Run:
+        config, table = resolve_patches(_configuration(out, name, overrides, kind=PretrainConfig), out)
+        return Run.start(out, pretraining.resolve(config, dataset), dataset, table=table)
+
+    run = distributed.first_before_others(start)
+    stopped = pretraining.pretrain(dataset, run, torch_device(device), _console())
+    if stopped is not None:
+        _say(f"stopped; go on with: {shlex.join([*_program(), 'pretrain', str(store), '--out', str(out)])}")
+        sys.exit(128 + stopped)
+    command = ["simtrain", "fit", str(store), "--out", "RUN", "--set", f"model.init={out}"]
+    _say(f"pretrained {out}; start from it with: {shlex.join(command)}")
+
+
+def _configuration(
+    out: Path,
+    name: str | None,
+    overrides: tuple[str, ...],
+    modalities: str | None = None,
+    kind: type[AnyRecipe] = Config,
+) -> AnyRecipe:
+    """What the options ask for; without any, an existing run's own."""
+    if (out / "config.yaml").exists() and name is None and not overrides and modalities is None:
+        return Run.open(out, kind).config
+    return configuration.load(name or configuration.DEFAULT_PRESET, overrides, modalities, kind)
+
+
+def _console() -> Console:
+    """Of several processes, the first one speaks for all."""
+    return Console(quiet=distributed.rank() != 0)
+
+
+def _say(text: str) -> None:
+    if distributed.rank() == 0:
+        click.echo(text)
+
+
+def _program() -> list[str]:
+    """How simtrain was started."""
+    if distributed.size() == 1:
+        return ["simtrain"]
+    return ["torchrun", f"--nproc-per-node={os.environ['LOCAL_WORLD_SIZE']}", "-m", "simtrain"]
