@@ -6,6 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no fault of the code's.
+settings.register_profile("any-machine", deadline=None)
+settings.load_profile("any-machine")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

@@ -184,7 +184,7 @@ def test_rows_may_begin_later_and_be_rarer(own, names):
     check_stored(own, rows, first=first, stride=stride)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     numbers=st.permutations(range(13)),
     begin=st.sampled_from([0, 1, 7]),

@@ -3,7 +3,7 @@ import subprocess
 import nibabel as nib
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from simdata.meshes import DIVISIONS, RADIUS, fs_lr_sphere, icosphere, icosphere_vertices
@@ -15,7 +15,6 @@ def outward(vertices, faces):
 
 
 @given(st.integers(0, 5))
-@settings(deadline=None)
 def test_icosphere_is_a_closed_sphere_whose_first_vertices_are_the_coarser_one(order):
     vertices, faces = icosphere(order)
     assert len(vertices) == icosphere_vertices(order) == 10 * 4**order + 2

@@ -37,7 +37,7 @@ def test_rows_are_convex_combinations(density, hemisphere):
 
 @given(seed=st.integers(0, 2**32 - 1))
 @example(seed=4301291)  # a point just over an edge
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_linear_functions_are_reproduced_on_any_rotation(seed):
     mesh = icosphere(3)
     points = Rotation.random(rng=np.random.default_rng(seed)).apply(icosphere(4)[0].copy())

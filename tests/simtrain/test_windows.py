@@ -67,7 +67,7 @@ def _brute_force(dataset, embeddings, frames, lag):
                 yield subject, movie, second, clip, int(dataset.subject_split[subject]), scenes.pop()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(_films())
 def test_windows_are_those_that_the_rules_allow(films):
     dataset, embeddings, frames, lag = films
