@@ -74,14 +74,14 @@ class DenseSeries:
 
     def _mapped(self, blocks: list[CortexBlock]) -> Iterator[np.ndarray]:
         for block in blocks:
-            offset, shape = self._place(block)
+            offset, shape = self.place(block)
             yield np.memmap(self.path, self._image.get_data_dtype(), "r", offset, shape)
 
     def _decompressed(self, blocks: list[CortexBlock]) -> Iterator[np.ndarray]:
         try:
             with gzip.open(self.path) as file:
                 for block in blocks:
-                    offset, shape = self._place(block)
+                    offset, shape = self.place(block)
                     file.seek(offset)
                     yield _read_rows(file, np.empty(shape, self._image.get_data_dtype()))
                 while file.read(READ_BYTES):  # the checksum is at the end
@@ -89,7 +89,7 @@ class DenseSeries:
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise UserError(f"{self.path}: cannot be decompressed ({error}); download it again") from None
 
-    def _place(self, block: CortexBlock) -> tuple[int, tuple[int, int]]:
+    def place(self, block: CortexBlock) -> tuple[int, tuple[int, int]]:
         """Offset in the (decompressed) file, and shape of a block: time is contiguous for each row."""
         row_bytes = self.volumes * self._image.get_data_dtype().itemsize
         shape = (block.rows.stop - block.rows.start, self.volumes)
