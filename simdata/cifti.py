@@ -187,7 +187,8 @@ def _cortex_blocks(path: Path, models: ElementTree.Element) -> tuple[str, dict[s
 
 def _cortex_block(path: Path, model: ElementTree.Element) -> CortexBlock:
     first, count = int(model.attrib["IndexOffset"]), int(model.attrib["IndexCount"])
-    vertices = np.array(model.findtext("VertexIndices", "").split(), np.int64)
+    # What is no number ends the reading, and the count is short.
+    vertices = np.fromstring(model.findtext("VertexIndices", ""), np.int64, sep=" ")
     if len(vertices) != count:
         stated = f"{len(vertices):,} vertex indices for {count:,} rows"
         raise UserError(f"{path}: {model.get('BrainStructure')} has {stated}; download it again")

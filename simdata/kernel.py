@@ -1,40 +1,25 @@
-"""The build's inner loop, compiled: resample, z-score, encode and transpose one block of vertices.
+"""The build's inner loop, compiled: resample, z-score and encode one block of vertices, and transpose it.
 
 A vertex's series stays in the first cache from its source rows to its encoded values, and a block's encoded
-values stay in the second until they are laid down second by second; nothing in between goes to memory. The
-code releases the interpreter's lock, so that threads of Python share the blocks among them: there is no
-second pool of threads beside the caller's.
-
-Numba keeps the compiled code on disk, beside this module or, where that cannot be written, in the user's
-cache.
+values stay in the second until they are laid down second by second; nothing in between goes to memory.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numba
 import numpy as np
 from numba.extending import overload
 
 from simdata.encoding import Encoding
+from simdata.jit import REORDERED, compiled
 from simdata.resample import Corners
+from simdata.transpose import padded, transpose
 
 BLOCK_BYTES = 2**18  # encoded values of a block: half of a usual second cache
 LINE = 64  # vertices of a block are a multiple of this: whole cache lines are written
 HALF_NORMAL = np.float32(2.0**-14)  # float16: its smallest normal number,
 HALF_STEP = np.float32(2.0**-24)  # the step below that,
 EXPONENTS = np.int32((127 - 15) << 23)  # and how much less its exponents are biased than float32's
-# Sums may be reordered (to use vectors) and products fused with sums; NaN and infinity keep their meaning.
-REORDERED = {"reassoc", "contract", "nsz"}
-
-
-def compiled(function: Callable) -> Callable:
-    """Compile on the first call, or take what an earlier process compiled."""
-    try:
-        return numba.njit(function, nogil=True, cache=True, fastmath=REORDERED)
-    except RuntimeError:  # nowhere to keep it: every process compiles for itself
-        return numba.njit(function, nogil=True, fastmath=REORDERED)
 
 
 def block_vertices(volumes: int, encoding: Encoding) -> int:
@@ -69,11 +54,14 @@ def convert_block(
     """
     source = np.asarray(source)  # without numpy.memmap's own class
     source.flags.writeable = False
-    stored = as_stored(out)
+    stored = as_stored(out)[:, vertices]
     fill = as_stored(np.array([encoding.fill], encoding.dtype))[0]
     factor = np.float32(1 / encoding.scale)
-    start, stop, _ = vertices.indices(len(mean))
-    return _convert_block(source, corners.rows, corners.weights, start, stop, factor, fill, stored, mean, std)
+    rows, weights, mean, std = (a[vertices] for a in (corners.rows, corners.weights, mean, std))
+    block = np.empty((len(rows), padded(len(stored))), stored.dtype)
+    clipped = _convert_block(source, rows, weights, factor, fill, block, mean, std)
+    transpose(block, stored)
+    return clipped
 
 
 def as_stored(values: np.ndarray) -> np.ndarray:
@@ -82,23 +70,20 @@ def as_stored(values: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def _convert_block(source, rows, weights, start, stop, factor, fill, out, mean, std):
+def _convert_block(source, rows, weights, factor, fill, block, mean, std):
     volumes = source.shape[1]
     series = np.empty(volumes, np.float32)
-    block = np.empty((stop - start, volumes), out.dtype)
     clipped = 0
-    for vertex in range(start, stop):
+    for vertex in range(len(rows)):
+        encoded = block[vertex, :volumes]
         if rows[vertex, 0] < 0:
             mean[vertex] = std[vertex] = np.nan
-            block[vertex - start] = fill
+            encoded[:] = fill
             continue
         mean[vertex] = _resample(source, rows[vertex], weights[vertex], series)
         std[vertex] = _centre(series, mean[vertex])
         inverse = factor / std[vertex] if std[vertex] != 0 else np.float32(0)
-        clipped += _encode(series, inverse, block[vertex - start])
-    for volume in range(volumes):
-        for vertex in range(start, stop):
-            out[volume, vertex] = block[vertex - start, volume]
+        clipped += _encode(series, inverse, encoded)
     return clipped
 
 

@@ -120,6 +120,15 @@ def test_unknown_meshes_and_missing_hemispheres_are_errors(tmp_path):
         open_dtseries(tmp_path / "small.dtseries.nii")
 
 
+def test_fewer_indices_than_rows_are_an_error(tmp_path):
+    path = write_dtseries(tmp_path / "run.dtseries.nii", noise("32k", volumes=3))
+    content = path.read_bytes()
+    place = content.index(b"<VertexIndices>") + len(b"<VertexIndices>")
+    path.write_bytes(content[: place + 1] + b" " * 20 + content[place + 21 :])
+    with pytest.raises(UserError, match=r"CORTEX_LEFT has [\d,]+ vertex indices for [\d,]+ rows"):
+        open_dtseries(path)
+
+
 def test_run_is_checked_against_its_catalog(tmp_path):
     series = open_dtseries(write_dtseries(tmp_path / "run.dtseries.nii", noise("32k", volumes=3)))
     check_run(series, tr=1.0, volumes=3)
