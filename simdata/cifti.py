@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 import nibabel as nib
 import numpy as np
-from nibabel.cifti2 import Cifti2BrainModel, Cifti2Header, Cifti2MatrixIndicesMap
 
 from simdata.errors import UserError
 from simdata.meshes import DIVISIONS
 
 CIFTI_EXTENSION = 32  # NIfTI's code for a CIFTI-2 header
+READ_BYTES = 2**20  # decompressed at once
 SERIES, BRAIN_MODELS = "CIFTI_INDEX_TYPE_SERIES", "CIFTI_INDEX_TYPE_BRAIN_MODELS"
 STRUCTURES = {"L": "CIFTI_STRUCTURE_CORTEX_LEFT", "R": "CIFTI_STRUCTURE_CORTEX_RIGHT"}
 DENSITY_OF_VERTICES = {10 * n**2 + 2: density for density, n in DIVISIONS.items()}
@@ -53,18 +55,64 @@ class DenseSeries:
     blocks: dict[str, CortexBlock]
     _image: nib.Nifti2Image
 
-    def cortex(self, hemisphere: str) -> np.ndarray:
-        """(vertices with data, volumes) of one hemisphere, in scanner units.
+    def cortices(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Each hemisphere with its (vertices with data, volumes) float32, in scanner units.
 
-        A read-only memory map of the file's own float32 where the file is neither compressed nor
-        scaled, else an array.
+        They come in the file's order, so that a compressed file is read once, in a stream. The values are a
+        read-only memory map of the file's own where it is neither compressed nor scaled, else an array; they
+        are let go when the caller does so.
+
+        Raises
+        ------
+        UserError
+            If a compressed file is damaged: after the last hemisphere, if its end is.
         """
+        blocks = sorted(self.blocks.items(), key=lambda item: item[1].rows.start)
+        rows = self._decompressed if self.path.suffix == ".gz" else self._mapped
+        for (hemisphere, _), values in zip(blocks, rows([block for _, block in blocks]), strict=True):
+            yield hemisphere, self._in_scanner_units(values)
+
+    def _mapped(self, blocks: list[CortexBlock]) -> Iterator[np.ndarray]:
+        for block in blocks:
+            offset, shape = self.place(block)
+            yield np.memmap(self.path, self._image.get_data_dtype(), "r", offset, shape)
+
+    def _decompressed(self, blocks: list[CortexBlock]) -> Iterator[np.ndarray]:
         try:
-            whole = np.asanyarray(self._image.dataobj)
+            with gzip.open(self.path) as file:
+                for block in blocks:
+                    offset, shape = self.place(block)
+                    file.seek(offset)
+                    yield _read_rows(file, np.empty(shape, self._image.get_data_dtype()))
+                while file.read(READ_BYTES):  # the checksum is at the end
+                    pass
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise UserError(f"{self.path}: cannot be decompressed ({error}); download it again") from None
-        # NIfTI keeps four unused dimensions before CIFTI's two.
-        return whole[0, 0, 0, 0].T[self.blocks[hemisphere].rows]
+
+    def place(self, block: CortexBlock) -> tuple[int, tuple[int, int]]:
+        """Offset in the (decompressed) file, and shape of a block: time is contiguous for each row."""
+        row_bytes = self.volumes * self._image.get_data_dtype().itemsize
+        shape = (block.rows.stop - block.rows.start, self.volumes)
+        return self._image.dataobj.offset + block.rows.start * row_bytes, shape
+
+    def _in_scanner_units(self, values: np.ndarray) -> np.ndarray:
+        slope, intercept = self._image.dataobj.slope, self._image.dataobj.inter
+        if (slope, intercept) != (1, 0):
+            values = values * slope + intercept
+        return np.asarray(values, np.float32)
+
+
+def _read_rows(file: gzip.GzipFile, rows: np.ndarray) -> np.ndarray:
+    """Fill ``rows``, piece by piece: gzip's own readinto would hold all of them twice."""
+    space = memoryview(rows).cast("B")
+    done = 0
+    while done < len(space):
+        piece = file.read(min(READ_BYTES, len(space) - done))
+        if not piece:
+            raise EOFError(f"it holds {done:,} of the {len(space):,} bytes of a hemisphere")
+        space[done : done + len(piece)] = piece
+        done += len(piece)
+    return rows
 
 
 def open_dtseries(path: Path) -> DenseSeries:
@@ -77,29 +125,37 @@ def open_dtseries(path: Path) -> DenseSeries:
         or is shorter than its header says.
     """
     try:
-        # Not nib.load: its CIFTI image builds tables of all grayordinates, which takes most of a second.
+        # Not nibabel's CIFTI image, nor its header: for tables of all grayordinates both take longer than
+        # the conversion of the run.
         image = nib.Nifti2Image.from_filename(path)
-        header = _cifti_header(image)
+        maps = _index_maps(image)
     except Exception as error:  # nibabel raises whatever the broken byte made it stumble over
         raise UserError(f"{path}: cannot be read as CIFTI-2 ({error}); download it again") from None
-    if header is None:
+    if maps is None:
         raise UserError(f"{path}: is not CIFTI-2; a dense time series (.dtseries.nii) is needed")
-    kinds = [header.matrix.get_index_map(i).indices_map_to_data_type for i in range(2)]
+    kinds = [axis.get("IndicesMapToDataType") for axis in maps]
     if kinds != [SERIES, BRAIN_MODELS]:
-        raise UserError(f"{path}: is not a dense time series (its axes are {' x '.join(kinds)})")
-    series, models = (header.matrix.get_index_map(i) for i in range(2))
-    if series.series_unit != "SECOND":
-        raise UserError(f"{path}: its series is in {series.series_unit.lower()}s, not seconds")
+        raise UserError(f"{path}: is not a dense time series (its axes are {' x '.join(map(str, kinds))})")
+    series, models = maps
+    if (unit := series.get("SeriesUnit", "")) != "SECOND":
+        raise UserError(f"{path}: its series is in {unit.lower()}s, not seconds")
     volumes, grayordinates = image.shape[4:]
     _check_length(path, image)
     density, blocks = _cortex_blocks(path, models)
-    tr = series.series_step * 10.0**series.series_exponent
+    tr = float(series.attrib["SeriesStep"]) * 10.0 ** int(series.attrib["SeriesExponent"])
     return DenseSeries(path, volumes, tr, grayordinates, density, blocks, image)
 
 
-def _cifti_header(image: nib.Nifti2Image) -> Cifti2Header | None:
-    extensions = [e for e in image.header.extensions if e.get_code() == CIFTI_EXTENSION]
-    return extensions[0].get_content() if extensions else None
+def _index_maps(image: nib.Nifti2Image) -> list[ElementTree.Element] | None:
+    """What the two axes of the matrix stand for; None if there is no CIFTI header."""
+    headers = [e.content for e in image.header.extensions if e.get_code() == CIFTI_EXTENSION]
+    if not headers:
+        return None
+    maps = {}
+    for axis in ElementTree.fromstring(headers[0].rstrip(b"\0")).iter("MatrixIndicesMap"):
+        for dimension in axis.attrib["AppliesToMatrixDimension"].split(","):
+            maps[int(dimension)] = axis
+    return [maps[0], maps[1]]
 
 
 def _check_length(path: Path, image: nib.Nifti2Image) -> None:
@@ -111,23 +167,32 @@ def _check_length(path: Path, image: nib.Nifti2Image) -> None:
         raise UserError(f"{path}: is cut short ({size:,} of {needed:,} bytes); download it again")
 
 
-def _cortex_blocks(path: Path, models: Cifti2MatrixIndicesMap) -> tuple[str, dict[str, CortexBlock]]:
-    found = {model.brain_structure: model for model in models.brain_models}
+def _cortex_blocks(path: Path, models: ElementTree.Element) -> tuple[str, dict[str, CortexBlock]]:
+    found = {model.get("BrainStructure"): model for model in models.iter("BrainModel")}
     blocks, densities = {}, set()
     for hemisphere, structure in STRUCTURES.items():
         if structure not in found:
             raise UserError(f"{path}: has no {structure}; both hemispheres are needed")
-        model: Cifti2BrainModel = found[structure]
-        vertices = model.surface_number_of_vertices
+        model = found[structure]
+        vertices = int(model.get("SurfaceNumberOfVertices", 0))
         if vertices not in DENSITY_OF_VERTICES:
             known = ", ".join(f"{n:,} ({d})" for n, d in DENSITY_OF_VERTICES.items())
             raise UserError(f"{path}: {structure} has a mesh of {vertices:,} vertices; known are {known}")
         densities.add(DENSITY_OF_VERTICES[vertices])
-        rows = slice(model.index_offset, model.index_offset + model.index_count)
-        blocks[hemisphere] = CortexBlock(rows, np.asarray(model.vertex_indices))
+        blocks[hemisphere] = _cortex_block(path, model)
     if len(densities) > 1:
         raise UserError(f"{path}: its hemispheres are on different meshes ({', '.join(sorted(densities))})")
     return densities.pop(), blocks
+
+
+def _cortex_block(path: Path, model: ElementTree.Element) -> CortexBlock:
+    first, count = int(model.attrib["IndexOffset"]), int(model.attrib["IndexCount"])
+    # What is no number ends the reading, and the count is short.
+    vertices = np.fromstring(model.findtext("VertexIndices", ""), np.int64, sep=" ")
+    if len(vertices) != count:
+        stated = f"{len(vertices):,} vertex indices for {count:,} rows"
+        raise UserError(f"{path}: {model.get('BrainStructure')} has {stated}; download it again")
+    return CortexBlock(slice(first, first + count), vertices)
 
 
 def check_run(series: DenseSeries, *, tr: float, volumes: int) -> None:

@@ -1,29 +1,31 @@
-"""One run from CIFTI to shards: resample, normalise, encode, transpose, write."""
+"""One run from CIFTI to shards: read, resample, normalise, encode and write, all beside one another."""
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from scipy.sparse import csr_array
 
+from simdata.ahead import read_ahead
 from simdata.checksum import sha256
 from simdata.cifti import CortexBlock, DenseSeries, check_run, open_dtseries
 from simdata.encoding import Encoding
 from simdata.errors import UserError
+from simdata.kernel import block_vertices, convert_block
 from simdata.meshes import HEMISPHERES, icosphere_vertices
-from simdata.resample import ORDER, cortex_weights
+from simdata.resample import ORDER, Corners, cortex_weights
 from simdata.sources import Fingerprint, Run
 from simdata.store.shards import CHECKSUM_BYTES, ShardBuffer
 
 MEGABYTE = 2**20
-BLOCK_BYTES = MEGABYTE  # float32 values resampled at once: small enough for the processor's cache
-# Imports, weights and the header's XML, and the mapped pages of one hemisphere, which the system may drop.
-BASE_MEMORY = 550 * MEGABYTE
-MAX_GRAYORDINATES = 170_494
+BASE_MEMORY = 350 * MEGABYTE  # imports, the compiler, weights and the header's XML
+CORTEX_ROWS = 108_441  # in both hemispheres of the finest mesh
 FLAT_LIMIT = 0.05  # largest share of cortex rows without any variance in a usable run
 
 
@@ -45,6 +47,14 @@ class ConvertedRun:
     provenance: dict[str, str | int | float]
 
 
+@dataclass(frozen=True)
+class _Hemisphere:
+    mean: np.ndarray
+    std: np.ndarray
+    cortex: np.ndarray
+    clipped: int
+
+
 def convert_run(
     run: Run,
     *,
@@ -53,6 +63,7 @@ def convert_run(
     encoding: Encoding,
     staging: Path,
     checksum: bool,
+    threads: int = 1,
 ) -> ConvertedRun:
     """Convert one run into two shards below ``staging``.
 
@@ -60,6 +71,7 @@ def convert_run(
     ----------
     capacity : seconds that a shard has room for
     checksum : whether to hash the source
+    threads : that convert and hash; while they do, another reads the next hemisphere, and one writes the last
 
     Raises
     ------
@@ -67,71 +79,65 @@ def convert_run(
         If the source's header, length or values are not those of the catalog's run.
     """
     fingerprint = Fingerprint.of(run.path)
-    digest = sha256(run.path) if checksum else ""
     series = open_dtseries(run.path)
     check_run(series, tr=tr, volumes=run.movie.volumes)
-    shards, parts = [], []
-    for hemisphere in HEMISPHERES:
-        path = staging / f"{run.subject}-{run.movie.name}-{hemisphere}.shard"
-        parts.append(_convert_hemisphere(series, hemisphere, capacity, encoding, path))
-        shards.append(path)
-    mean, std, cortex, clipped = (list(part) for part in zip(*parts, strict=True))
-    provenance = {
-        **fingerprint.as_record(run.relative, digest),
-        "density": series.density,
-        "clipped": sum(clipped) / float(np.sum(cortex) * series.volumes),
-    }
-    return ConvertedRun(shards, np.stack(mean), np.stack(std), np.stack(cortex), provenance)
+    shards = {h: staging / f"{run.subject}-{run.movie.name}-{h}.shard" for h in HEMISPHERES}
+    parts, written = {}, []
+    with ThreadPoolExecutor(threads) as processor, ThreadPoolExecutor(1) as disk:
+        digest = processor.submit(sha256, run.path) if checksum else None
+        with closing(read_ahead(_paged_in(series))) as hemispheres:
+            for hemisphere, source in hemispheres:
+                corners = _corners(series.density, series.blocks[hemisphere])
+                buffer = ShardBuffer(series.volumes, capacity, len(corners.rows), encoding.dtype)
+                parts[hemisphere] = _convert_hemisphere(source, corners, encoding, buffer.values, processor)
+                _check_values(series, hemisphere, parts[hemisphere])
+                written.append(disk.submit(buffer.write, shards[hemisphere]))
+        for writing in written:
+            writing.result()
+        left_right = [parts[hemisphere] for hemisphere in HEMISPHERES]
+        mean, std, cortex = (np.stack([getattr(p, k) for p in left_right]) for k in ("mean", "std", "cortex"))
+        provenance = {
+            **fingerprint.as_record(run.relative, digest.result() if digest else ""),
+            "density": series.density,
+            "clipped": sum(part.clipped for part in left_right) / float(np.sum(cortex) * series.volumes),
+        }
+    return ConvertedRun(list(shards.values()), mean, std, cortex, provenance)
+
+
+def _paged_in(series: DenseSeries) -> Iterator[tuple[str, np.ndarray]]:
+    """The hemispheres, with their values in memory: a byte of each page is touched, in order."""
+    for hemisphere, source in series.cortices():
+        source.reshape(-1).view(np.uint8)[:: mmap.PAGESIZE].max()
+        yield hemisphere, source
 
 
 def _convert_hemisphere(
-    series: DenseSeries, hemisphere: str, capacity: int, encoding: Encoding, path: Path
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    weights = _weights(series.density, series.blocks[hemisphere])
-    source = series.cortex(hemisphere)
-    buffer = ShardBuffer(series.volumes, capacity, weights.shape[0], encoding.dtype)
-    mean, std = (np.full(weights.shape[0], np.nan, np.float32) for _ in range(2))
-    cortex = np.diff(weights.indptr) > 0
-    clipped = 0
-    for rows in _row_blocks(weights.shape[0], series.volumes):
-        inside = cortex[rows]
-        values = weights[rows] @ source
-        mean[rows], std[rows] = _standardise(values)
-        mean[rows][~inside] = std[rows][~inside] = np.nan
-        with np.errstate(invalid="ignore"):  # a source with NaN is refused below
-            clipped += encoding.encode(values.T, buffer.values[:, rows])
-        buffer.values[:, rows][:, ~inside] = encoding.fill
-    _check_values(series, hemisphere, mean[cortex], std[cortex])
-    buffer.write(path)
-    return mean, std, cortex, clipped
+    source: np.ndarray, corners: Corners, encoding: Encoding, out: np.ndarray, processor: Executor
+) -> _Hemisphere:
+    """Convert ``source`` (rows, volumes) to ``out`` (volumes, vertices), its blocks shared among threads."""
+    vertices, volumes = len(corners.rows), len(out)
+    mean, std = (np.empty(vertices, np.float32) for _ in range(2))
+
+    def convert(first: int) -> int:
+        block = slice(first, first + size)
+        return convert_block(source, corners, block, encoding, out, mean, std)
+
+    size = block_vertices(volumes, encoding)
+    clipped = sum(processor.map(convert, range(0, vertices, size)))
+    return _Hemisphere(mean, std, corners.cortex, clipped)
 
 
-def _weights(density: str, block: CortexBlock) -> csr_array:
-    return _cached_weights(density, block.vertices.tobytes(), block.vertices.dtype.str)
+def _corners(density: str, block: CortexBlock) -> Corners:
+    return _cached_corners(density, block.vertices.tobytes(), block.vertices.dtype.str)
 
 
 @lru_cache(maxsize=8)
-def _cached_weights(density: str, vertices: bytes, dtype: str) -> csr_array:
-    return cortex_weights(density, np.frombuffer(vertices, dtype))
+def _cached_corners(density: str, vertices: bytes, dtype: str) -> Corners:
+    return Corners.of(cortex_weights(density, np.frombuffer(vertices, dtype)))
 
 
-def _row_blocks(vertices: int, volumes: int) -> Iterator[slice]:
-    rows = max(1, BLOCK_BYTES // (volumes * 4))
-    for start in range(0, vertices, rows):
-        yield slice(start, min(start + rows, vertices))
-
-
-def _standardise(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Z-score (vertices, volumes) in place; a vertex that never varies becomes zero. Returns mean and s.d."""
-    mean = values.mean(axis=1, dtype=np.float64).astype(np.float32)
-    values -= mean[:, None]
-    squares = np.einsum("ij,ij->i", values, values, dtype=np.float64)
-    std = np.sqrt(squares / values.shape[1]).astype(np.float32)
-    values *= np.divide(1, std, out=np.zeros_like(std), where=std > 0)[:, None]
-    return mean, std
-
-
-def _check_values(series: DenseSeries, hemisphere: str, mean: np.ndarray, std: np.ndarray) -> None:
+def _check_values(series: DenseSeries, hemisphere: str, part: _Hemisphere) -> None:
+    mean, std = part.mean[part.cortex], part.std[part.cortex]
     if broken := int(np.count_nonzero(~np.isfinite(mean + std))):
         found = f"{broken:,} of {len(mean):,} vertices of {hemisphere} have NaN or infinite values"
         raise UserError(f"{series.path}: {found}; download it again")
@@ -140,7 +146,9 @@ def _check_values(series: DenseSeries, hemisphere: str, mean: np.ndarray, std: n
 
 
 def memory_needed(run: Run, encoding: Encoding) -> int:
-    """Bytes that a worker needs at most for a run; a compressed source is held whole, others are mapped."""
-    shard = run.movie.volumes * (icosphere_vertices(ORDER) * encoding.dtype.itemsize + CHECKSUM_BYTES)
-    source = MAX_GRAYORDINATES * run.movie.volumes * 4 if run.path.suffix == ".gz" else 0
-    return BASE_MEMORY + shard + source
+    """Bytes that a worker needs at most for a run: the rows of both hemispheres, and their shards.
+
+    Rows are mapped, where the system may drop them, or were decompressed.
+    """
+    shard = icosphere_vertices(ORDER) * encoding.dtype.itemsize + CHECKSUM_BYTES
+    return BASE_MEMORY + run.movie.volumes * (CORTEX_ROWS * 4 + len(HEMISPHERES) * shard)

@@ -37,19 +37,6 @@ class Encoding:
             return np.full_like(z, self.scale / 2)
         return np.abs(z) * float(np.finfo(self.dtype).eps) / 2
 
-    def encode(self, z: np.ndarray, out: np.ndarray) -> int:
-        """Write z-scores (float32, overwritten) to ``out``, of the same shape; the number of clipped ones."""
-        if self.name != "int8":
-            out[...] = z
-            return 0
-        z *= 1 / self.scale
-        np.rint(z, out=z)
-        clipped = int(np.count_nonzero(np.abs(z) > 127))
-        if clipped:
-            np.clip(z, -127, 127, out=z)
-        out[...] = z
-        return clipped
-
     def attributes(self) -> dict[str, float | int]:
         """CF attributes with which any reader decodes the stored values to z-scores."""
         return {"scale_factor": self.scale} if self.name == "int8" else {}

@@ -7,6 +7,7 @@ mirror of vertex i of the left.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -16,6 +17,7 @@ from scipy.spatial import cKDTree
 from simdata.meshes import Mesh, fs_lr_sphere, icosphere
 
 ORDER = 6
+POINTS_AT_ONCE = 1024  # some 15 MB of triangles
 
 
 def cortex_weights(density: str, vertices: np.ndarray) -> csr_array:
@@ -41,6 +43,35 @@ def cortex_weights(density: str, vertices: np.ndarray) -> csr_array:
     return weights.astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Corners:
+    """Sparse weights with at most three a row, as a table.
+
+    Attributes
+    ----------
+    rows : (targets, 3) int32, the source rows; -1 in targets without any
+    weights : (targets, 3) float32; 0 where a target has fewer than three
+    """
+
+    rows: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, matrix: csr_array) -> Corners:
+        counts = np.diff(matrix.indptr)
+        first = matrix.indptr[:-1, None]
+        taken = np.arange(3) < counts[:, None]
+        # An absent corner repeats the first one, with a weight of 0.
+        places = np.where(taken, first + np.arange(3), np.minimum(first, matrix.nnz - 1))
+        rows = np.where(counts[:, None] > 0, matrix.indices[places], -1)
+        return cls(rows.astype(np.int32), np.where(taken, matrix.data[places], 0).astype(np.float32))
+
+    @property
+    def cortex(self) -> np.ndarray:
+        """(targets,) bool, which ones have a source."""
+        return self.rows[:, 0] >= 0
+
+
 @lru_cache
 def _sphere_weights(density: str) -> csr_array:
     return barycentric_weights(icosphere(ORDER)[0], fs_lr_sphere(density, "L"))
@@ -60,14 +91,14 @@ def barycentric_weights(points: np.ndarray, mesh: Mesh) -> csr_array:
     """
     vertices, faces = mesh
     incident = _incident_faces(faces, len(vertices))
-    # The triangle around a point may not have the nearest vertex as a corner, but one of the nearest four.
-    _, nearest = cKDTree(vertices).query(points, k=4)
-    candidates = incident[nearest].reshape(len(points), -1)
-    corners = vertices[faces[candidates]]
-    weights = _closest_point_weights(points[:, None, :], corners)
-    best = weights.min(axis=-1).argmax(axis=1)
-    chosen = np.take_along_axis(candidates, best[:, None], axis=1)[:, 0]
-    weights = np.take_along_axis(weights, best[:, None, None], axis=1)[:, 0]
+    tree = cKDTree(vertices)
+    corners, weights = np.empty((len(points), 3), faces.dtype), np.empty((len(points), 3))
+    for start in range(0, len(points), POINTS_AT_ONCE):
+        some = slice(start, start + POINTS_AT_ONCE)
+        # The triangle around a point may not have the nearest vertex as a corner, but one of the nearest 4.
+        _, nearest = tree.query(points[some], k=4)
+        candidates = incident[nearest].reshape(len(nearest), -1)
+        corners[some], weights[some] = _best_triangles(points[some], vertices, faces, candidates)
     # Over an edge of a coarse mesh a point may project a little outside both triangles: the edge is closest.
     if weights.min() < -1e-2:
         raise RuntimeError("a point lies in none of the triangles around its nearest vertices")
@@ -75,10 +106,20 @@ def barycentric_weights(points: np.ndarray, mesh: Mesh) -> csr_array:
     weights[weights < 1e-6] = 0
     weights /= weights.sum(axis=1, keepdims=True)
     rows = np.repeat(np.arange(len(points)), 3)
-    matrix = csr_array((weights.ravel(), (rows, faces[chosen].ravel())), shape=(len(points), len(vertices)))
+    matrix = csr_array((weights.ravel(), (rows, corners.ravel())), shape=(len(points), len(vertices)))
     matrix.eliminate_zeros()
     matrix.sort_indices()
     return matrix
+
+
+def _best_triangles(
+    points: np.ndarray, vertices: np.ndarray, faces: np.ndarray, candidates: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of (points, candidates) faces the one that holds each point: its corners and the point's weights."""
+    weights = _closest_point_weights(points[:, None, :], vertices[faces[candidates]])
+    best = weights.min(axis=-1).argmax(axis=1)
+    point = np.arange(len(points))
+    return faces[candidates[point, best]], weights[point, best]
 
 
 def _incident_faces(faces: np.ndarray, vertices: int) -> np.ndarray:

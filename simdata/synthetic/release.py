@@ -68,10 +68,10 @@ def _write_subject(
         rng = np.random.default_rng([seed, number, position, 2])
         data = bold(subject, scenes(movie, seed), movie.volumes, brain_models(density).size, rng)
         fields = {"movie": movie.name, "phase_encoding": movie.phase_encoding}
-        _write_dtseries(folder / pattern.format(subject=FIRST_ID + number - 1, **fields), data, density)
+        write_dtseries(folder / pattern.format(subject=FIRST_ID + number - 1, **fields), data, density)
 
 
-def _write_dtseries(path: Path, data: np.ndarray, density: str) -> None:
+def write_dtseries(path: Path, data: np.ndarray, density: str) -> None:
     """Write (grayordinates, volumes) as CIFTI-2; the file appears under its name when it is whole."""
     matrix = Cifti2Matrix()
     matrix.append(SeriesAxis(0, 1, data.shape[1], "SECOND").to_mapping(0))

@@ -19,25 +19,62 @@ def test_blocks_are_the_files_own_rows(tmp_path, density):
     assert (series.volumes, series.tr, series.density) == (5, 1.0, density)
     assert series.grayordinates == data.shape[1]
     whole = nib.load(path).get_fdata(dtype=np.float32)
-    for hemisphere in "LR":
+    cortices = dict(series.cortices())
+    assert list(cortices) == ["L", "R"]
+    for hemisphere, cortex in cortices.items():
         block = series.blocks[hemisphere]
         np.testing.assert_array_equal(block.vertices, valid_vertices(density, hemisphere))
-        np.testing.assert_array_equal(series.cortex(hemisphere), whole.T[block.rows])
+        np.testing.assert_array_equal(cortex, whole.T[block.rows])
         # One contiguous stretch of the file, mapped: rows are vertices, time runs fastest.
-        assert isinstance(series.cortex(hemisphere), np.memmap)
-        assert series.cortex(hemisphere).flags.c_contiguous
+        assert isinstance(cortex.base, np.memmap)
+        assert cortex.flags.c_contiguous
+        assert not cortex.flags.writeable
+
+
+def compressed(plain, packed):
+    with plain.open("rb") as source, gzip.open(packed, "wb", compresslevel=1) as target:
+        shutil.copyfileobj(source, target)
+    return packed
 
 
 def test_compressed_files_are_read_too(tmp_path):
     plain = write_dtseries(tmp_path / "run.dtseries.nii", noise("32k", volumes=3))
-    packed = tmp_path / "packed.dtseries.nii.gz"
-    with plain.open("rb") as source, gzip.open(packed, "wb", compresslevel=1) as target:
-        shutil.copyfileobj(source, target)
-    np.testing.assert_array_equal(open_dtseries(packed).cortex("R"), open_dtseries(plain).cortex("R"))
-    with packed.open("r+b") as file:
-        file.truncate(packed.stat().st_size - 1000)
-    with pytest.raises(UserError, match="cannot be decompressed"):
-        open_dtseries(packed).cortex("R")
+    packed = compressed(plain, tmp_path / "packed.dtseries.nii.gz")
+    expected = dict(open_dtseries(plain).cortices())
+    for hemisphere, cortex in open_dtseries(packed).cortices():
+        np.testing.assert_array_equal(cortex, expected[hemisphere])
+    # Both hemispheres are there, and what comes after them is damaged.
+    size = packed.stat().st_size
+    for length in (size - 100, size // 2):
+        with packed.open("r+b") as file:
+            file.truncate(length)
+        with pytest.raises(UserError, match="cannot be decompressed"):
+            list(open_dtseries(packed).cortices())
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("dtype", ["int16", ">f4", "float64"])
+def test_scaled_and_other_types_are_in_scanner_units(tmp_path, suffix, dtype):
+    plain = write_dtseries(tmp_path / "run.dtseries.nii", noise("32k", volumes=3))
+    image = nib.Nifti2Image.from_filename(plain)
+    values = np.asarray(image.dataobj)
+    other = nib.Nifti2Image(values, None, image.header.copy(), dtype=dtype.lstrip(">"))
+    if dtype == ">f4":
+        swapped = image.header.as_byteswapped(">")
+        swapped.extensions = image.header.extensions
+        other = nib.Nifti2Image(values, None, swapped)
+    path = tmp_path / "other.dtseries.nii"
+    nib.save(other, path)
+    header = nib.Nifti2Image.from_filename(path)
+    assert header.get_data_dtype() == np.dtype(dtype)
+    assert (header.dataobj.slope != 1) == (dtype == "int16")
+    series = open_dtseries(compressed(path, path.with_suffix(".nii.gz")) if suffix else path)
+    for hemisphere, cortex in series.cortices():
+        rows = series.blocks[hemisphere].rows
+        expected = np.asarray(header.dataobj)[0, 0, 0, 0].T[rows]
+        assert cortex.dtype == np.dtype("float32")
+        assert cortex.dtype.isnative
+        np.testing.assert_allclose(cortex, expected, rtol=1e-6)
 
 
 def test_a_file_cut_short_is_named_with_its_sizes(tmp_path):
@@ -81,6 +118,15 @@ def test_unknown_meshes_and_missing_hemispheres_are_errors(tmp_path):
     write_dtseries(tmp_path / "small.dtseries.nii", np.zeros((2, 200)), models=left + small)
     with pytest.raises(UserError, match=r"10,242 vertices; known are 59,292 \(59k\), 32,492 \(32k\)"):
         open_dtseries(tmp_path / "small.dtseries.nii")
+
+
+def test_fewer_indices_than_rows_are_an_error(tmp_path):
+    path = write_dtseries(tmp_path / "run.dtseries.nii", noise("32k", volumes=3))
+    content = path.read_bytes()
+    place = content.index(b"<VertexIndices>") + len(b"<VertexIndices>")
+    path.write_bytes(content[: place + 1] + b" " * 20 + content[place + 21 :])
+    with pytest.raises(UserError, match=r"CORTEX_LEFT has [\d,]+ vertex indices for [\d,]+ rows"):
+        open_dtseries(path)
 
 
 def test_run_is_checked_against_its_catalog(tmp_path):
