@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simdata.store.layout import Layout
-from simdata.store.memory import copy_rows, gather_addresses, map_file
+from simdata.store.memory import ask_for, copy_rows, gather_addresses, map_file
 from simdata.store.shard_index import Extents, extents_of, parse_index
 
 MAPS = 16_384  # well under Linux's default of 65,530 maps a process
@@ -109,7 +109,9 @@ class MappedReader:
 def index_bytes(file: np.ndarray, layout: Layout) -> bytes:
     """The index of a mapped shard."""
     size = min(layout.index_bytes, len(file))
-    return (file[:size] if layout.index.location == "start" else file[len(file) - size :]).tobytes()
+    index = file[:size] if layout.index.location == "start" else file[len(file) - size :]
+    ask_for(index.ctypes.data, size)  # a page fault would read megabytes around it
+    return index.tobytes()
 
 
 def _disk_reads() -> int:
