@@ -1,26 +1,41 @@
-"""Windows of BOLD straight from the store's shards, in the stored dtype.
+"""Windows of BOLD straight from where the store keeps them, in the stored dtype.
 
-zarr-python spends about a millisecond on a chunk; a window of an uncompressed shard is a few contiguous
-copies out of a memory map. Layouts that are not as `simdata build` writes them go through zarr, with the
-same result.
+zarr-python spends about a millisecond on a window, of which the data need ten microseconds. Here chunks of
+every layout that `simdata.store.layout` knows are copied or decoded straight into the caller's buffer: out of
+memory maps where they lie uncompressed on a local disk, else fetched together and decoded in threads. Other
+layouts go through zarr. The values are the same in all cases.
 """
 
 from __future__ import annotations
 
-import json
-from functools import lru_cache
+import os
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import zarr
+from zarr.abc.store import Store
+from zarr.storage import LocalStore
 
-from simdata.store.shards import map_shard
+from simdata.store.chunkwise import ChunkReader
+from simdata.store.layout import read_layout
+from simdata.store.mapped import OBJECTS_PER_RUN, MappedReader
+from simdata.store.objects import LocalObjects, RemoteObjects
 
-MAPPED_SHARDS = 16_384  # well under Linux's default of 65,530 maps a process
+AXES = ("subject", "movie", "second", "hemisphere")
+
+
+class _Reader(Protocol):
+    def read(self, index: np.ndarray, frames: int, out: np.ndarray) -> None: ...
 
 
 class BoldReader:
-    """Reads ``bold`` of a local store without decoding it.
+    """Reads ``bold`` of a store without decoding its values; may be used by several threads at once.
+
+    Parameters
+    ----------
+    store : path, URL that fsspec knows (``https://``, ``s3://``), or any zarr store
+    threads : that copy (one by default) or, for compressed and remote stores, decode (all cores by default)
 
     Attributes
     ----------
@@ -29,15 +44,13 @@ class BoldReader:
     fill : the stored value that means missing (NaN for floats)
     """
 
-    def __init__(self, store: str | Path) -> None:
-        self._folder = Path(store) / "bold"
-        self._array = zarr.open_array(self._folder, mode="r")
-        self.shape: tuple[int, ...] = self._array.shape
-        self.dtype: np.dtype = self._array.dtype
-        self.fill = self._array.fill_value
-        self.scale_factor = float(self._array.attrs.get("scale_factor", 1.0))
-        self._layout = _plain_layout(self._folder)
-        self._shard = lru_cache(MAPPED_SHARDS)(self._map)
+    def __init__(self, store: str | Path | Store, threads: int | None = None) -> None:
+        array = zarr.open_array(store, path="bold", mode="r")
+        self.shape: tuple[int, ...] = array.shape
+        self.dtype: np.dtype = array.dtype
+        self.fill = array.fill_value
+        self.scale_factor = float(array.attrs.get("scale_factor", 1.0))
+        self._reader = _reader_of(array, threads)
 
     def read(self, index: np.ndarray, frames: int, out: np.ndarray | None = None) -> np.ndarray:
         """Gather windows.
@@ -51,45 +64,80 @@ class BoldReader:
         Returns
         -------
         (n, frames, vertices) in the stored dtype; what the store lacks is ``fill``
+
+        Raises
+        ------
+        IndexError
+            If a window is not within the array.
+        OSError
+            If the store is damaged. Checksums of uncompressed chunks on local disks are not looked at.
         """
+        index = np.asarray(index, np.int64).reshape(-1, 4)
+        self._check_bounds(index, frames)
+        shape = (len(index), frames, self.shape[4])
         if out is None:
-            out = np.empty((len(index), frames, self.shape[-1]), self.dtype)
-        for window, (subject, movie, second, hemisphere) in zip(out, index.tolist(), strict=True):
-            values = self._shard(subject, movie, hemisphere) if self._layout else None
-            if values is not None and second + frames <= len(values):
-                window[...] = values[second : second + frames]
-            else:
-                window[...] = self._array[subject, movie, second : second + frames, hemisphere]
+            out = np.empty(shape, self.dtype)
+        if out.shape != shape or out.dtype != self.dtype:
+            raise ValueError(f"out is {out.dtype} {out.shape}, not {self.dtype} {shape}")
+        if not out.flags.c_contiguous:
+            out[...] = self.read(index, frames)
+        elif len(index):
+            self._reader.read(index, frames, out)
         return out
 
-    def _map(self, subject: int, movie: int, hemisphere: int) -> np.ndarray | None:
-        path = self._folder / f"c/{subject}/{movie}/0/{hemisphere}/0"
-        try:
-            return map_shard(path, self.shape[2], self.shape[4], self.dtype, self._layout == "crc32c")
-        except FileNotFoundError:
-            return None
+    def read_run(
+        self, subject: int, movie: int, hemisphere: int, out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """One hemisphere of a run.
+
+        Parameters
+        ----------
+        subject, movie, hemisphere : positions, not labels
+        out : (seconds, vertices) in the stored dtype, written in place if given
+
+        Returns
+        -------
+        (seconds, vertices) in the stored dtype; ``fill`` behind the end of the run, and if it is absent
+
+        Raises
+        ------
+        IndexError, OSError
+            As for `read`.
+        """
+        seconds = self.shape[2]
+        index = np.array([[subject, movie, 0, hemisphere]])
+        return self.read(index, seconds, None if out is None else out[None])[0]
+
+    def _check_bounds(self, index: np.ndarray, frames: int) -> None:
+        last = index + np.array([0, 0, frames - 1, 0])
+        outside = (index < 0) | (last >= self.shape[:4])
+        if outside.any():
+            row, axis = np.argwhere(outside)[0].tolist()
+            raise IndexError(
+                f"{AXES[axis]} {index[row, axis]} with {frames} frames is outside of {self.shape[axis]}"
+            )
 
 
-def _plain_layout(folder: Path) -> str | None:
-    """ "raw" or "crc32c" if shards are strided arrays of whole runs, None for any other layout."""
-    metadata = json.loads((folder / "zarr.json").read_text())
-    *_, seconds, _, vertices = metadata["shape"]
-    codecs = metadata["codecs"]
-    regular = metadata["chunk_grid"]["configuration"]["chunk_shape"] == [1, 1, seconds, 1, vertices]
-    keys = metadata["chunk_key_encoding"]
-    if not regular or keys["name"] != "default" or keys.get("configuration", {}).get("separator", "/") != "/":
-        return None
-    if len(codecs) != 1 or codecs[0]["name"] != "sharding_indexed":
-        return None
-    sharding = codecs[0]["configuration"]
-    names = [codec["name"] for codec in sharding["codecs"]]
-    index_names = [codec["name"] for codec in sharding["index_codecs"]]
-    endian = sharding["codecs"][0].get("configuration", {}).get("endian", "little")
-    plain = (
-        sharding["chunk_shape"] == [1, 1, 1, 1, vertices]
-        and names in (["bytes"], ["bytes", "crc32c"])
-        and endian == "little"
-        and index_names == ["bytes", "crc32c"]
-        and sharding.get("index_location", "end") == "end"
-    )
-    return names[-1].replace("bytes", "raw") if plain else None
+class _ZarrReader:
+    """Any layout, through zarr's own pipeline."""
+
+    def __init__(self, array: zarr.Array) -> None:
+        self._array = array
+
+    def read(self, index: np.ndarray, frames: int, out: np.ndarray) -> None:
+        for window, (subject, movie, second, hemisphere) in zip(out, index.tolist(), strict=True):
+            window[...] = self._array[subject, movie, second : second + frames, hemisphere]
+
+
+def _reader_of(array: zarr.Array, threads: int | None) -> _Reader:
+    """The quickest way to read an array."""
+    layout = read_layout(array)
+    if layout is None:
+        return _ZarrReader(array)
+    cores = len(os.sched_getaffinity(0))
+    if not isinstance(array.store, LocalStore):
+        return ChunkReader(RemoteObjects(array.store_path, layout), layout, threads or cores)
+    folder = array.store.root / array.path
+    if layout.is_plain and layout.objects_per_run <= OBJECTS_PER_RUN:
+        return MappedReader(folder, layout, threads or 1)
+    return ChunkReader(LocalObjects(folder, layout), layout, threads or cores)

@@ -1,4 +1,4 @@
-"""Zarr v3 shards of one run and hemisphere, written and read as a strided array.
+"""Zarr v3 shards of one run and hemisphere, written as a strided array.
 
 A shard holds one inner chunk a second: the little-endian values of all vertices and their crc32c. The
 chunks lie one behind the other, so the shard is a (seconds, vertices) array with a fixed stride and an index
@@ -7,7 +7,6 @@ behind it (Zarr v3 specification, sharding-indexed codec 1.0). Zarr itself reads
 
 from __future__ import annotations
 
-import mmap
 import os
 from pathlib import Path
 
@@ -50,31 +49,3 @@ class ShardBuffer:
             file.write(trailer + google_crc32c.value(trailer).to_bytes(4, "little"))
             file.flush()
             os.fsync(file.fileno())
-
-
-def map_shard(path: Path, capacity: int, vertices: int, dtype: np.dtype, checksum: bool) -> np.ndarray | None:
-    """The (seconds, vertices) values of a shard as a read-only memory map.
-
-    Returns None if the chunks do not lie one behind the other, first second first: the format allows it.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such shard.
-    """
-    index_bytes = capacity * 16 + CHECKSUM_BYTES
-    with path.open("rb") as file:
-        file.seek(-index_bytes, os.SEEK_END)
-        trailer = file.read(index_bytes)
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    index = np.frombuffer(trailer[:-CHECKSUM_BYTES], dtype="<u8").reshape(capacity, 2)
-    if google_crc32c.value(trailer[:-CHECKSUM_BYTES]) != int.from_bytes(trailer[-CHECKSUM_BYTES:], "little"):
-        raise OSError(f"{path}: its index does not match its checksum; the store is damaged")
-    seconds = int(np.count_nonzero(index[:, 0] != ABSENT))
-    stride = vertices * dtype.itemsize + (CHECKSUM_BYTES if checksum else 0)
-    offsets = index[:seconds]
-    first = int(offsets[0, 0]) if seconds else 0
-    expected = first + np.arange(seconds, dtype=np.uint64) * np.uint64(stride)
-    if not ((offsets[:, 0] == expected).all() and (offsets[:, 1] == stride).all()):
-        return None
-    return np.ndarray((seconds, vertices), dtype, mapped, first, (stride, dtype.itemsize))

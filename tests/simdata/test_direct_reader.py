@@ -1,113 +1,119 @@
-import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import google_crc32c
 import numpy as np
 import pytest
 import zarr
+from bold_files import (
+    HEMISPHERES,
+    MOVIES,
+    SECONDS,
+    SHAPE,
+    SUBJECTS,
+    VERTICES,
+    layouts,
+    missing,
+    noise,
+    windows,
+    write_bold,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, TransposeCodec, ZstdCodec
+from zarr.storage import MemoryStore
 
 from simdata.store import BoldReader
-from simdata.store.shards import ShardBuffer, map_shard
+from simdata.store.chunkwise import ChunkReader
+from simdata.store.layout import read_layout
+from simdata.store.mapped import MappedReader
+from simdata.store.shards import ShardBuffer
 
-SUBJECTS, MOVIES, SECONDS, VERTICES = 2, 2, 12, 30
-
-
-def make_bold(folder, dtype="int8", checksum=True, **layout):
-    """An empty ``bold`` array as the store has it, or with another layout."""
-    codecs = [BytesCodec(endian="little"), *([Crc32cCodec()] if checksum else [])]
-    sharding = ShardingCodec(chunk_shape=(1, 1, 1, 1, VERTICES), codecs=codecs)
-    settings = {"chunks": (1, 1, SECONDS, 1, VERTICES), "serializer": sharding, "compressors": None, **layout}
-    return zarr.create_array(
-        folder / "bold",
-        shape=(SUBJECTS, MOVIES, SECONDS, 2, VERTICES),
-        dtype=dtype,
-        fill_value=-128 if dtype == "int8" else np.nan,
-        filters=None,
-        attributes={"scale_factor": 0.0625},
-        config={"write_empty_chunks": True},
-        **settings,
-    )
+RUN, SECOND = (1, 1, SECONDS, 1, VERTICES), (1, 1, 1, 1, VERTICES)
+AS_BUILT = {"object_shape": RUN, "chunk_shape": SECOND, "codecs": [Crc32cCodec()]}
+COMPRESSED = AS_BUILT | {"codecs": [ZstdCodec()]}
+FIRST = np.array([[0, 0, 0, 0]])
 
 
-def values(dtype, seconds=SECONDS, seed=0):
-    rng = np.random.default_rng(seed)
-    return (rng.standard_normal((seconds, VERTICES)) * 30).astype(dtype)
+def expected(values, index, frames):
+    return np.stack([values[s, m, t : t + frames, h] for s, m, t, h in index.tolist()])
+
+
+@pytest.fixture
+def as_built(tmp_path):
+    write_bold(tmp_path, noise("int8"), **AS_BUILT)
+    return tmp_path
+
+
+def shard_of(folder):
+    return folder / "bold/c/0/0/0/0/0"
+
+
+@given(stored=layouts(), asked=windows(), threads=st.sampled_from([None, 1, 3]), local=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_any_layout_reads_as_zarr_reads_it(tmp_path_factory, stored, asked, threads, local):
+    values, layout = stored
+    store = tmp_path_factory.mktemp("store") if local else MemoryStore()
+    array = write_bold(store, values, **layout)
+    truth = array[...]
+    np.testing.assert_array_equal(truth, values)
+    assert read_layout(array) is not None, "none of these is left to zarr"
+    reader = BoldReader(store, threads=threads)
+    for _ in range(2):  # once with indexes to be read, once with what is kept
+        found = reader.read(*asked)
+        assert found.dtype == array.dtype
+        np.testing.assert_array_equal(found, expected(truth, *asked))
+    run = asked[0][0, [0, 1, 3]]
+    np.testing.assert_array_equal(reader.read_run(*run), truth[run[0], run[1], :, run[2]])
+
+
+OTHERS = {
+    "big endian": {"object_shape": RUN, "endian": "big"},
+    "both hemispheres in a chunk": {"object_shape": (1, 1, 4, 2, VERTICES)},
+    "parts of the cortex": {"object_shape": (1, 1, 4, 1, 10)},
+    "several runs in a chunk": {"object_shape": (2, 1, 4, 1, VERTICES)},
+    "both hemispheres in a chunk of a shard": {
+        "object_shape": (1, 1, SECONDS, 2, VERTICES),
+        "chunk_shape": (1, 1, 1, 2, VERTICES),
+    },
+    "time last": {"object_shape": RUN, "filters": [TransposeCodec(order=(0, 1, 3, 4, 2))]},
+}
+
+
+@pytest.mark.parametrize("layout", OTHERS.values(), ids=OTHERS)
+def test_other_layouts_are_left_to_zarr(tmp_path, layout):
+    values = noise("int16")
+    assert read_layout(write_bold(tmp_path, values, **layout)) is None
+    index = np.array([[1, 1, 3, 1], [0, 0, 8, 0]])
+    np.testing.assert_array_equal(BoldReader(tmp_path).read(index, 4), expected(values, index, 4))
+
+
+def test_zarr_v2_is_left_to_zarr(tmp_path):
+    values = noise("int16")
+    zarr.create_array(tmp_path, name="bold", data=values, chunks=RUN, zarr_format=2)
+    np.testing.assert_array_equal(BoldReader(tmp_path).read(FIRST, 5), values[:1, 0, :5, 0])
 
 
 @pytest.mark.parametrize("dtype", ["int8", "float16", "float32"])
 def test_our_shards_are_zarrs(tmp_path, dtype):
-    array = make_bold(tmp_path, dtype)
-    data = values(dtype, seconds=9)
+    array = write_bold(tmp_path, np.full(SHAPE, missing(dtype), dtype), **AS_BUILT)
     buffer = ShardBuffer(9, SECONDS, VERTICES, np.dtype(dtype))
-    buffer.values[:] = data
+    buffer.values[:] = noise(dtype)[0, 0, :9, 0]
     buffer.write(tmp_path / "bold/c/1/0/0/1/0")
-    np.testing.assert_array_equal(array[1, 0, :9, 1], data)
-    missing = array[1, 0, 9:, 1]
-    assert np.isnan(missing).all() if dtype != "int8" else (missing == -128).all()
+    run = np.full((SECONDS, VERTICES), missing(dtype), dtype)
+    run[:9] = buffer.values
+    np.testing.assert_array_equal(array[1, 0, :, 1], run)
+    np.testing.assert_array_equal(BoldReader(tmp_path).read_run(1, 0, 1), run)
 
 
-@pytest.mark.parametrize("dtype", ["int8", "float16", "float32"])
-@pytest.mark.parametrize("checksum", [True, False])
-def test_zarrs_shards_are_mapped(tmp_path, dtype, checksum):
-    array = make_bold(tmp_path, dtype, checksum)
-    data = values(dtype)
-    array[0, 1, :, 0] = data
-    mapped = map_shard(tmp_path / "bold/c/0/1/0/0/0", SECONDS, VERTICES, np.dtype(dtype), checksum)
-    np.testing.assert_array_equal(mapped, data)
+def test_uncompressed_shards_are_mapped_and_others_decoded(as_built, tmp_path):
+    assert isinstance(BoldReader(as_built)._reader, MappedReader)
+    write_bold(tmp_path / "other", noise("int8"), **COMPRESSED)
+    assert isinstance(BoldReader(tmp_path / "other")._reader, ChunkReader)
 
 
-LAYOUTS = {
-    "as the store": {},
-    "no checksum": {"checksum": False},
-    "compressed": {
-        "serializer": ShardingCodec(
-            chunk_shape=(1, 1, 1, 1, VERTICES), codecs=[BytesCodec(endian="little"), ZstdCodec()]
-        )
-    },
-    "unsharded": {"serializer": BytesCodec(endian="little"), "chunks": (1, 1, 4, 1, VERTICES)},
-    "short shards": {"chunks": (1, 1, 6, 1, VERTICES)},
-    "longer chunks": {
-        "serializer": ShardingCodec(
-            chunk_shape=(1, 1, 3, 1, VERTICES), codecs=[BytesCodec(endian="little"), Crc32cCodec()]
-        )
-    },
-}
-
-
-@pytest.fixture(scope="module", params=LAYOUTS)
-def any_layout(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("store")
-    array = make_bold(folder, **LAYOUTS[request.param])
-    for run in range(3):  # the fourth run stays absent
-        for hemisphere in range(2):
-            array[run // 2, run % 2, :, hemisphere] = values("int8", seed=2 * run + hemisphere)
-    return folder, array
-
-
-@given(data=st.data())
-@settings(max_examples=30, deadline=None)
-def test_any_layout_reads_as_zarr_reads_it(any_layout, data):
-    folder, array = any_layout
-    frames = data.draw(st.integers(1, SECONDS))
-    window = st.tuples(
-        st.integers(0, SUBJECTS - 1),
-        st.integers(0, MOVIES - 1),
-        st.integers(0, SECONDS - frames),
-        st.integers(0, 1),
-    )
-    index = np.array(data.draw(st.lists(window, min_size=1, max_size=6)))
-    found = BoldReader(folder).read(index, frames)
-    assert found.dtype == array.dtype
-    for row, (subject, movie, second, hemisphere) in zip(found, index, strict=True):
-        np.testing.assert_array_equal(row, array[subject, movie, second : second + frames, hemisphere])
-
-
-def test_shards_in_another_order_fall_back(tmp_path):
-    array = make_bold(tmp_path)
-    array[0, 0, :, 0] = values("int8")
-    shard = tmp_path / "bold/c/0/0/0/0/0"
+def test_chunks_of_a_shard_in_another_order(as_built):
+    shard = shard_of(as_built)
     raw = bytearray(shard.read_bytes())
     stride = VERTICES + 4
     raw[: 2 * stride] = raw[stride : 2 * stride] + raw[:stride]
@@ -116,32 +122,128 @@ def test_shards_in_another_order_fall_back(tmp_path):
     trailer = index.tobytes()
     raw[-(SECONDS * 16 + 4) :] = trailer + google_crc32c.value(trailer).to_bytes(4, "little")
     shard.write_bytes(raw)
-    assert map_shard(shard, SECONDS, VERTICES, np.dtype("int8"), True) is None
-    window = np.array([[0, 0, 0, 0]])
-    np.testing.assert_array_equal(BoldReader(tmp_path).read(window, SECONDS)[0], values("int8"))
+    np.testing.assert_array_equal(BoldReader(as_built).read_run(0, 0, 0), noise("int8")[0, 0, :, 0])
 
 
-def test_damaged_index_is_noticed(tmp_path):
-    array = make_bold(tmp_path)
-    array[0, 0, :, 0] = values("int8")
-    shard = tmp_path / "bold/c/0/0/0/0/0"
+@pytest.mark.parametrize("layout", [AS_BUILT, COMPRESSED], ids=["mapped", "decoded"])
+def test_damaged_index_is_noticed(tmp_path, layout):
+    write_bold(tmp_path, noise("int8"), **layout)
+    shard = shard_of(tmp_path)
     raw = bytearray(shard.read_bytes())
     raw[-10] ^= 1
     shard.write_bytes(raw)
-    with pytest.raises(OSError, match="checksum"):
-        BoldReader(tmp_path).read(np.array([[0, 0, 0, 0]]), 1)
+    with pytest.raises(OSError, match="does not match its checksum"):
+        BoldReader(tmp_path).read(FIRST, 1)
 
 
-def test_windows_go_into_the_callers_buffer(tmp_path):
-    array = make_bold(tmp_path)
-    array[0, 0, :, 0] = values("int8")
-    out = np.empty((1, 3, VERTICES), np.int8)
-    assert BoldReader(tmp_path).read(np.array([[0, 0, 2, 0]]), 3, out) is out
-    np.testing.assert_array_equal(out[0], values("int8")[2:5])
+@pytest.mark.parametrize("layout", [AS_BUILT, COMPRESSED], ids=["mapped", "decoded"])
+@pytest.mark.parametrize("left", [0, 100])
+def test_shard_that_is_cut_short_is_noticed(tmp_path, layout, left):
+    write_bold(tmp_path, noise("int8"), **layout)
+    shard_of(tmp_path).write_bytes(shard_of(tmp_path).read_bytes()[:left])
+    with pytest.raises(OSError, match="too short"):
+        BoldReader(tmp_path).read(FIRST, 1)
 
 
-def test_reader_states_scale_and_fill(tmp_path):
-    make_bold(tmp_path)
+def test_index_that_points_outside_of_its_shard_is_noticed(tmp_path):
+    write_bold(tmp_path, noise("int8"), **AS_BUILT | {"index": {"index_codecs": [BytesCodec()]}})
+    shard = shard_of(tmp_path)
+    raw = bytearray(shard.read_bytes())
+    raw[-16:-8] = (len(raw) - 10).to_bytes(8, "little")
+    shard.write_bytes(raw)
+    with pytest.raises(OSError, match="damaged"):
+        BoldReader(tmp_path).read(FIRST, 1)
+
+
+@pytest.mark.parametrize(
+    "codecs", [[ZstdCodec()], [BloscCodec()], [GzipCodec()], [ZstdCodec(), Crc32cCodec()]]
+)
+def test_damaged_chunk_is_noticed(tmp_path, codecs):
+    write_bold(tmp_path, noise("int8"), **AS_BUILT | {"codecs": codecs})
+    shard = shard_of(tmp_path)
+    raw = bytearray(shard.read_bytes())
+    raw[:12] = b"not a chunk!"
+    shard.write_bytes(raw)
+    with pytest.raises(OSError, match="damaged"):
+        BoldReader(tmp_path).read(FIRST, 1)
+
+
+@pytest.mark.parametrize("layout", [AS_BUILT, COMPRESSED], ids=["mapped", "decoded"])
+def test_windows_go_into_the_callers_buffer(tmp_path, layout):
+    values = noise("int8")
+    write_bold(tmp_path, values, **layout)
     reader = BoldReader(tmp_path)
+    whole = np.zeros((2, 6, 2 * VERTICES), np.int8)
+    strided = whole[:, ::2, :VERTICES]
+    index = np.array([[0, 0, 2, 0], [1, 1, 4, 1]])
+    assert reader.read(index, 3, strided) is strided
+    np.testing.assert_array_equal(strided, expected(values, index, 3))
+    strided[...] = 0
+    assert not whole.any(), "nothing else was touched"
+    run = np.empty((SECONDS, VERTICES), np.int8)
+    assert np.shares_memory(reader.read_run(1, 1, 0, out=run), run)
+    np.testing.assert_array_equal(run, values[1, 1, :, 0])
+
+
+def test_a_buffer_of_another_kind_is_refused(as_built):
+    for out in (np.empty((1, 3, VERTICES), np.int16), np.empty((1, 2, VERTICES), np.int8)):
+        with pytest.raises(ValueError, match="out is"):
+            BoldReader(as_built).read(FIRST, 3, out)
+
+
+@pytest.mark.parametrize(
+    "window",
+    [(SUBJECTS, 0, 0, 0), (0, MOVIES, 0, 0), (0, 0, SECONDS - 2, 0), (0, 0, 0, HEMISPHERES), (0, 0, -1, 0)],
+)
+def test_windows_outside_of_the_array_are_refused(as_built, window):
+    with pytest.raises(IndexError, match="outside"):
+        BoldReader(as_built).read(np.array([[0, 0, 0, 0], window]), 3)
+
+
+def test_no_windows_are_no_values(as_built):
+    assert BoldReader(as_built).read(np.empty((0, 4), int), 3).shape == (0, 3, VERTICES)
+
+
+@pytest.mark.parametrize("layout", [AS_BUILT, COMPRESSED], ids=["mapped", "decoded"])
+def test_several_threads_may_read_at_once(tmp_path, layout):
+    values = noise("int8")
+    write_bold(tmp_path, values, **layout)
+    reader = BoldReader(tmp_path, threads=2)
+
+    def read(seed):
+        rng = np.random.default_rng(seed)
+        index = rng.integers(0, (SUBJECTS, MOVIES, SECONDS - 2, HEMISPHERES), (100, 4))
+        return np.array_equal(reader.read(index, 3), expected(values, index, 3))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(read, range(64)))
+
+
+def test_maps_that_are_dropped_and_made_again(as_built, monkeypatch):
+    monkeypatch.setattr("simdata.store.mapped.MAPS", 2)
+    reader, rng = BoldReader(as_built), np.random.default_rng(0)
+    index = rng.integers(0, (SUBJECTS, MOVIES, SECONDS - 2, HEMISPHERES), (200, 4))
+    np.testing.assert_array_equal(reader.read(index, 3), expected(noise("int8"), index, 3))
+
+
+def test_maps_hold_no_descriptors(as_built):
+    reader = BoldReader(as_built)
+    before = len(os.listdir("/proc/self/fd"))
+    for subject, movie, hemisphere in np.ndindex(SUBJECTS, MOVIES, HEMISPHERES):
+        reader.read_run(subject, movie, hemisphere)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_is_not_in_memory_is_read_ahead(as_built):
+    reader = BoldReader(as_built)
+    for path in (as_built / "bold/c").rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    np.testing.assert_array_equal(reader.read_run(0, 0, 0), noise("int8")[0, 0, :, 0])
+
+
+def test_reader_states_scale_and_fill(as_built):
+    reader = BoldReader(as_built)
     assert (reader.scale_factor, reader.fill, reader.dtype) == (0.0625, -128, np.int8)
-    assert json.loads((tmp_path / "bold/zarr.json").read_text())["fill_value"] == -128

@@ -1,0 +1,137 @@
+"""What ``zarr.json`` says of ``bold``: how it is cut into objects and chunks, and how they are encoded.
+
+A `Layout` stands for what can be read without zarr's own pipeline: chunks of one run and hemisphere and one
+or more seconds, alone or in shards of any shape (Zarr v3 core and sharding-indexed codec 1.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import zarr
+
+INDEX_ENTRY = 16  # bytes: offset and length of a chunk, uint64 each
+CHECKSUM = 4  # bytes of a crc32c
+BYTE_CODECS = {"crc32c", "zstd", "blosc", "gzip"}
+KEYS = {"default": (["c"], "/"), "v2": ([], ".")}  # how a key begins, and what stands between its parts
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """The table of chunks in a shard: where it stands, and whether a crc32c follows it."""
+
+    location: Literal["start", "end"]
+    checksum: bool
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an array (subject, movie, second, hemisphere, vertex) is stored.
+
+    Attributes
+    ----------
+    object_shape : of what one key holds, a shard or a chunk
+    seconds : of a chunk; a chunk has one subject, movie and hemisphere, and every vertex
+    codecs : what was done to a chunk's little-endian bytes, in this order: crc32c or a compression
+    index : None if an object is one chunk
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    fill: Any
+    object_shape: tuple[int, ...]
+    seconds: int
+    codecs: tuple[str, ...]
+    index: ShardIndex | None
+    key_start: tuple[str, ...]
+    key_separator: str
+
+    @property
+    def chunks_per_object(self) -> tuple[int, int, int, int]:
+        """Along subject, movie, second and hemisphere."""
+        subjects, movies, seconds, hemispheres, _ = self.object_shape
+        return subjects, movies, seconds // self.seconds, hemispheres
+
+    @property
+    def objects_per_run(self) -> int:
+        return -(-self.shape[2] // self.object_shape[2])
+
+    @property
+    def row_bytes(self) -> int:
+        """Of one second."""
+        return self.shape[4] * self.dtype.itemsize
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a chunk's values lie in it as they do in memory, with at most checksums behind them."""
+        return set(self.codecs) <= {"crc32c"}
+
+    @property
+    def plain_bytes(self) -> int:
+        """Of a chunk that is not compressed, with its checksums."""
+        return self.seconds * self.row_bytes + CHECKSUM * len(self.codecs)
+
+    @property
+    def index_bytes(self) -> int:
+        if self.index is None:
+            return 0
+        return int(np.prod(self.chunks_per_object)) * INDEX_ENTRY + CHECKSUM * self.index.checksum
+
+    def key(self, subject: int, movie: int, block: int, hemisphere: int) -> str:
+        """Of the object that holds a run and hemisphere's ``block``-th stretch of time."""
+        subjects, movies, _, hemispheres, _ = self.object_shape
+        position = (subject // subjects, movie // movies, block, hemisphere // hemispheres, 0)
+        return self.key_separator.join([*self.key_start, *map(str, position)])
+
+
+def read_layout(array: zarr.Array) -> Layout | None:
+    """The layout of an array; None if only zarr can read it."""
+    if array.metadata.zarr_format != 3 or array.ndim != 5 or array.dtype.kind not in "iuf":
+        return None
+    metadata = array.metadata.to_dict()
+    grid, keys = metadata["chunk_grid"], metadata["chunk_key_encoding"]
+    if grid["name"] != "regular" or keys["name"] not in KEYS or metadata.get("storage_transformers"):
+        return None
+    object_shape = chunk_shape = tuple(grid["configuration"]["chunk_shape"])
+    codecs, index = metadata["codecs"], None
+    if [codec["name"] for codec in codecs] == ["sharding_indexed"]:
+        sharding = codecs[0]["configuration"]
+        index = _read_index(sharding)
+        if index is None:
+            return None
+        chunk_shape, codecs = tuple(sharding["chunk_shape"]), sharding["codecs"]
+    *single, vertices = chunk_shape
+    one_hemisphere = (*single[:2], single[3], vertices) == (1, 1, 1, array.shape[4])
+    names = _little_endian_codecs(codecs)
+    if not one_hemisphere or object_shape[4] != vertices or names is None:
+        return None
+    start, separator = KEYS[keys["name"]]
+    return Layout(
+        shape=array.shape,
+        dtype=array.dtype,
+        fill=array.fill_value,
+        object_shape=object_shape,
+        seconds=chunk_shape[2],
+        codecs=tuple(names),
+        index=index,
+        key_start=tuple(start),
+        key_separator=keys.get("configuration", {}).get("separator", separator),
+    )
+
+
+def _read_index(sharding: dict[str, Any]) -> ShardIndex | None:
+    codecs = _little_endian_codecs(sharding["index_codecs"])
+    if codecs not in ([], ["crc32c"]):
+        return None
+    return ShardIndex(sharding.get("index_location", "end"), bool(codecs))
+
+
+def _little_endian_codecs(codecs: Sequence[dict[str, Any]]) -> list[str] | None:
+    """Names of the codecs behind ``bytes``; None if values are not little-endian or a codec is unknown."""
+    first, *others = codecs
+    little = first["name"] == "bytes" and first.get("configuration", {}).get("endian", "little") == "little"
+    names = [codec["name"] for codec in others]
+    return names if little and set(names) <= BYTE_CODECS else None
