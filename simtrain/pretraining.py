@@ -96,8 +96,7 @@ class MaskedLearner(nn.Module):
 
     def cortex(self, samples: np.ndarray) -> Tensor:
         """(batch, patches, vertices of one * frames) bool: in the cortex of the sample's hemisphere."""
-        surface = self.frames.cortex[self._hemisphere(samples)] > 0
-        gathered = surface[:, self.frames.vertices].unflatten(1, self.frames.shape)
+        gathered = self.frames.inside[self._hemisphere(samples)].unflatten(1, self.frames.shape)
         return gathered.repeat_interleave(self.mae.frames, dim=2)
 
     def per_vertex(self, of_patches: Tensor) -> Tensor:
