@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from simtrain.kernels import float_patches, integer_patches
 from simtrain.recycled import Recycled
-from simtrain.threads import in_parts
+from simtrain.threads import Team
 
 
 class Frames(nn.Module):
@@ -86,5 +88,11 @@ class Frames(nn.Module):
         def work(part: slice) -> None:
             kernel(values[part], side[part], self._surface, self._gathered, flat[part])
 
-        in_parts(work, len(stored), torch.get_num_threads())
+        _team(torch.get_num_threads()).share(work, len(stored))
         return out
+
+
+@lru_cache(1)
+def _team(threads: int) -> Team:
+    """As many threads as torch has, for all modules of the process."""
+    return Team(threads, "frames")

@@ -28,22 +28,6 @@ def compiled(function: Callable) -> Callable:
 
 
 @compiled
-def copy_windows(rows: np.ndarray, first: np.ndarray, out: np.ndarray) -> None:
-    """Copy stretches of consecutive rows: ``out[i]`` becomes those from ``first[i]`` on.
-
-    Parameters
-    ----------
-    rows : (n, bytes) uint8
-    first : (windows,) int64
-    out : (windows, bytes of a window) uint8
-    """
-    width, flat = rows.shape[1], rows.reshape(-1)
-    for window in range(len(first)):
-        start = first[window] * width
-        out[window] = flat[start : start + out.shape[1]]
-
-
-@compiled
 def integer_patches(
     stored: np.ndarray,
     hemisphere: np.ndarray,

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from itertools import pairwise
 
 
-def in_parts(work: Callable[[slice], object], count: int, threads: int) -> None:
-    """Call ``work`` with slices that together are ``range(count)``, in as many threads as there are slices.
+class Team:
+    """The caller's thread and ``size - 1`` others, which wait for work until the team is closed."""
 
-    The caller's own thread is one of them. An error of any is raised when all are done.
-    """
-    threads = max(1, min(threads, count))
-    bounds = [count * part // threads for part in range(threads + 1)]
-    own, *others = (slice(*pair) for pair in pairwise(bounds))
-    running = [_helpers(threads - 1).submit(work, part) for part in others]
-    try:
-        work(own)
-    finally:
-        errors = [future.exception() for future in running]
-    for error in errors:
-        if error is not None:
+    def __init__(self, size: int, name: str) -> None:
+        self.size = size
+        self._others = ThreadPoolExecutor(max(1, size - 1), thread_name_prefix=f"simtrain-{name}")
+
+    def share(self, work: Callable[[slice], object], count: int) -> None:
+        """Call ``work`` with slices that together are ``range(count)``, one in each thread.
+
+        Returns, or raises what one of them raised, when all are done.
+        """
+        threads = max(1, min(self.size, count))
+        own, *others = (
+            slice(*ends) for ends in pairwise(count * part // threads for part in range(threads + 1))
+        )
+        running = [self._others.submit(work, part) for part in others]
+        try:
+            work(own)
+        finally:
+            errors = [future.exception() for future in running]
+        for error in filter(None, errors):
             raise error
 
+    def close(self) -> None:
+        self._others.shutdown()
 
-@lru_cache(None)
-def _helpers(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="simtrain")
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -14,12 +14,12 @@ from simdata.errors import UserError
 from simtrain import accumulation, distributed
 from simtrain.config import Config
 from simtrain.ema import Average
+from simtrain.feeds import Batch
 from simtrain.frames import Frames
 from simtrain.learner import Learner
 from simtrain.models.sit import Block
 from simtrain.sampler import Cursor
 from simtrain.stopping import Patience
-from simtrain.stream import Batch
 
 TESTED = ("step", "learner", "average")
 
