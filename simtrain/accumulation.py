@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simtrain.stream import Batch
+from simtrain.feeds import Batch
 
 Embeddings = Mapping[str, Tensor]
 Losses = tuple[Tensor, dict[str, Tensor]]

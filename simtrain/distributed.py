@@ -155,6 +155,21 @@ def same_weights(module: nn.Module) -> None:
             distributed.broadcast(values, src=0)
 
 
+def must_suit_all(problem: str | None) -> None:
+    """Refuse, in all processes, what any of them has a ``problem`` with.
+
+    Raises
+    ------
+    UserError
+        In the first process; the others leave with status 1.
+    """
+    found = [message for message in gather_objects([problem]) if message is not None]
+    if found and rank():
+        sys.exit(1)
+    if found:
+        raise UserError(found[0])
+
+
 def agree(number: int | None) -> int | None:
     """The signal that any process caught, None if none did: all must stop behind the same step."""
     if size() == 1:

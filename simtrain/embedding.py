@@ -10,10 +10,10 @@ from simdata.errors import UserError
 from simdata.store import BoldReader
 from simtrain import checkpoint
 from simtrain.dataset import Dataset
+from simtrain.feeds import Stream
 from simtrain.import_weights import must_have_projectors
 from simtrain.learner import Learner
 from simtrain.run import Run
-from simtrain.stream import Stream
 from simtrain.windows import HEMISPHERES, both_hemispheres
 
 BATCH = 64  # windows embedded at once
@@ -49,9 +49,9 @@ def embed_hemispheres(learner: Learner, reader: BoldReader, windows: np.ndarray,
     """(n, 2, dim) float32 of unit length: the embedding of each hemisphere, L first."""
     samples = both_hemispheres(windows)
     size = HEMISPHERES * BATCH
-    batches = ((samples[start : start + size], None) for start in range(0, len(samples), size))
-    with Stream(reader, batches, size=size, frames=frames, device=learner.device) as stream:
-        embedded = torch.cat([learner.embed_fmri(batch.samples, batch.stored).float() for batch in stream])
+    parts = ((samples[start : start + size], None) for start in range(0, len(samples), size))
+    with Stream(reader, frames, learner.device).batches(parts, size) as batches:
+        embedded = torch.cat([learner.embed_fmri(batch.samples, batch.stored).float() for batch in batches])
     return embedded.view(len(windows), HEMISPHERES, -1).cpu().numpy()
 
 

@@ -17,8 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from simdata.errors import UserError
 from simdata.store import BoldReader
-from simtrain import checkpoint, distributed, windows
+from simtrain import checkpoint, distributed, validation, windows
 from simtrain.dataset import Dataset
+from simtrain.feeds import Batches, open_feed
+from simtrain.footprint import training_bytes
 from simtrain.initial import kept_weights
 from simtrain.jitter import must_follow_the_stimulus, with_room
 from simtrain.learner import Learner
@@ -26,20 +28,23 @@ from simtrain.metrics import Metrics, NoMetrics
 from simtrain.patch_table import kept_table
 from simtrain.run import Run
 from simtrain.sampler import shuffled_batches
-from simtrain.stream import Stream
 from simtrain.training import Training, learning_rate
 from simtrain.validation import Validation
 
 
-def fit(dataset: Dataset, run: Run, device: torch.device, console: Console) -> int | None:
+def fit(dataset: Dataset, run: Run, device: torch.device, console: Console, feed: str = "auto") -> int | None:
     """Train to the configured number of steps, from the last checkpoint of ``run`` if it has one.
+
+    Parameters
+    ----------
+    feed : one of `simtrain.feeds.KINDS`; it decides nothing but the speed
 
     Returns
     -------
     The number of the signal (SIGINT or SIGTERM) that stopped it before, None if it came to its end.
     """
     prepared = _prepare(dataset, run, device)
-    return go_on(*prepared, dataset, run, console, jitter=run.config.data.lag_jitter)
+    return go_on(*prepared, dataset, run, console, feed, jitter=run.config.data.lag_jitter)
 
 
 def go_on(
@@ -49,11 +54,12 @@ def go_on(
     dataset: Dataset,
     run: Run,
     console: Console,
+    feed: str,
     jitter: int = 0,
 ) -> int | None:
     """As `fit`, with any kind of training on ``samples``, and validation on ``held_out`` (SAMPLE).
 
-    ``jitter``: s by which the lag of a sample of training may vary
+    ``jitter``: s by which the lag of a sample of training may vary; ``feed``: as for `fit`
     """
     train = run.config.train
     distributed.must_divide(train.batch_size)
@@ -63,20 +69,29 @@ def go_on(
     if run.checkpoint.exists():
         training.load_state_dict(checkpoint.load(run.checkpoint))
         console.print(f"going on from step {training.step} of {run.config.train.steps}")
-    reader = BoldReader(dataset.path)
-    frames = run.config.data.frames
-    validation = Validation(held_out, reader, training, frames) if len(held_out) else None
     _announce(training, samples, held_out, console)
+    chosen = validation.choose(held_out, train)
+    source = open_feed(
+        feed,
+        np.concatenate([samples, chosen]),
+        dataset,
+        BoldReader(dataset.path),
+        run.config.data.frames,
+        device,
+        training_bytes(training, run.config),
+        console,
+    )
+    validate = Validation(chosen, source, training) if len(chosen) else None
     distributed.same_weights(training.learner)
-    batches = shuffled_batches(samples, train.batch_size, train.seed, training.cursor, jitter)
-    shares, size = distributed.shares(batches), train.batch_size // distributed.size()
+    drawn = shuffled_batches(samples, train.batch_size, train.seed, training.cursor, jitter)
+    shares, size = distributed.shares(drawn), train.batch_size // distributed.size()
     with (
         (Metrics if distributed.rank() == 0 else NoMetrics)(run.path, training.step) as metrics,
-        Stream(reader, shares, size=size, frames=frames, device=device) as stream,
+        source.batches(shares, size) as batches,
         _progress(console) as progress,
         _interrupts() as interrupt,
     ):
-        stopped = _loop(training, validation, stream, metrics, progress, interrupt, run)
+        stopped = _loop(training, validate, batches, metrics, progress, interrupt, run)
     return stopped
 
 
@@ -106,8 +121,8 @@ def _prepare(dataset: Dataset, run: Run, device: torch.device) -> tuple[Training
 
 def _loop(
     training: Training,
-    validation: Validation | None,
-    stream: Stream,
+    validate: Validation | None,
+    batches: Batches,
     metrics: Metrics,
     progress: Progress,
     interrupt: SimpleNamespace,
@@ -115,10 +130,10 @@ def _loop(
 ) -> int | None:
     train = training.config
     task = progress.add_task("training", total=train.steps, completed=training.step, note="")
-    pace = _Pace(training, stream)
-    batches, stopped = iter(stream), None
+    pace = _Pace(training, batches)
+    coming, stopped = iter(batches), None
     while not training.finished and stopped is None:
-        losses = training.update(next(batches))
+        losses = training.update(next(coming))
         step, last = training.step, training.step == train.steps
         stopped = distributed.agree(interrupt.signal)
         if step % train.log_every == 0 or last:
@@ -126,8 +141,8 @@ def _loop(
             values |= pace.lap()
             metrics.write(step, values)
             progress.update(task, completed=step, note=_note(values))
-        if validation is not None and (step % train.validate_every == 0 or last):
-            values = validation()
+        if validate is not None and (step % train.validate_every == 0 or last):
+            values = validate()
             metrics.write(step, values)
             progress.console.print(f"step {step}: {_summary(values)}", soft_wrap=True)
             if training.patience.improved(values["val/loss"]) and train.patience is not None:
@@ -149,8 +164,8 @@ def _save(path: Path, state: dict[str, Any]) -> None:
 class _Pace:
     """Samples per second, and the share of the time spent waiting for data, since the last lap."""
 
-    def __init__(self, training: Training, stream: Stream) -> None:
-        self._training, self._stream = training, stream
+    def __init__(self, training: Training, batches: Batches) -> None:
+        self._training, self._batches = training, batches
         self._before = self._now()
 
     def lap(self) -> dict[str, float]:
@@ -162,7 +177,7 @@ class _Pace:
         }
 
     def _now(self) -> np.ndarray:
-        return np.array([time.perf_counter(), self._training.step, self._stream.waited])
+        return np.array([time.perf_counter(), self._training.step, self._batches.waited])
 
 
 @contextmanager

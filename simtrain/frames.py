@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from simtrain.kernels import float_patches, integer_patches
+from simtrain.recycled import Recycled
+from simtrain.threads import Team
+
 
 class Frames(nn.Module):
     """Decodes windows, z-scores every frame over the cortex of its hemisphere, gathers patches.
+
+    z-scoring cancels the store's scale factor, so the stored values serve as they are. The statistics of a
+    frame are taken over the mesh, but its values go from the stored type to their patches without a float
+    copy of the frame in between. On a CPU that is a compiled loop, on a GPU a few kernels of torch, or one or
+    two where ``train.compile`` is on.
 
     Parameters
     ----------
@@ -19,8 +30,12 @@ class Frames(nn.Module):
     def __init__(self, cortex: np.ndarray, patches: np.ndarray) -> None:
         super().__init__()
         self.shape = patches.shape
-        self.register_buffer("cortex", torch.from_numpy(cortex.astype(np.float32)), persistent=False)
-        self.register_buffer("vertices", torch.from_numpy(patches.reshape(-1)), persistent=False)
+        vertices = patches.reshape(-1)
+        self.register_buffer("cortex", torch.from_numpy(cortex), persistent=False)
+        self.register_buffer("vertices", torch.from_numpy(vertices), persistent=False)
+        self.register_buffer("inside", torch.from_numpy(cortex[:, vertices]), persistent=False)
+        self._surface, self._gathered = cortex.astype(np.int8), vertices.astype(np.int32)
+        self._recycled = Recycled()
 
     @torch.no_grad()
     def forward(self, stored: Tensor, hemisphere: Tensor) -> Tensor:
@@ -33,19 +48,51 @@ class Frames(nn.Module):
         Returns
         -------
         (batch, patches, vertices of one * frames) float32; in a patch, the frames of a vertex lie
-        together (the published order). Vertices outside the cortex are 0.
+        together (the published order). Vertices outside the cortex are 0, and so are all of a frame that
+        does not vary.
         """
-        batch, frames, _ = stored.shape
-        z = self.zscore(stored, hemisphere)
-        gathered = z.transpose(1, 2)[:, self.vertices]
-        return gathered.reshape(batch, self.shape[0], self.shape[1] * frames)
+        if stored.device.type == "cpu":
+            return self._compiled(stored, hemisphere)
+        return self.on_device(stored, hemisphere)
+
+    def on_device(self, stored: Tensor, hemisphere: Tensor) -> Tensor:
+        """`forward`, written in torch for any device."""
+        mean, scale = self._moments(stored, hemisphere)
+        gathered = stored.transpose(1, 2)[:, self.vertices]
+        scored = (gathered.float() - mean.transpose(1, 2)) * scale.transpose(1, 2)
+        scored = torch.where(self.inside[hemisphere][..., None], scored, 0.0)
+        return scored.reshape(len(stored), self.shape[0], self.shape[1] * stored.shape[1])
 
     def zscore(self, stored: Tensor, hemisphere: Tensor) -> Tensor:
         """(batch, frames, vertices) float32: mean 0 and s.d. 1 (ddof 0) over the cortex of every frame."""
+        mean, scale = self._moments(stored, hemisphere)
+        return torch.where(self.cortex[hemisphere][:, None], (stored.float() - mean) * scale, 0.0)
+
+    def _moments(self, stored: Tensor, hemisphere: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and 1 / s.d. of every frame, (batch, frames, 1) float32; the sums of int8 are exact."""
         cortex = self.cortex[hemisphere][:, None]
         count = cortex.sum(dim=-1, keepdim=True)
-        # z-scoring cancels the store's scale factor, so the stored values serve as they are.
-        values = torch.where(cortex > 0, stored.float(), 0.0)
-        values.sub_(values.sum(dim=-1, keepdim=True) / count).mul_(cortex)
-        deviation = (values.square().sum(dim=-1, keepdim=True) / count).sqrt_()
-        return values.div_(deviation.clamp_(min=torch.finfo(torch.float32).tiny))
+        wide = torch.float64 if stored.is_floating_point() else torch.int32  # which torch sums in int64
+        values = torch.where(cortex, stored, 0).to(wide)
+        total, squares = (of.sum(dim=-1, keepdim=True) for of in (values, values.square()))
+        mean, variance = total / count, (squares * count - total.square()) / count.square()
+        varies = variance > (torch.finfo(torch.float32).eps * mean).square()
+        return mean.float(), torch.where(varies, variance.rsqrt(), 0.0).float()
+
+    def _compiled(self, stored: Tensor, hemisphere: Tensor) -> Tensor:
+        kernel = float_patches if stored.is_floating_point() else integer_patches
+        values = (stored.float() if stored.is_floating_point() else stored).contiguous().numpy()
+        out = self._recycled.empty(len(stored), self.shape[0], self.shape[1] * stored.shape[1])
+        flat, side = out.view(len(stored), -1).numpy(), hemisphere.numpy()
+
+        def work(part: slice) -> None:
+            kernel(values[part], side[part], self._surface, self._gathered, flat[part])
+
+        _team(torch.get_num_threads()).share(work, len(stored))
+        return out
+
+
+@lru_cache(1)
+def _team(threads: int) -> Team:
+    """As many threads as torch has, for all modules of the process."""
+    return Team(threads, "frames")

@@ -18,13 +18,13 @@ from simtrain import accumulation, distributed, windows
 from simtrain.config import PretrainConfig
 from simtrain.dataset import Dataset
 from simtrain.encoder import surface_encoder
+from simtrain.feeds import Batch
 from simtrain.fit import go_on
 from simtrain.frames import Frames
 from simtrain.models.mae import MAE, Mask, draw_mask, masked_error, patch_statistics
 from simtrain.patch_table import kept_table
 from simtrain.patches import patch_vertices
 from simtrain.run import Run
-from simtrain.stream import Batch
 from simtrain.training import Training
 
 VALIDATION = 0  # in place of a step in the seed of masks; training counts from 1
@@ -96,8 +96,7 @@ class MaskedLearner(nn.Module):
 
     def cortex(self, samples: np.ndarray) -> Tensor:
         """(batch, patches, vertices of one * frames) bool: in the cortex of the sample's hemisphere."""
-        surface = self.frames.cortex[self._hemisphere(samples)] > 0
-        gathered = surface[:, self.frames.vertices].unflatten(1, self.frames.shape)
+        gathered = self.frames.inside[self._hemisphere(samples)].unflatten(1, self.frames.shape)
         return gathered.repeat_interleave(self.mae.frames, dim=2)
 
     def per_vertex(self, of_patches: Tensor) -> Tensor:
@@ -186,7 +185,9 @@ class Pretraining(Training):
         return (self.learner.per_vertex(mask.hidden) & self.learner.cortex(batch.samples)).sum()
 
 
-def pretrain(dataset: Dataset, run: Run, device: torch.device, console: Console) -> int | None:
+def pretrain(
+    dataset: Dataset, run: Run, device: torch.device, console: Console, feed: str = "auto"
+) -> int | None:
     """As `simtrain.fit.fit`: to the configured number of steps, from the last checkpoint if there is one."""
     found = find_windows(dataset, run.config)
     samples = windows.both_hemispheres(windows.training(found))
@@ -201,9 +202,8 @@ def pretrain(dataset: Dataset, run: Run, device: torch.device, console: Console)
     if model.patches is not None:
         kept_table(run.path, model.patches, model.ico).lay_out(learner.mae.encoder)
     training = Pretraining(run.config, learner.to(device))
-    return go_on(
-        training, samples, windows.both_hemispheres(windows.validation(found)), dataset, run, console
-    )
+    held_out = windows.both_hemispheres(windows.validation(found))
+    return go_on(training, samples, held_out, dataset, run, console, feed)
 
 
 def find_windows(dataset: Dataset, config: PretrainConfig) -> np.ndarray:

@@ -14,11 +14,12 @@ from simdata.errors import UserError
 from simtrain import accumulation, distributed
 from simtrain.config import Config
 from simtrain.ema import Average
+from simtrain.feeds import Batch
+from simtrain.frames import Frames
 from simtrain.learner import Learner
 from simtrain.models.sit import Block
 from simtrain.sampler import Cursor
 from simtrain.stopping import Patience
-from simtrain.stream import Batch
 
 TESTED = ("step", "learner", "average")
 
@@ -43,7 +44,7 @@ class Training:
         self.patience = Patience(config.train.patience)
         self.step, self.cursor = 0, Cursor()
         if config.train.compile:
-            _compile_blocks(learner)
+            _compile_parts(learner)
 
     @property
     def finished(self) -> bool:
@@ -188,10 +189,14 @@ def mixed_precision(amp: str, device: torch.device) -> torch.dtype | None:
     return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
 
 
-def _compile_blocks(learner: Learner) -> None:
-    """Compile each block by itself: they share their code, so that it is compiled once."""
+def _compile_parts(learner: Learner) -> None:
+    """Compile each block by itself: they share their code, so that it is compiled once.
+
+    On a GPU, so is the way from stored BOLD to patches; on a CPU, that is compiled in any case.
+    """
+    parts = Block if learner.device.type == "cpu" else (Block, Frames)
     for module in learner.modules():
-        if isinstance(module, Block):
+        if isinstance(module, parts):
             module.compile()
 
 

@@ -8,25 +8,28 @@ from collections import defaultdict
 import numpy as np
 import torch
 
-from simdata.store import BoldReader
 from simtrain import distributed
+from simtrain.config import Train
+from simtrain.feeds import Feed
 from simtrain.sampler import epoch_order
-from simtrain.stream import Stream
 from simtrain.training import Training
 
 
-class Validation:
-    """A fixed choice of validation samples in fixed batches, so that all its figures compare."""
+def choose(samples: np.ndarray, train: Train) -> np.ndarray:
+    """Those of the validation ``samples`` (SAMPLE) that validation looks at."""
+    return samples[epoch_order(len(samples), train.seed, 0)][: train.validation_samples]
 
-    def __init__(self, samples: np.ndarray, reader: BoldReader, training: Training, frames: int) -> None:
-        train = training.config
-        chosen = samples[epoch_order(len(samples), train.seed, 0)][: train.validation_samples]
-        self._size = min(train.batch_size, len(chosen))
+
+class Validation:
+    """Fixed batches of chosen samples, so that all figures of a run compare."""
+
+    def __init__(self, chosen: np.ndarray, feed: Feed, training: Training) -> None:
+        self._size = min(training.config.batch_size, len(chosen))
         whole = len(chosen) // self._size * self._size
         # Each process takes whole batches, so that the figures do not depend on how many there are.
         batches = np.split(chosen[:whole], whole // self._size)
         self._batches = batches[distributed.rank() :: distributed.size()]
-        self._reader, self._training, self._frames = reader, training, frames
+        self._feed, self._training = feed, training
 
     @torch.no_grad()
     def __call__(self) -> dict[str, float]:
@@ -40,10 +43,7 @@ class Validation:
         return {name: math.fsum(values) / len(values) for name, values in totals.items()}
 
     def _scores(self) -> list[dict[str, float]]:
-        learner = self._training.learner.eval()
-        batches = ((batch, None) for batch in self._batches)
-        with Stream(
-            self._reader, batches, size=self._size, frames=self._frames, device=learner.device
-        ) as stream:
-            scores = [self._training.scores(batch) for batch in stream]
+        self._training.learner.eval()
+        with self._feed.batches(((batch, None) for batch in self._batches), self._size) as batches:
+            scores = [self._training.scores(batch) for batch in batches]
         return [{name: float(value) for name, value in score.items()} for score in scores]

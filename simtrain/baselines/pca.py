@@ -17,11 +17,11 @@ from simdata.errors import UserError
 from simdata.store import BoldReader
 from simtrain.config import Config
 from simtrain.dataset import Dataset, Embedding
+from simtrain.feeds import Stream
 from simtrain.frames import Frames
 from simtrain.learner import Learner
 from simtrain.models.sim import SIM
 from simtrain.sampler import Cursor, epoch_order, shuffled_batches
-from simtrain.stream import Stream
 from simtrain.training import Training
 from simtrain.windows import both_hemispheres
 
@@ -96,11 +96,12 @@ def fit_axes(
     chosen = np.sort(epoch_order(len(candidates), seed, 0)[:samples])
     drawn = candidates[chosen]
     decode = whole_hemisphere(dataset).to(device)
+    feed = Stream(BoldReader(dataset.path), frames, device)
 
     def blocks() -> Iterator[Tensor]:
-        batches = ((drawn[start : start + BATCH], None) for start in range(0, len(drawn), BATCH))
-        with Stream(BoldReader(dataset.path), batches, size=BATCH, frames=frames, device=device) as stream:
-            for batch in stream:
+        parts = ((drawn[start : start + BATCH], None) for start in range(0, len(drawn), BATCH))
+        with feed.batches(parts, BATCH) as batches:
+            for batch in batches:
                 hemisphere = torch.from_numpy(batch.samples["hemisphere"].astype(np.int64)).to(device)
                 yield decode(batch.stored, hemisphere).flatten(1)
 
@@ -164,11 +165,10 @@ def train_head(
     learner = PcaLearner(config, dataset, embeddings, axes)
     learner.stimuli.fit(clips)
     training = Training(config, learner.to(device))
-    batches = shuffled_batches(samples, train.batch_size, train.seed, Cursor())
-    with Stream(
-        BoldReader(dataset.path), batches, size=train.batch_size, frames=config.data.frames, device=device
-    ) as stream:
-        for batch in stream:
+    drawn = shuffled_batches(samples, train.batch_size, train.seed, Cursor())
+    feed = Stream(BoldReader(dataset.path), config.data.frames, device)
+    with feed.batches(drawn, train.batch_size) as batches:
+        for batch in batches:
             training.update(batch)
             if training.step == train.steps:
                 break

@@ -11,6 +11,7 @@ import torch
 
 from simdata.errors import UserError
 from simtrain import distributed
+from simtrain.feeds import KINDS
 from simtrain.protocol import WHOLE_MOVIE
 
 
@@ -49,6 +50,13 @@ device_option = click.option(
     default="auto",
     show_default=True,
     help="Where to compute.",
+)
+feed_option = click.option(
+    "--feed",
+    type=click.Choice(KINDS),
+    default="auto",
+    show_default=True,
+    help="Where BOLD lies while training: on the GPU, in memory, or in the store. Results are the same.",
 )
 store_argument = click.argument("store", type=click.Path(path_type=Path))
 run_argument = click.argument("run", type=click.Path(path_type=Path))

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from simtrain import config as configuration
 from simtrain import distributed, pretraining
-from simtrain.commands.options import device_option, store_argument, torch_device
+from simtrain.commands.options import device_option, feed_option, store_argument, torch_device
 from simtrain.config import AnyRecipe, Config, PretrainConfig
 from simtrain.dataset import open_dataset, resolve
 from simtrain.fit import fit
@@ -38,8 +38,15 @@ run_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override, such as train.steps=1000."
 )
 @device_option
+@feed_option
 def fit_command(
-    store: Path, out: Path, modalities: str | None, name: str | None, overrides: tuple[str, ...], device: str
+    store: Path,
+    out: Path,
+    modalities: str | None,
+    name: str | None,
+    overrides: tuple[str, ...],
+    device: str,
+    feed: str,
 ) -> None:
     """Train on STORE; stop it at any time, and the same command goes on.
 
@@ -53,7 +60,7 @@ def fit_command(
         return Run.start(out, resolve(config, dataset), dataset, initial, table)
 
     run = distributed.first_before_others(start)
-    stopped = fit(dataset, run, torch_device(device), _console())
+    stopped = fit(dataset, run, torch_device(device), _console(), feed)
     if stopped is not None:
         _say(f"stopped; go on with: {shlex.join([*_program(), 'fit', str(store), '--out', str(out)])}")
         sys.exit(128 + stopped)
@@ -72,8 +79,9 @@ def fit_command(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override, such as mae.mask=random."
 )
 @device_option
+@feed_option
 def pretrain_command(
-    store: Path, out: Path, name: str | None, overrides: tuple[str, ...], device: str
+    store: Path, out: Path, name: str | None, overrides: tuple[str, ...], device: str, feed: str
 ) -> None:
     """Train the encoder alone on STORE, to fill in hidden patches of BOLD (vsMAE)."""
     dataset = open_dataset(store)
@@ -83,7 +91,7 @@ def pretrain_command(
         return Run.start(out, pretraining.resolve(config, dataset), dataset, table=table)
 
     run = distributed.first_before_others(start)
-    stopped = pretraining.pretrain(dataset, run, torch_device(device), _console())
+    stopped = pretraining.pretrain(dataset, run, torch_device(device), _console(), feed)
     if stopped is not None:
         _say(f"stopped; go on with: {shlex.join([*_program(), 'pretrain', str(store), '--out', str(out)])}")
         sys.exit(128 + stopped)

@@ -14,13 +14,17 @@ from torch import multiprocessing
 from torch.nn.functional import normalize
 
 from simdata.errors import UserError
+from simdata.store import BoldReader
 from simtrain import checkpoint, distributed
 from simtrain.config import load
 from simtrain.dataset import open_dataset, resolve
+from simtrain.feeds import Memory, Runs
 from simtrain.fit import fit
 from simtrain.losses import contrastive
 from simtrain.run import Run
+from simtrain.windows import SAMPLE
 
+CPU = torch.device("cpu")
 TINY = [
     *("model.ico=1", "model.dim=8", "model.depth=1", "model.dim_head=8", "projector.dim=8"),
     *("train.steps=5", "train.batch_size=8", "train.log_every=1", "train.checkpoint_every=100"),
@@ -45,15 +49,18 @@ def _assert_same_run(one, other):
         torch.testing.assert_close(one[name], values, rtol=1e-3, atol=1e-5, msg=name)
 
 
-def _fit(store, out, *overrides):
+def _fit(store, out, *overrides, feed="stream"):
     dataset = open_dataset(store)
     config = resolve(load("demo", [*TINY, *overrides]), dataset)
     run = distributed.first_before_others(lambda: Run.start(out, config, dataset))
-    fit(dataset, run, torch.device("cpu"), Console(quiet=True))
+    fit(dataset, run, CPU, Console(quiet=True), feed)
 
 
 def test_two_processes_train_as_one(store, tmp_path):
-    """Curves, validation and weights, with the share of a process taken whole or in two parts."""
+    """Curves, validation and weights, with the share of a process taken whole or in two parts.
+
+    The two have the runs in memory that they share, or on the device; the one reads them from the store.
+    """
     _fit(store, tmp_path / "alone")
     multiprocessing.spawn(_train, args=(tmp_path, store), nprocs=2)
     _assert_same_run(tmp_path / "whole", tmp_path / "alone")
@@ -62,8 +69,8 @@ def test_two_processes_train_as_one(store, tmp_path):
 
 def _train(rank, folder, store):
     _join(rank, folder)
-    _fit(store, folder / "whole")
-    _fit(store, folder / "in-parts", "train.accumulate=2")
+    _fit(store, folder / "whole", feed="memory")
+    _fit(store, folder / "in-parts", "train.accumulate=2", feed="device")
     torch.distributed.destroy_process_group()
 
 
@@ -71,6 +78,44 @@ def _join(rank, folder):
     torch.set_num_threads(1)
     meeting = f"file://{folder / 'meeting'}"
     torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
+
+
+def test_two_processes_read_runs_once_and_hold_one_copy(store, tmp_path):
+    multiprocessing.spawn(_share_runs, args=(tmp_path, store), nprocs=2)
+
+
+def _share_runs(rank, folder, store):
+    _join(rank, folder)
+    samples = np.zeros(5, SAMPLE)
+    samples["subject"] = [0, 1, 3, 4, 5]
+    reader = _Counting(store)
+    runs = Runs(samples, open_dataset(store), reader)
+    feed = Memory(runs, 3, CPU)
+    assert sorted(distributed.gather_objects(reader.subjects)) == [0, 1, 3, 4, 5]
+    with feed.batches([(samples, None)], 5) as batches:
+        stored = next(iter(batches)).stored.numpy()
+    index = np.stack([samples[axis] for axis in ("subject", "movie", "second", "hemisphere")], axis=1)
+    np.testing.assert_array_equal(stored, BoldReader(store).read(index, 3))
+    distributed.gather_objects([None])
+    feed.rows[64 * rank, 0] = 77  # what one writes, the other sees
+    distributed.gather_objects([None])
+    assert feed.rows[64 * (1 - rank), 0] == 77
+    with pytest.raises(UserError if rank == 0 else SystemExit):
+        distributed.must_suit_all("too little memory" if rank == 1 else None)
+    distributed.must_suit_all(None)
+    torch.distributed.destroy_process_group()
+
+
+class _Counting(BoldReader):
+    """Knows which subjects' runs it has read."""
+
+    def __init__(self, store):
+        super().__init__(store)
+        self.subjects = []
+
+    def read(self, index, *args, **kwargs):
+        self.subjects += index[:, 0].tolist()
+        return super().read(index, *args, **kwargs)
 
 
 def test_a_signal_stops_both_at_one_step(store, tmp_path):
