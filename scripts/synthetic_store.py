@@ -1,0 +1,58 @@
+"""A store of noise, of the release's real lengths, for benchmarks: made in seconds, not by a build."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import zarr
+
+from simdata.catalog import load
+from simdata.encoders import create_all
+from simdata.encoding import ENCODINGS
+from simdata.meshes import HEMISPHERES, icosphere_vertices
+from simdata.resample import ORDER
+from simdata.store import schema
+from simdata.store.shards import ShardBuffer
+
+MEDIAL_WALL = 3_405  # vertices a hemisphere without data, as in HCP's mask
+
+
+def write_store(path: Path, subjects: int, encoding: str = "int8", movies: int = 4) -> None:
+    """Write a store of the HCP catalog's first films, with every run of ``subjects`` subjects.
+
+    A subject takes 300 MB as int8. Its embeddings are noise too, in the sizes of the default encoders.
+    """
+    catalog, text = load("hcp7t-movie")
+    catalog = catalog.model_copy(update={"movies": catalog.movies[:movies]})
+    form, encoders = ENCODINGS[encoding], create_all(("motion_energy", "logmel"))
+    names = [str(100_000 + number) for number in range(subjects)]
+    schema.create(
+        path,
+        catalog=catalog,
+        subjects=names,
+        encoding=form,
+        encoders=encoders,
+        thumbnail=(90, 160),
+        attributes={"format_version": schema.FORMAT_VERSION, "catalog": text, "catalog_name": catalog.name}
+        | {"catalog_sha256": "", "stimulus_lag": catalog.stimulus_lag, "sources": {}},
+    )
+    rng = np.random.default_rng(0)
+    vertices = icosphere_vertices(ORDER)
+    cortex = np.ones((len(HEMISPHERES), vertices), bool)
+    cortex[:, rng.permutation(vertices)[:MEDIAL_WALL]] = False
+    noise = np.empty((catalog.volumes, vertices), form.dtype)
+    form.encode(rng.standard_normal(noise.shape, np.float32), noise)
+    for subject in range(subjects):
+        for position, movie in enumerate(catalog.movies):
+            for hemisphere in range(len(HEMISPHERES)):
+                buffer = ShardBuffer(movie.volumes, catalog.volumes, vertices, form.dtype)
+                buffer.values[:] = np.roll(noise, rng.integers(len(noise)), axis=0)[: movie.volumes]
+                buffer.values[:, ~cortex[hemisphere]] = form.fill
+                buffer.write(path / f"bold/c/{subject}/{position}/0/{hemisphere}/0")
+    group = zarr.open_group(path, mode="r+")
+    group["run_status"][:] = schema.COMPLETE
+    group["cortex"][:] = cortex
+    for encoder in encoders:
+        array = group[encoder.array]
+        array[:] = rng.standard_normal(array.shape, np.float32)
