@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import xarray as xr
+import zarr
 
 from simdata.catalog import Catalog
 from simdata.convert import ConvertedRun, convert_run, memory_needed
@@ -22,6 +23,7 @@ from simdata.nested import leaves
 from simdata.progress import Progress
 from simdata.sources import Film, Run, find_film, find_runs
 from simdata.store import schema
+from simdata.store.layout import read_layout
 from simdata.store.opening import open_store
 from simdata.store.provenance import Provenance, exclusive
 from simdata.store.writer import StoreWriter
@@ -171,6 +173,7 @@ def _ensure_store(
         return
     store = open_store(out)
     _check_recipe(recipe.attributes(encoders), out, store)
+    _check_layout(out)
     if new := [subject for subject in subjects if subject not in store.subject]:
         schema.append_subjects(out, recipe.catalog, new, encoding)
 
@@ -183,6 +186,15 @@ def _check_recipe(wanted: dict[str, Any], out: Path, store: xr.Dataset) -> None:
                 f"--out {out}: was built with {key} = {found.get(key)}, not {wanted.get(key)}. "
                 "Build with the same options, or to another --out"
             )
+
+
+def _check_layout(out: Path) -> None:
+    layout = read_layout(zarr.open_array(out, path="bold", mode="r"))
+    if layout is None or not layout.is_as_built:
+        raise UserError(
+            f"--out {out}: its BOLD was laid out anew by `simdata rechunk`, and new runs would not fit in. "
+            "Build to the store that it was made from, and rechunk that again"
+        )
 
 
 @dataclass

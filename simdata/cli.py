@@ -174,6 +174,29 @@ def _report_skipped(skipped: dict[str, str]) -> None:
 
 @cli.command()
 @click.argument("store", type=FOLDER)
+@click.argument("out", type=FOLDER)
+@click.option(
+    "--layout",
+    required=True,
+    metavar="NAME[,KEY=VALUE...]",
+    help="seconds, as built; blocks,seconds=10; runs; compressed,codec=zstd,level=3,seconds=1 (codecs: "
+    "zstd, blosc, gzip).",
+)
+def rechunk(store: Path, out: Path, layout: str) -> None:
+    """Write STORE to OUT with its BOLD in another layout.
+
+    Values stay exactly what they are, and everything else is copied. OUT appears when it is whole; the same
+    command goes on after a kill. `simdata build` continues only stores in the layout `seconds`.
+    """
+    from simdata.rechunk import rechunk as rewrite
+
+    with Bars() as progress:
+        before, after = rewrite(store, out, layout=layout, progress=progress)
+    click.echo(f"{out}: BOLD is {after / 1e6:,.0f} MB, {after / max(before, 1):.2f} of what it was")
+
+
+@cli.command()
+@click.argument("store", type=FOLDER)
 def info(store: Path) -> None:
     """Print what is in a store."""
     from simdata.info import print_info

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simdata.store.decode import decode_chunk
+from simdata.store.chunk_codecs import decode_chunk
 from simdata.store.layout import Layout
 from simdata.store.mapped import MAPS
 from simdata.store.objects import Bytes, Objects, Range

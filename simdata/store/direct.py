@@ -36,6 +36,7 @@ class BoldReader:
     ----------
     store : path, URL that fsspec knows (``https://``, ``s3://``), or any zarr store
     threads : that copy (one by default) or, for compressed and remote stores, decode (all cores by default)
+    verify : compare uncompressed chunks on local disks with their checksums too, which costs half the speed
 
     Attributes
     ----------
@@ -44,13 +45,13 @@ class BoldReader:
     fill : the stored value that means missing (NaN for floats)
     """
 
-    def __init__(self, store: str | Path | Store, threads: int | None = None) -> None:
+    def __init__(self, store: str | Path | Store, threads: int | None = None, verify: bool = False) -> None:
         array = zarr.open_array(store, path="bold", mode="r")
         self.shape: tuple[int, ...] = array.shape
         self.dtype: np.dtype = array.dtype
         self.fill = array.fill_value
         self.scale_factor = float(array.attrs.get("scale_factor", 1.0))
-        self._reader = _reader_of(array, threads)
+        self._reader = _reader_of(array, threads, verify)
 
     def read(self, index: np.ndarray, frames: int, out: np.ndarray | None = None) -> np.ndarray:
         """Gather windows.
@@ -70,7 +71,7 @@ class BoldReader:
         IndexError
             If a window is not within the array.
         OSError
-            If the store is damaged. Checksums of uncompressed chunks on local disks are not looked at.
+            If the store is damaged; see ``verify``.
         """
         index = np.asarray(index, np.int64).reshape(-1, 4)
         self._check_bounds(index, frames)
@@ -129,7 +130,7 @@ class _ZarrReader:
             window[...] = self._array[subject, movie, second : second + frames, hemisphere]
 
 
-def _reader_of(array: zarr.Array, threads: int | None) -> _Reader:
+def _reader_of(array: zarr.Array, threads: int | None, verify: bool) -> _Reader:
     """The quickest way to read an array."""
     layout = read_layout(array)
     if layout is None:
@@ -138,6 +139,6 @@ def _reader_of(array: zarr.Array, threads: int | None) -> _Reader:
     if not isinstance(array.store, LocalStore):
         return ChunkReader(RemoteObjects(array.store_path, layout), layout, threads or cores)
     folder = array.store.root / array.path
-    if layout.is_plain and layout.objects_per_run <= OBJECTS_PER_RUN:
+    if layout.is_plain and not verify and layout.objects_per_run <= OBJECTS_PER_RUN:
         return MappedReader(folder, layout, threads or 1)
     return ChunkReader(LocalObjects(folder, layout), layout, threads or cores)

@@ -56,6 +56,14 @@ class Layout:
         return subjects, movies, seconds // self.seconds, hemispheres
 
     @property
+    def is_as_built(self) -> bool:
+        """Whether `simdata build` writes so: a shard a run and hemisphere, a chunk with crc32c a second."""
+        run = (1, 1, self.shape[2], 1, self.shape[4])
+        default_keys = (self.key_start, self.key_separator) == (("c",), "/")
+        second = (self.object_shape, self.seconds, self.codecs) == (run, 1, ("crc32c",))
+        return second and default_keys and self.index == ShardIndex("end", checksum=True)
+
+    @property
     def objects_per_run(self) -> int:
         return -(-self.shape[2] // self.object_shape[2])
 

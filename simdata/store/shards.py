@@ -8,6 +8,7 @@ behind it (Zarr v3 specification, sharding-indexed codec 1.0). Zarr itself reads
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import google_crc32c
@@ -42,10 +43,29 @@ class ShardBuffer:
         seconds, stride = self._chunks.shape
         index[:seconds, 0] = np.arange(seconds) * stride
         index[:seconds, 1] = stride
-        trailer = index.tobytes()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            file.write(self._chunks)
-            file.write(trailer + google_crc32c.value(trailer).to_bytes(4, "little"))
-            file.flush()
-            os.fsync(file.fileno())
+        write_durably(path, [self._chunks, _sealed(index)])
+
+
+def write_shard(path: Path, chunks: Sequence[bytes | None]) -> None:
+    """Write a shard of encoded chunks, None for an absent one; durable when this returns."""
+    lengths = [len(chunk) if chunk is not None else 0 for chunk in chunks]
+    index = np.full((len(chunks), 2), ABSENT, dtype="<u8")
+    present = [chunk is not None for chunk in chunks]
+    index[present, 0] = (np.cumsum(lengths) - lengths)[present]
+    index[present, 1] = np.array(lengths)[present]
+    write_durably(path, [*(chunk for chunk in chunks if chunk is not None), _sealed(index)])
+
+
+def _sealed(index: np.ndarray) -> bytes:
+    """An index with its checksum."""
+    table = index.tobytes()
+    return table + google_crc32c.value(table).to_bytes(CHECKSUM_BYTES, "little")
+
+
+def write_durably(path: Path, parts: Iterable[bytes | np.ndarray]) -> None:
+    """Write a file of several parts; on disk when this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.writelines(parts)
+        file.flush()
+        os.fsync(file.fileno())

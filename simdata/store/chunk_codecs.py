@@ -1,13 +1,13 @@
-"""From a chunk's bytes to its values."""
+"""From a chunk's bytes to its values and back."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import google_crc32c
 import numpy as np
-from numcodecs import blosc, zstd
+from numcodecs import Blosc, blosc, zstd
 from numcodecs.gzip import GZip
 
 from simdata.store.layout import CHECKSUM, Layout
@@ -39,6 +39,21 @@ def decode_chunk(data: np.ndarray, layout: Layout, out: np.ndarray) -> None:
         wanted[:] = found
 
 
+def encode_chunk(values: np.ndarray, codecs: Sequence[str], level: int | None) -> bytes:
+    """Bytes of a chunk.
+
+    Parameters
+    ----------
+    values : (seconds, vertices), little-endian
+    codecs : in the order of `Layout.codecs`
+    level : of the compression, if there is one
+    """
+    data = np.ascontiguousarray(values)  # blosc shuffles by its itemsize
+    for codec in codecs:
+        data = _ENCODERS[codec](data, level)
+    return bytes(data)
+
+
 def _verified(data: np.ndarray, _: np.ndarray | None) -> np.ndarray:
     values, checksum = data[:-CHECKSUM], data[-CHECKSUM:].tobytes()
     if google_crc32c.value(values.tobytes()) != int.from_bytes(checksum, "little"):
@@ -62,4 +77,10 @@ _DECODERS = {
     "zstd": _decompressed(zstd.decompress),
     "blosc": _decompressed(blosc.decompress),
     "gzip": _decompressed(GZip().decode),
+}
+_ENCODERS = {
+    "crc32c": lambda data, _: (raw := bytes(data)) + google_crc32c.value(raw).to_bytes(CHECKSUM, "little"),
+    "zstd": zstd.compress,
+    "blosc": lambda data, level: Blosc("zstd", level).encode(data),
+    "gzip": lambda data, level: GZip(level).encode(data),
 }
