@@ -198,7 +198,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=900)
     parser.add_argument("--ico", type=int, default=3)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--batches", type=int, default=40, help="of one measurement")
+    parser.add_argument("--batches", type=int, default=100, help="of one measurement")
     parser.add_argument("--threads", type=lambda text: [int(part) for part in text.split(",")], default=[1])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from simtrain.copying import copy_windows
 from simtrain.feeds.batch import Asked, Batch, torch_type
 from simtrain.feeds.runs import Runs
 
@@ -29,11 +30,20 @@ class Device:
 
     def gather(self, samples: np.ndarray, out: Tensor) -> Tensor:
         """The windows (n, frames, vertices) of samples, in the memory of ``out``."""
-        first = self._runs.first_rows(samples, self._frames)
-        index = torch.from_numpy((first[:, None] + np.arange(self._frames)).reshape(-1))
-        index = index.to(self.rows.device, non_blocking=True)
-        found = torch.index_select(self.rows, 0, index, out=out[: len(index)])
-        return found.view(len(samples), self._frames, -1)
+        first, frames = self._runs.first_rows(samples, self._frames), self._frames
+        out = out[: len(samples) * frames]
+        if out.device.type == "cpu":
+            windows = out.numpy().view(np.uint8).reshape(len(samples), -1)
+            copy_windows(self.rows.numpy().view(np.uint8), first, windows)
+        else:
+            select_windows(self.rows, first, frames, out)
+        return out.view(len(samples), frames, -1)
+
+
+def select_windows(rows: Tensor, first: np.ndarray, frames: int, out: Tensor) -> None:
+    """Copy ``frames`` rows from each of ``first`` on to ``out`` (n * frames, vertices), on the device."""
+    index = torch.from_numpy((first[:, None] + np.arange(frames)).reshape(-1))
+    torch.index_select(rows, 0, index.to(rows.device, non_blocking=True), out=out)
 
 
 class _Gathered:

@@ -22,6 +22,7 @@ from simtrain.config import load
 from simtrain.dataset import open_dataset, resolve
 from simtrain.feeds import Device, Memory, Runs, Stream, choice, open_feed, room
 from simtrain.feeds.choice import Needs, Room, choose
+from simtrain.feeds.device import select_windows
 from simtrain.fit import fit
 from simtrain.run import Run
 from simtrain.training import Training
@@ -116,6 +117,15 @@ def test_leaving_early_ends_the_threads(feeds, everything, name):
         next(iter(batches))
         assert len(set(threading.enumerate()) - before) > 1
     assert set(threading.enumerate()) <= before
+
+
+def test_windows_are_selected_on_a_gpu_by_the_same_rows():
+    """The line of torch that a GPU runs, on a CPU."""
+    rows = torch.randint(-128, 128, (50, 12), dtype=torch.int8)
+    first, out = np.array([47, 0, 13]), torch.empty(9, 12, dtype=torch.int8)
+    select_windows(rows, first, 3, out)
+    expected = torch.cat([rows[start : start + 3] for start in first.tolist()])
+    assert torch.equal(out, expected)
 
 
 def test_only_runs_in_use_are_held(store, everything, truth):
