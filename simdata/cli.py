@@ -263,7 +263,7 @@ def encoders_show(name: str) -> None:
 
 @cli.command()
 @click.argument("folder", type=FOLDER)
-@click.option("--subjects", type=click.IntRange(min=2), default=6, show_default=True)
+@click.option("--subjects", type=click.IntRange(min=2), default=9, show_default=True)
 @click.option("--density", type=click.Choice(["59k", "32k"]), default="59k", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 def demo(folder: Path, subjects: int, density: str, seed: int) -> None:

@@ -17,8 +17,7 @@ SOUND_RATE = 48_000
 SOUND_FRAME = 1024  # samples in a frame of AAC
 PATCH = 0.28  # s.d. of the grating's envelope, as a share of the picture
 GREY = 0.08  # of full white, at rest
-OVERTONE = 0.4  # amplitude relative to the tone
-TONE_RMS = np.sqrt((1 + OVERTONE**2) / 2)
+TREMBLING = 4.0  # Hz
 HEADROOM = 0.4  # root mean square, of full scale, of the loudest sound
 TIME_BASE = Fraction(1, 12_288)
 
@@ -30,7 +29,8 @@ def write_film(path: Path, movie_scenes: list[Scene], seconds: int) -> None:
         picture = film.add_stream("libx264", rate=FRAME_RATE, options={"crf": "20", "preset": "veryfast"})
         picture.width, picture.height, picture.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         picture.time_base = TIME_BASE
-        sound = film.add_stream("aac", rate=SOUND_RATE, layout="stereo")
+        # The default coder takes longer than the pictures.
+        sound = film.add_stream("aac", rate=SOUND_RATE, layout="stereo", options={"aac_coder": "fast"})
         sounds = _sound(movie_scenes, seconds)
         for second in range(seconds):
             times = second + np.arange(FRAME_RATE) / FRAME_RATE
@@ -53,14 +53,17 @@ def _pictures(movie_scenes: list[Scene], times: np.ndarray) -> np.ndarray:
     """(times, y, x, 3) uint8: a drifting Gabor, or a dark picture with a cross at rest."""
     values = latents_at(movie_scenes, times)
     rest = np.isnan(values["since"])
-    now = {name: np.nan_to_num(value)[:, None, None].astype(np.float32) for name, value in values.items()}
-    y = ((np.arange(HEIGHT, dtype=np.float32) + 0.5) / HEIGHT)[:, None]
-    x = ((np.arange(WIDTH, dtype=np.float32) + 0.5) / WIDTH)[None, :]
-    dy, dx = y - now["y"], x - now["x"]
-    along = np.cos(now["direction"]) * dx + np.sin(now["direction"]) * dy
-    phase = 2 * np.pi * (now["frequency"] * along - now["speed"] * now["since"])
-    grating = np.cos(phase) * np.exp(-(dx**2 + dy**2) / (2 * PATCH**2))
-    grey = now["luminance"] + now["contrast"] * np.minimum(now["luminance"], 1 - now["luminance"]) * grating
+    now = {name: np.nan_to_num(value)[:, None].astype(np.float32) for name, value in values.items()}
+    dy = (np.arange(HEIGHT, dtype=np.float32) + 0.5) / HEIGHT - now["y"]
+    dx = (np.arange(WIDTH, dtype=np.float32) + 0.5) / WIDTH - now["x"]
+    # A Gabor is the real part of a function of y times a function of x: far quicker than cosines of pixels.
+    wave = np.float32(2 * np.pi) * now["frequency"]
+    phase_y = wave * np.sin(now["direction"]) * dy
+    phase_x = wave * np.cos(now["direction"]) * dx - np.float32(2 * np.pi) * now["speed"] * now["since"]
+    of_y, of_x = np.exp(1j * phase_y - dy**2 / (2 * PATCH**2)), np.exp(1j * phase_x - dx**2 / (2 * PATCH**2))
+    amplitude = now["contrast"] * np.minimum(now["luminance"], 1 - now["luminance"])
+    parts_y = np.stack([amplitude * of_y.real, -amplitude * of_y.imag], axis=2)
+    grey = now["luminance"][:, None] + parts_y @ np.stack([of_x.real, of_x.imag], axis=1)
     grey[rest] = GREY
     grey[rest, HEIGHT // 2 - 6 : HEIGHT // 2 + 6, WIDTH // 2 - 1 : WIDTH // 2 + 1] = 0.6
     grey[rest, HEIGHT // 2 - 1 : HEIGHT // 2 + 1, WIDTH // 2 - 6 : WIDTH // 2 + 6] = 0.6
@@ -74,13 +77,14 @@ def _sound(movie_scenes: list[Scene], seconds: int) -> np.ndarray:
         times = scene.start + np.arange((scene.stop - scene.start) * SOUND_RATE) / SOUND_RATE
         values = latents_at([scene], times)
         phase = 2 * np.pi * np.cumsum(2 ** values["pitch"]) / SOUND_RATE
-        tone = np.sin(phase) + OVERTONE * np.sin(2 * phase)
+        tone = np.sin(phase) + values["overtone"] * np.sin(2 * phase)
+        tone /= np.sqrt((1 + values["overtone"] ** 2) / 2)  # of root mean square 1
         # The noise of a scene depends on the scene alone, so that a repeated clip sounds the same.
         hiss = np.random.default_rng(int(1e9 * scene.first["noise"])).standard_normal(len(times))
-        trembling = 0.6 + 0.4 * np.sin(2 * np.pi * np.cumsum(values["tremolo"]) / SOUND_RATE)
+        trembling = 0.6 + 0.4 * np.sin(2 * np.pi * TREMBLING * values["since"])
         # Mixed by power, so that a scene is as loud as its latent says whatever it is made of.
         noise = np.clip(values["noise"], 0, 1)
-        mixed = np.sqrt(1 - noise) * tone / TONE_RMS + np.sqrt(noise) * hiss
+        mixed = np.sqrt(1 - noise) * tone + np.sqrt(noise) * hiss
         start = scene.start * SOUND_RATE
         out[start : start + len(times)] = HEADROOM * values["loudness"] * trembling * mixed
     return np.clip(out, -1, 1)

@@ -21,7 +21,7 @@ VIDEO = {
 }
 AUDIO = {
     "pitch": (np.log2(180.0), np.log2(2400.0)),  # octaves
-    "tremolo": (1.0, 9.0),  # Hz
+    "overtone": (0.0, 1.2),  # amplitude of the octave relative to the tone
     "loudness": (0.1, 0.6),  # of the loudest sound
     "noise": (0.0, 0.9),  # share of the power
 }

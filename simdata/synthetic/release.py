@@ -22,14 +22,14 @@ from simdata.synthetic.latents import scenes
 from simdata.synthetic.response import bold, make_subject
 
 FIRST_ID = 990_001
-COARSE_SUBJECT = 2  # this one comes as the 2 mm product only
+COARSE_EVERY = 2  # so many subjects, one comes as the 2 mm product only
 INCOMPLETE_SUBJECT = 3  # this one lacks the last run
 
 
 def write_demo(
     folder: Path,
     *,
-    subjects: int = 6,
+    subjects: int = 9,
     density: str = "59k",
     seed: int = 0,
     catalog: Catalog | None = None,
@@ -37,7 +37,7 @@ def write_demo(
 ) -> None:
     """Write ``folder/hcp`` (CIFTI-2 runs) and ``folder/movies`` (mp4) after a catalog (default: "demo").
 
-    As on the disks of labs, one subject lacks a run and one comes as the 2 mm product.
+    As on the disks of labs, one subject lacks a run, and some come as the 2 mm product only.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def write_demo(
         progress(f"{movie.name}: film of {movie.volumes} s")
         write_film(folder / "movies" / movie.video.replace("*", ""), scenes(movie, seed), movie.volumes)
     for number in range(1, subjects + 1):
-        mesh = "32k" if number == COARSE_SUBJECT else density
+        mesh = density if number % COARSE_EVERY else "32k"
         runs = catalog.movies[:-1] if number == INCOMPLETE_SUBJECT else catalog.movies
         progress(f"{FIRST_ID + number - 1}: {len(runs)} runs on {mesh} meshes")
         _write_subject(folder / "hcp", catalog, runs, mesh, seed, number)

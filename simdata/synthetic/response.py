@@ -18,8 +18,9 @@ BUMPS, BUMP = 30, 14.0  # in a map, and their s.d., mm
 INDIVIDUAL = 0.35  # s.d. of a subject's own part of a map
 ASYMMETRY = 0.3
 DELAY = 0.4  # s.d. of a subject's haemodynamic delay, s
-SIGNAL = 0.2  # largest share of the variance that is response
-SHARED_NOISE, SHARED_RANK = 0.25, 20  # share of the noise's variance that is smooth in space, and its rank
+SIGNAL = 0.3  # largest share of the variance that is response, in the region of each modality
+NETWORKS, NETWORK_NOISE = 20, 0.05  # share of the noise's variance that whole networks have in common
+NETWORK_BUMPS = 200  # in a network's map, over all of the cortex
 DRIFT = 0.15  # share that is slow in time
 AUTOCORRELATION = 0.35
 OVERSAMPLING = 10  # steps a second, for the haemodynamic response
@@ -28,16 +29,21 @@ ROWS_AT_ONCE = 8192
 
 @dataclass(frozen=True)
 class Subject:
-    """One person's cortex: (rows, features) float32 maps of both hemispheres' rows, and delay (s)."""
+    """One person's cortex: float32 maps of both hemispheres' rows, and haemodynamic delay (s).
+
+    ``maps``, (rows, features), is the response; ``networks``, (rows, NETWORKS), what spontaneous activity has
+    in common, of length 1 in every row.
+    """
 
     maps: np.ndarray
+    networks: np.ndarray
     delay: float
 
 
 def make_subject(density: str, seed: int, number: int) -> Subject:
     """Maps shared by all subjects of a seed, plus what is this one's own."""
     own = np.random.default_rng([seed, 1 + number])
-    rows = []
+    rows, networks = [], []
     for hemisphere in HEMISPHERES:
         # The left hemisphere's frame for both: the right one's maps mirror the left's.
         vertices = fs_lr_sphere(density, "L")[0][cortex_vertices(density, hemisphere)]
@@ -46,23 +52,42 @@ def make_subject(density: str, seed: int, number: int) -> Subject:
             count = len(features([], np.zeros(1))[modality])
             shared = np.random.default_rng([seed, 0, position])
             sided = np.random.default_rng([seed, 0, position, HEMISPHERES.index(hemisphere)])
-            maps = _smooth_maps(shared, vertices, pole, count)
-            maps += ASYMMETRY * _smooth_maps(sided, vertices, pole, count)
-            maps += INDIVIDUAL * _smooth_maps(own, vertices, pole, count)
-            per_modality.append(maps * _envelope(vertices, pole)[:, None])
+            maps = _region_maps(shared, vertices, pole, count)
+            maps += ASYMMETRY * _region_maps(sided, vertices, pole, count)
+            maps += INDIVIDUAL * _region_maps(own, vertices, pole, count)
+            maps *= _envelope(vertices, pole)[:, None]
+            per_modality.append(maps / np.linalg.norm(maps, axis=1).max())
         rows.append(np.concatenate(per_modality, axis=1))
+        maps = _network_maps(np.random.default_rng([seed, 0, len(POLES)]), vertices)
+        maps += INDIVIDUAL * _network_maps(own, vertices)
+        networks.append(maps / np.linalg.norm(maps, axis=1, keepdims=True))
     maps = np.concatenate(rows)
     return Subject(
-        (maps / np.sqrt((maps**2).sum(axis=1).max())).astype(np.float32), DELAY * own.standard_normal()
+        (maps / np.linalg.norm(maps, axis=1).max()).astype(np.float32),
+        np.concatenate(networks).astype(np.float32),
+        DELAY * own.standard_normal(),
     )
 
 
-def _smooth_maps(rng: np.random.Generator, vertices: np.ndarray, pole: tuple, count: int) -> np.ndarray:
-    """(vertices, count) sums of bumps of random sign around ``pole``, of s.d. about 1 there."""
+def _region_maps(rng: np.random.Generator, vertices: np.ndarray, pole: tuple, count: int) -> np.ndarray:
+    """(vertices, count) smooth maps around ``pole``."""
     centres = rng.standard_normal((BUMPS, 3)) * REGION + 100 * np.array(pole) / np.linalg.norm(pole)
-    centres *= 100 / np.linalg.norm(centres, axis=1, keepdims=True)
-    distance = ((vertices[:, None, :] - centres) ** 2).sum(axis=-1)
-    maps = np.exp(-distance / (2 * BUMP**2)) @ rng.standard_normal((BUMPS, count))
+    return _smooth_maps(rng, vertices, centres, count)
+
+
+def _network_maps(rng: np.random.Generator, vertices: np.ndarray) -> np.ndarray:
+    """(vertices, NETWORKS) smooth maps over all of the cortex."""
+    return _smooth_maps(rng, vertices, rng.standard_normal((NETWORK_BUMPS, 3)), NETWORKS)
+
+
+def _smooth_maps(
+    rng: np.random.Generator, vertices: np.ndarray, centres: np.ndarray, count: int
+) -> np.ndarray:
+    """(vertices, count) sums of bumps of random sign at ``centres`` (in any distance), of s.d. 1."""
+    centres = 100 * centres / np.linalg.norm(centres, axis=1, keepdims=True)
+    # |v - c|^2 of points on a sphere of 100 mm, as one product.
+    distance = 2e4 - 2 * (vertices @ centres.T)
+    maps = np.exp(-distance / (2 * BUMP**2)) @ rng.standard_normal((len(centres), count))
     return maps / maps.std()
 
 
@@ -96,15 +121,15 @@ def bold(
     expected = expected_response(movie_scenes, volumes, subject.delay)
     expected /= expected.std(axis=1, keepdims=True)
     slow = np.cos(np.pi * np.outer(np.arange(1, 4), np.arange(volumes) + 0.5) / volumes)
-    shared = _autocorrelated(rng, (SHARED_RANK, volumes))
+    spontaneous = np.float32(np.sqrt(NETWORK_NOISE)) * _autocorrelated(rng, (NETWORKS, volumes))
     data = np.empty((grayordinates, volumes), np.float32)
     for start in range(0, grayordinates, ROWS_AT_ONCE):
         rows = data[start : start + ROWS_AT_ONCE]
         rows[...] = _autocorrelated(rng, rows.shape)
-        rows *= np.sqrt(1 - SHARED_NOISE - DRIFT)
-        rows += _random(rng, len(rows), SHARED_RANK, SHARED_NOISE) @ shared
+        rows *= np.sqrt(1 - NETWORK_NOISE - DRIFT)
         rows += _random(rng, len(rows), len(slow), 2 * DRIFT) @ slow.astype(np.float32)
-        maps = subject.maps[start : start + ROWS_AT_ONCE]
+        maps, networks = (of[start : start + ROWS_AT_ONCE] for of in (subject.maps, subject.networks))
+        rows[: len(maps)] += networks @ spontaneous
         rows[: len(maps)] += np.float32(np.sqrt(SIGNAL / (1 - SIGNAL))) * (maps @ expected)
         rows *= rng.uniform(100, 300, (len(rows), 1)).astype(np.float32)
         rows += (10_000 + 1500 * rng.standard_normal((len(rows), 1))).astype(np.float32)

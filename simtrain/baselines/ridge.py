@@ -7,7 +7,9 @@ penalty for each target by cross-validation over clips of the film.
 Ridge sees X only through X'X and X'Y. With X'X = V L V' in a fold, R = L^(1/2) V' and Z = L^(-1/2) V' X'Y
 have R'R = X'X and R'Z = X'Y, and ||Z - R W||^2 differs from ||Y - X W||^2 by a constant. So himalaya is given
 R and Z of every fold in place of X and Y: the same solution and the same choice of penalties, in memory that
-does not grow with the number of subjects. A fold with fewer rows than features stays as it is.
+does not grow with the number of subjects. A fold with fewer rows than features stays as it is. And where all
+folds together have fewer rows than features, the weights lie in the span of the rows: X is given by its
+coordinates there, which changes no product of rows, and so neither predictions nor penalties.
 """
 
 from __future__ import annotations
@@ -167,15 +169,23 @@ def solve(folds: list[Fold], device: torch.device) -> tuple[np.ndarray, np.ndarr
     count, x_sum, y_sum = (sum(column) for column in zip(*(fold.sums() for fold in folds), strict=True))
     x_mean, y_mean = x_sum / count, y_sum / count
     compact = [fold.compact(x_mean, y_mean) for fold in folds]
+    features = len(x_mean)
+    unit = sum(np.square(x).sum() for x, _ in compact) / features
+    axes = _span([x for x, _ in compact])
+    if axes is not None:
+        compact = [(x @ axes, y) for x, y in compact]
     # Folds of equal length, so that each counts by its squared error: rows of zeros change nothing.
     rows = max(len(x) for x, _ in compact)
     x, y = (np.concatenate([_padded(part, rows) for part in parts]) for parts in zip(*compact, strict=True))
-    unit = np.square(x).sum() / x.shape[1]
     held_out = PredefinedSplit(np.repeat(np.arange(len(folds)), rows))
-    # It warns where there are fewer rows than features, which costs time and nothing else.
-    model = ridge.RidgeCV(alphas=PENALTIES * unit, cv=held_out, solver_params={"warn": False})
+    # Penalty by penalty: himalaya holds a matrix of the size of X for each that it looks at. It warns where
+    # there are fewer rows than features, which `_span` has seen to.
+    model = ridge.RidgeCV(
+        alphas=PENALTIES * unit, cv=held_out, solver_params={"warn": False, "n_alphas_batch": 1}
+    )
     model.fit(*_on(device, x, y))
-    return _numpy(model.coef_), x_mean, y_mean, _numpy(model.best_alphas_) / unit
+    weights = _numpy(model.coef_)
+    return weights if axes is None else axes @ weights, x_mean, y_mean, _numpy(model.best_alphas_) / unit
 
 
 def film_folds(windows: np.ndarray, segment: np.ndarray, folds: int = FOLDS) -> np.ndarray:
@@ -221,6 +231,12 @@ def _compact(xx: np.ndarray, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     kept = values > NEGLIGIBLE * values[-1]
     root, vectors = np.sqrt(values[kept]), vectors[:, kept]
     return root[:, None] * vectors.T, (vectors.T @ xy) / root[:, None]
+
+
+def _span(parts: list[np.ndarray]) -> np.ndarray | None:
+    """(features, rows) orthonormal: the span of all rows, None if they are as many as the features."""
+    rows = np.concatenate(parts)
+    return np.linalg.qr(rows.T)[0] if len(rows) < rows.shape[1] else None
 
 
 def _padded(rows: np.ndarray, count: int) -> np.ndarray:
