@@ -12,7 +12,7 @@ from simtrain.gallery import Clips, Exclude, candidates, groups, look_up
 from simtrain.pictures import Pictures, compare
 
 NEAREST, WEIGHTED, DECODED = "nearest", "weighted", "decoder"
-PERFECT, MEAN, BEST = "perfect decoding", "gallery mean", "best in gallery"
+PERFECT, MEAN, BEST = "perfect BOLD", "gallery mean", "gallery best"
 WITHOUT_BOLD = (MEAN, PERFECT, BEST)
 
 

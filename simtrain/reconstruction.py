@@ -6,9 +6,9 @@ the K nearest, by the softmax of their similarities at the temperature of the tr
 decoder of the user's makes. Beside them stands what needs no BOLD:
 
 * ``gallery mean``: the mean of the whole gallery, what guessing without BOLD reaches;
-* ``perfect decoding``: the nearest clip by the target's own video embedding: what lookup in this gallery
+* ``perfect BOLD``: the nearest clip by the target's own video embedding: what lookup in this gallery
   reaches if BOLD says all;
-* ``best in gallery``: for each score, the largest in the gallery. No choice of a clip could do better.
+* ``gallery best``: for each score, the largest in the gallery. No choice of a clip could do better.
 
 A clip's picture is the thumbnail of the second in its middle.
 """

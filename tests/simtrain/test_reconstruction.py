@@ -106,19 +106,19 @@ def test_the_planted_pictures_are_found_in_new_subjects(found):
             assert one.p < 0.05, (maker, score)
             assert identified.value.mean() > 0.55
             assert identified.p < 0.01
-            # A little below 0.5: what BOLD of another moment shows is one of the others.
-            assert identified.chance.mean() == pytest.approx(0.48, abs=0.03)
+            # Below 0.5, since what BOLD of another moment shows is one of the few others.
+            assert 0.4 < identified.chance.mean() < 0.5
 
 
 def test_references_are_in_the_order_that_they_must_be_in(found):
     for score in SCORES:
-        best = found.scores["best in gallery", score].value
-        for maker in ("nearest", "perfect decoding"):
+        best = found.scores["gallery best", score].value
+        for maker in ("nearest", "perfect BOLD"):
             assert (best >= found.scores[maker, score].value - 1e-6).all()
-        for maker in ("best in gallery", "gallery mean"):
+        for maker in ("gallery best", "gallery mean"):
             assert found.scores[maker, score].p is None
             assert (maker, score) not in found.two_way
-    assert _mean(found, "perfect decoding", "correlation") > _mean(found, "nearest", "correlation")
+    assert _mean(found, "perfect BOLD", "correlation") > _mean(found, "nearest", "correlation")
 
 
 def test_a_wrong_lag_is_at_chance(trained, store):
@@ -181,7 +181,7 @@ def test_all_scores_equal_a_plain_loop(trained, store, opened, exclude, scenes):
             expected = one @ true_features / np.linalg.norm(one) / np.linalg.norm(true_features)
             assert result.scores[maker, "video_shapes"].value[place] == pytest.approx(expected, abs=1e-3)
         best = max(_scored(frame[every[i][0], every[i][1] + 1], true)["ssim"] for i in kept)
-        assert result.scores["best in gallery", "ssim"].value[place] == pytest.approx(best, abs=1e-3)
+        assert result.scores["gallery best", "ssim"].value[place] == pytest.approx(best, abs=1e-3)
 
 
 def test_the_mean_of_subjects_is_looked_up_once(trained, store, found):
@@ -207,7 +207,7 @@ def test_panels_show_what_was_scored(found, opened):
     assert {int(panel.window["subject"]) for panel in found.panels} == {4, 5}
     assert {int(panel.window["movie"]) for panel in found.panels} == {0, 1}
     for panel in found.panels:
-        names = ["truth", "nearest", "weighted", "perfect decoding", "best in gallery"]
+        names = ["truth", "nearest", "weighted", "perfect BOLD", "gallery best"]
         assert list(panel.frames) == names
         movie, clip = panel.window["movie"], panel.window["clip"]
         np.testing.assert_array_equal(panel.frames["truth"], opened.frame.values[movie, clip + 1])
@@ -273,9 +273,7 @@ def test_the_command_writes_tables_and_sheets(trained, store, pixels):
     for row in written["tables"]["scores"]:
         values = [float(one[f"{row['score']} of {row['from']}"]) for one in windows]
         assert row["mean"] == pytest.approx(np.mean(values))
-        assert (row["low"] is None) == (
-            row["from"] in ("gallery mean", "perfect decoding", "best in gallery")
-        )
+        assert (row["low"] is None) == (row["from"] in ("gallery mean", "perfect BOLD", "gallery best"))
     for row in written["tables"]["subjects"]:
         own = [one for one in windows if one["subject"] == row["subject"]]
         assert row["n"] == len(own)
