@@ -26,8 +26,8 @@ DASHED = "dashed: chance"
 SPREAD = f"{CONFIDENCE} % intervals over subjects, if several were tested; {DASHED}"
 
 
-def require() -> None:
-    """See early that matplotlib is there.
+def require(option: str = "--figures", instead: str = "leave --figures out") -> None:
+    """See early that matplotlib is there; ``option`` needs it.
 
     Raises
     ------
@@ -38,8 +38,7 @@ def require() -> None:
         import matplotlib  # noqa: F401
     except ImportError:
         raise UserError(
-            "--figures needs matplotlib, which is not installed: pip install 'simdata[figures]', "
-            "or leave --figures out"
+            f"{option} needs matplotlib, which is not installed: pip install 'simdata[figures]', or {instead}"
         ) from None
 
 

@@ -55,21 +55,24 @@ class Score:
         return math.fsum(np.minimum(1, k / self.pool).flat) / self.pool.size
 
 
-def draw_shifts(rng: np.random.Generator, movie: np.ndarray, count: int) -> np.ndarray:
+def draw_shifts(
+    rng: np.random.Generator, movie: np.ndarray, count: int, smallest: int = SMALLEST_SHIFT
+) -> np.ndarray:
     """(count, rows) int64: for each shift, the stimulus row that takes the place of each row.
 
     Parameters
     ----------
     movie : (rows,) the movie of each stimulus row; rows are in order of time
+    smallest : rows by which to shift at least
     """
     shifts = np.empty((count, len(movie)), dtype=np.int64)
     for one in np.unique(movie):
         rows = np.flatnonzero(movie == one)
-        if len(rows) < 2 * SMALLEST_SHIFT:
+        if len(rows) < 2 * smallest:
             raise UserError(
                 f"a movie has only {len(rows)} clips to test: too few to know chance by shifting them"
             )
-        by = rng.integers(SMALLEST_SHIFT, len(rows) - SMALLEST_SHIFT + 1, size=count)
+        by = rng.integers(smallest, len(rows) - smallest + 1, size=count)
         shifts[:, rows] = rows[(np.arange(len(rows)) + by[:, None]) % len(rows)]
     return shifts
 

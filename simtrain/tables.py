@@ -21,11 +21,11 @@ Row = dict[str, Any]
 
 def build(results: Mapping[str, Result], dataset: Dataset) -> dict[str, list[Row]]:
     """Rows of every table of ``NAMES``; shares are from 0 to 1, as in JSON."""
-    movies, segments = _names(dataset)
+    movies, segments = names(dataset)
     tables: dict[str, list[Row]] = {name: [] for name in NAMES}
     for name, result in results.items():
         tested = result.tested.ravel()
-        subject = np.array([_subject(dataset, position) for position in tested["subject"]], dtype=object)
+        subject = np.array([subject_name(dataset, position) for position in tested["subject"]], dtype=object)
         movie = np.array([movies[position] for position in tested["movie"]], dtype=object)
         codes = dataset.segment[tested["movie"], tested["clip"]]
         clip = np.array([segments.get(int(code), f"segment-{code}") for code in codes], dtype=object)
@@ -103,11 +103,12 @@ def _lags(name: str, result: Result) -> Iterator[Row]:
             }
 
 
-def _subject(dataset: Dataset, position: int) -> str:
+def subject_name(dataset: Dataset, position: int) -> str:
+    """The id of the subject at a position, or ``mean``."""
     return "mean" if position == EVERYONE else dataset.subjects[position]
 
 
-def _names(dataset: Dataset) -> tuple[list[str], dict[int, str]]:
+def names(dataset: Dataset) -> tuple[list[str], dict[int, str]]:
     """Movies by position, and film clips by the code that ``segment`` has for them."""
     with xr.open_zarr(dataset.path) as store:
         attrs = store.segment.attrs

@@ -19,6 +19,7 @@ SEGMENTS = ["rest", "alpha", "beta", "gamma", "delta", "test-retest"]
 # movie, segment, start, stop, scene split (none 0, train 1, test 3)
 SCENES = [(0, 1, 2, 42, 1), (0, 2, 44, 55, 3), (0, 5, 56, 60, 0), (1, 3, 1, 40, 1), (1, 4, 42, 55, 3)]
 LATENT = 6
+THUMBNAIL = (12, 16)  # y, x
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -68,6 +69,7 @@ def write_store(path: Path, **attributes: object) -> None:
         ),
         "cortex": xr.Variable(("hemisphere", "vertex"), cortex),
         "video_shapes": planted_embedding(rng, latent, "video", "shapes", 10),
+        "frame": planted_frames(latent),
         "audio_tones": planted_embedding(rng, latent, "audio", "tones", 7),
     }
     coords = {
@@ -135,3 +137,13 @@ def planted_embedding(
         "_FillValue": np.float32("nan"),
     }
     return xr.Variable(("movie", "second", f"{encoder}_feature"), values.astype("f4"), attrs)
+
+
+def planted_frames(latent: np.ndarray) -> xr.Variable:
+    """(movie, second, y, x, channel) uint8: every latent fades a patch of colours in and out."""
+    coarse = np.random.default_rng(1).standard_normal((LATENT, 3, 4, 3))
+    patches = coarse.repeat(4, axis=1).repeat(4, axis=2)
+    pictures = np.einsum("msl,lyxc->msyxc", latent, patches)
+    values = np.clip(np.rint(128 + 20 * pictures), 0, 255).astype("u1")
+    attrs = {"long_name": "picture on screen when the second begins"}
+    return xr.Variable(("movie", "second", "y", "x", "channel"), values, attrs)
