@@ -10,6 +10,7 @@ from simdata.errors import UserError
 from simtrain import distributed
 from simtrain.commands.import_weights import import_weights_command
 from simtrain.commands.outputs import predict_command, reconstruct_maps_command
+from simtrain.commands.saliency import saliency_command
 from simtrain.commands.testing import baseline_command, retrieve_command
 from simtrain.commands.training import fit_command, pretrain_command
 
@@ -28,6 +29,7 @@ for command in (
     baseline_command,
     predict_command,
     import_weights_command,
+    saliency_command,
 ):
     cli.add_command(command)
 

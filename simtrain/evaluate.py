@@ -79,7 +79,7 @@ def retrieve(
     frames, reader = run.config.data.frames, BoldReader(dataset.path)
     results = {}
     for name, windows in choose_windows(dataset, clips, frames, experiment, protocol.lag).items():
-        _must_be_new(run, dataset, windows, name)
+        must_be_new(run, dataset, windows, name)
         bank = Bank(partial(embed_fmri, learner, reader, frames=frames), dataset)
         result = put_to_test(learner, bank, dataset, windows, name, protocol)
         if lags:
@@ -125,7 +125,7 @@ def put_to_test(
     return Result(scores, measures, test.tested, len(np.unique(windows["subject"])), len(windows), {})
 
 
-def _must_be_new(run: Run, dataset: Dataset, windows: np.ndarray, name: str) -> None:
+def must_be_new(run: Run, dataset: Dataset, windows: np.ndarray, name: str) -> None:
     subjects = {dataset.subjects[position] for position in np.unique(windows["subject"])}
     if name != "new-scenes" and (known := subjects & run.seen_subjects):
         raise UserError(f"{name}: {run.path} was trained or validated on {', '.join(sorted(known))}")

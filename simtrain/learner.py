@@ -56,7 +56,11 @@ class Learner(nn.Module):
 
     def embed_fmri(self, samples: np.ndarray, stored: Tensor) -> Tensor:
         """(n, dim) from (n, frames, vertices) as stored."""
-        return self.sim.embed_fmri(self.frames(stored, self._index(samples["hemisphere"])))
+        return self.sim.embed_fmri(self.patches(samples, stored))
+
+    def patches(self, samples: np.ndarray, stored: Tensor) -> Tensor:
+        """(n, patches, vertices of one * frames) float32: what the encoder sees of BOLD as stored."""
+        return self.frames(stored, self._index(samples["hemisphere"]))
 
     def embed_clips(self, movie: np.ndarray, clip: np.ndarray) -> dict[str, Tensor]:
         """(n, dim) of every stimulus modality for clips that begin at second ``clip`` of ``movie``."""
