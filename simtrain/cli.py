@@ -11,6 +11,7 @@ from simtrain import distributed
 from simtrain.commands.import_weights import import_weights_command
 from simtrain.commands.outputs import predict_command, reconstruct_maps_command
 from simtrain.commands.reconstruct import reconstruct_command
+from simtrain.commands.saliency import saliency_command
 from simtrain.commands.testing import baseline_command, retrieve_command
 from simtrain.commands.training import fit_command, pretrain_command
 
@@ -30,6 +31,7 @@ for command in (
     predict_command,
     reconstruct_command,
     import_weights_command,
+    saliency_command,
 ):
     cli.add_command(command)
 

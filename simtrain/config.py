@@ -128,12 +128,19 @@ class Loss(_Strict):
     """The contrastive loss: InfoNCE with a learned or a fixed temperature, or the sigmoid loss.
 
     ``temperature`` is the fixed one, or where the learned one begins; None: 0.07, and 0.1 with siglip, as
-    published.
+    published. ``queue`` is how many samples of the last batches are negatives too (`simtrain.negatives`).
     """
 
     kind: Literal["infonce", "infonce_fixed", "siglip"] = "infonce"
     weights: Weights = Weights()
     temperature: Annotated[float, Field(ge=0.01, strict=False, allow_inf_nan=False)] | None = None
+    queue: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _softmax_for_a_queue(self) -> Self:
+        if self.queue and self.kind == "siglip":
+            raise ValueError("queue does not go with siglip, whose loss is one of the pairs in a batch")
+        return self
 
 
 class Train(_Strict):

@@ -1,14 +1,18 @@
-"""Surface maps as GIFTI files, which Connectome Workbench's wb_view opens on the mesh of the store."""
+"""Surfaces and maps on them as GIFTI files, which Connectome Workbench's wb_view opens."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
 from nibabel.gifti import GiftiDataArray, GiftiImage, GiftiMetaData
 
-from simdata.meshes import HEMISPHERES, icosphere
-from simtrain.patches import MESH_ORDER
+from simdata.errors import UserError
+from simdata.meshes import HEMISPHERES, Mesh
+from simtrain.surface import STORED, sphere
 
 STRUCTURES = dict(zip(HEMISPHERES, ("CortexLeft", "CortexRight"), strict=True))
 
@@ -22,12 +26,23 @@ def write_series(path: Path, values: np.ndarray, hemisphere: str) -> None:
     _save(path, frames, {"AnatomicalStructurePrimary": STRUCTURES[hemisphere]})
 
 
-def write_sphere(path: Path, hemisphere: str) -> None:
-    """Write the sphere of a hemisphere as the store has it, normals outward, as a surf.gii."""
-    vertices, faces = icosphere(MESH_ORDER)
-    if hemisphere == "R":
-        # Mirrored, as vertex i of R is the mirror of vertex i of L; that turns the faces over.
-        vertices, faces = vertices * [-1, 1, 1], faces[:, [1, 0, 2]]
+def write_maps(path: Path, maps: Mapping[str, np.ndarray], hemisphere: str) -> None:
+    """Write named maps of (vertices,) as a func.gii; NaN becomes 0, HCP's value outside the cortex."""
+    arrays = [
+        GiftiDataArray(
+            np.nan_to_num(values).astype(np.float32),
+            "NIFTI_INTENT_NONE",
+            "NIFTI_TYPE_FLOAT32",
+            meta=GiftiMetaData({"Name": name}),
+        )
+        for name, values in maps.items()
+    ]
+    _save(path, arrays, {"AnatomicalStructurePrimary": STRUCTURES[hemisphere]})
+
+
+def write_sphere(path: Path, hemisphere: str, mesh: str = STORED) -> None:
+    """Write the sphere of a hemisphere, by default as the store has it, normals outward, as a surf.gii."""
+    vertices, faces = sphere(mesh, hemisphere)
     meta = {"AnatomicalStructurePrimary": STRUCTURES[hemisphere], "GeometricType": "Spherical"}
     points = GiftiDataArray(
         vertices.astype(np.float32), "NIFTI_INTENT_POINTSET", "NIFTI_TYPE_FLOAT32", meta=GiftiMetaData(meta)
@@ -38,3 +53,42 @@ def write_sphere(path: Path, hemisphere: str) -> None:
 
 def _save(path: Path, arrays: list[GiftiDataArray], meta: dict[str, str]) -> None:
     GiftiImage(darrays=arrays, meta=GiftiMetaData(meta)).to_filename(path)
+
+
+def hemisphere_of(image: GiftiImage, path: Path) -> str:
+    """L or R, as a file says of itself.
+
+    Raises
+    ------
+    UserError
+        If it does not.
+    """
+    said = {meta.get("AnatomicalStructurePrimary") for meta in (image.meta, *(a.meta for a in image.darrays))}
+    for hemisphere, structure in STRUCTURES.items():
+        if structure in said:
+            return hemisphere
+    raise UserError(
+        f"{path}: does not say that it is of CortexLeft or CortexRight: set it with "
+        "`wb_command -set-structure`"
+    )
+
+
+def read_surface(path: Path) -> tuple[str, Mesh]:
+    """The hemisphere of a surf.gii, its vertices (n, 3) and faces (m, 3).
+
+    Raises
+    ------
+    UserError
+        If it is no such file.
+    """
+    try:
+        image = nib.load(path)
+    except (ImageFileError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as a surface ({error})") from None
+    points, faces = (
+        image.get_arrays_from_intent(intent) if isinstance(image, GiftiImage) else []
+        for intent in ("NIFTI_INTENT_POINTSET", "NIFTI_INTENT_TRIANGLE")
+    )
+    if not points or not faces:
+        raise UserError(f"{path}: is no surface: give a surf.gii")
+    return hemisphere_of(image, path), (points[0].data.astype(float), faces[0].data)

@@ -12,6 +12,7 @@ from simtrain.encoder import freeze, surface_encoder
 from simtrain.frames import Frames
 from simtrain.losses import contrastive, false_negatives
 from simtrain.models.sim import SIM
+from simtrain.negatives import Queue
 from simtrain.patches import patch_vertices
 from simtrain.stimuli import Stimuli
 from simtrain.windows import covered
@@ -20,8 +21,8 @@ from simtrain.windows import covered
 class Learner(nn.Module):
     """From samples to embeddings to the loss.
 
-    Its state_dict is what a checkpoint keeps: the weights, the temperature, and the statistics with which the
-    stimulus features are standardised.
+    Its state_dict is what a checkpoint keeps: the weights, the temperature, the statistics with which the
+    stimulus features are standardised, and the queue of negatives, if the configuration asks for one.
 
     Parameters
     ----------
@@ -43,6 +44,8 @@ class Learner(nn.Module):
         per_token = projector.average == "after" and config.model.pool == "mean"
         self.sim = SIM(encoder, features, projector.dim, projector.dropout, per_token)
         self.loss = contrastive(config.loss.kind, config.pair_weights, config.loss.temperature)
+        size = config.loss.queue
+        self.queue = Queue(size, features, projector.dim, self.window) if size else None
 
     @property
     def device(self) -> torch.device:
@@ -56,7 +59,11 @@ class Learner(nn.Module):
 
     def embed_fmri(self, samples: np.ndarray, stored: Tensor) -> Tensor:
         """(n, dim) from (n, frames, vertices) as stored."""
-        return self.sim.embed_fmri(self.frames(stored, self._index(samples["hemisphere"])))
+        return self.sim.embed_fmri(self.patches(samples, stored))
+
+    def patches(self, samples: np.ndarray, stored: Tensor) -> Tensor:
+        """(n, patches, vertices of one * frames) float32: what the encoder sees of BOLD as stored."""
+        return self.frames(stored, self._index(samples["hemisphere"]))
 
     def embed_clips(self, movie: np.ndarray, clip: np.ndarray) -> dict[str, Tensor]:
         """(n, dim) of every stimulus modality for clips that begin at second ``clip`` of ``movie``."""

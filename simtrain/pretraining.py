@@ -25,6 +25,7 @@ from simtrain.models.mae import MAE, Mask, draw_mask, masked_error, patch_statis
 from simtrain.patch_table import kept_table
 from simtrain.patches import patch_vertices
 from simtrain.run import Run
+from simtrain.surface import mean_over_patches
 from simtrain.training import Training
 
 VALIDATION = 0  # in place of a step in the seed of masks; training counts from 1
@@ -104,18 +105,9 @@ class MaskedLearner(nn.Module):
         return of_patches.repeat(1, 1, self.frames.shape[1])
 
     def on_surface(self, values: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean over patches of the values that are ``counted``, and how many there are, on the mesh.
-
-        (batch, patches, vertices of one * frames) -> twice (batch, vertices, frames) float32; the mean is 0
-        where nothing is counted.
-        """
-        shape = (len(values), self.frames.cortex.shape[1], self.mae.frames)
-        counts, sums = (torch.zeros(shape, device=values.device) for _ in range(2))
-        flat = (len(values), -1, self.mae.frames)
-        counts.index_add_(1, self.frames.vertices, counted.float().reshape(flat))
-        weighed = torch.where(counted, values.float(), 0.0)
-        sums.index_add_(1, self.frames.vertices, weighed.reshape(flat))
-        return sums / counts.clamp(min=1), counts
+        """`mean_over_patches` of this encoder's patches."""
+        patches = self.frames.vertices.view(self.frames.shape)
+        return mean_over_patches(values, counted, patches, self.frames.cortex.shape[1])
 
     def unseen(self, filled: Filled) -> Tensor:
         """Of the values that are counted, those that no visible patch has: (batch, patches, ...) bool."""

@@ -84,15 +84,24 @@ class Training:
         return loss, named
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of a batch, and that of each pair of modalities."""
+        """The loss of a batch, and that of each pair of modalities; as `compare`, it queues the batch."""
         return self.compare(self.embed(batch), batch.samples)
 
     def compare(
         self, embeddings: accumulation.Embeddings, samples: np.ndarray
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The losses of the embeddings of a batch, together with those of the other processes."""
-        ignored = self.learner.ignored(distributed.gather_samples(samples))
-        return self.learner.loss(distributed.gather(embeddings), ignored)
+        """The losses of the embeddings of a batch, together with those of the other processes.
+
+        If there is a queue, the whole of them then joins it, the same in all processes.
+        """
+        whole, samples = distributed.gather(embeddings), distributed.gather_samples(samples)
+        queue = self.learner.queue
+        losses = self.learner.loss(
+            whole, self.learner.ignored(samples), None if queue is None else queue(samples)
+        )
+        if queue is not None:
+            queue.add(whole, samples)
+        return losses
 
     def seed(self, part: int = 0) -> None:
         """Make what is drawn next (dropout) a function of seed, step, process and part of the batch alone.

@@ -57,20 +57,23 @@ def _fit(store, out, *overrides, feed="stream"):
 
 
 def test_two_processes_train_as_one(store, tmp_path):
-    """Curves, validation and weights, with the share of a process taken whole or in two parts.
+    """Curves, validation and weights, with the share of a process taken whole or in two parts, and with a queue.
 
     The two have the runs in memory that they share, or on the device; the one reads them from the store.
     """
     _fit(store, tmp_path / "alone")
+    _fit(store, tmp_path / "queue-alone", "loss.queue=12")
     multiprocessing.spawn(_train, args=(tmp_path, store), nprocs=2)
     _assert_same_run(tmp_path / "whole", tmp_path / "alone")
     _assert_same_run(tmp_path / "in-parts", tmp_path / "alone")
+    _assert_same_run(tmp_path / "queue", tmp_path / "queue-alone")
 
 
 def _train(rank, folder, store):
     _join(rank, folder)
     _fit(store, folder / "whole", feed="memory")
     _fit(store, folder / "in-parts", "train.accumulate=2", feed="device")
+    _fit(store, folder / "queue", "loss.queue=12", "train.accumulate=2")
     torch.distributed.destroy_process_group()
 
 
