@@ -34,6 +34,7 @@ from rich.console import Console
 from rich.table import Table
 from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
 
+from simdata.cores import available_cores
 from simdata.store import BoldReader
 from simdata.store.memory import map_file
 from simdata.store.schema import quiet_zarr
@@ -227,7 +228,7 @@ def by_gifti(files: Files, out: np.ndarray) -> Read:
 def warm(files: Files, rounds: int, seconds: float, threads: list[int]) -> dict[str, list[float]]:
     """Windows/s of each way and round."""
     out = np.empty((BATCH, FRAMES, VERTICES), np.int8)
-    cores = len(os.sched_getaffinity(0))
+    cores = available_cores()
     ways: dict[str, tuple[Read, int]] = {"memmap": (by_memmap(files, out), BATCH)}
     ways |= {f"ours-{n}": (by_reader(files, out, threads=n), BATCH) for n in threads}
     ways |= {
@@ -270,7 +271,7 @@ def cold(files: Files, rounds: int, batches: int) -> tuple[dict[str, list[float]
         "pread-64": lambda: by_pread(files, out, 64),
         "ours-1": lambda: by_reader(files, out, threads=1),
         "ours-2": lambda: by_reader(files, out, threads=2),
-        "zstd-1s": lambda: by_reader(files, out, "zstd-1s", len(os.sched_getaffinity(0))),
+        "zstd-1s": lambda: by_reader(files, out, "zstd-1s", available_cores()),
     }
     every_run = np.array([(s, m, 0, h) for s, m, h in np.ndindex(*files.shape[:2], HEMISPHERES)])
     rates: dict[str, list[float]] = {name: [] for name in ways}
@@ -348,7 +349,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    cores = len(os.sched_getaffinity(0))
+    cores = available_cores()
     threads = (
         [int(n) for n in options.threads.split(",")]
         if options.threads

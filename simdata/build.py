@@ -14,10 +14,11 @@ import zarr
 
 from simdata.catalog import Catalog
 from simdata.convert import ConvertedRun, convert_run, memory_needed
+from simdata.cores import available_cores
 from simdata.encoders import Encoder, create_all
 from simdata.encoding import ENCODINGS
 from simdata.errors import UserError
-from simdata.execute import cores, execute, workers_within
+from simdata.execute import execute, workers_within
 from simdata.films import THUMBNAIL_HEIGHT, ConvertedFilm, convert_film, thumbnail_size
 from simdata.nested import leaves
 from simdata.progress import Progress
@@ -135,7 +136,7 @@ def build(
                 encoding=encoding,
                 staging=staging,
                 checksum=options.checksum,
-                threads=max(1, cores() // workers),
+                threads=max(1, available_cores() // workers),
             ),
         )
         store.provenance.close()

@@ -16,6 +16,7 @@ import zarr
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, ZstdCodec
 
 from simdata import __version__
+from simdata.cores import available_cores
 from simdata.errors import UserError
 from simdata.layout_names import NamedLayout, parse_layout
 from simdata.progress import Progress
@@ -113,7 +114,7 @@ class _BoldWriter:
             _create_bold(zarr.open_array(store, path="bold", mode="r"), folder, named)
         self._folder, self._named = folder, named
         self._layout = read_layout(zarr.open_array(folder, mode="r"))
-        self._pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "simdata-encode")
+        self._pool = ThreadPoolExecutor(available_cores(), "simdata-encode")
 
     def write_run(self, reader: BoldReader, subject: int, movie: int, hemisphere: int) -> None:
         path = self._folder / self._layout.key(subject, movie, 0, hemisphere)

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from simdata.errors import UserError
 from simtrain.attention_maps import attention_to_patches
+from simtrain.feeds import Batch
 from simtrain.gradients import gradient, gradient_times_input, integrated_gradients
 from simtrain.learner import Learner
 from simtrain.patches import patch_vertices
 from simtrain.run import Run
-from simtrain.stream import Batch
 from simtrain.surface import mean_over_patches
 from simtrain.windows import HEMISPHERES
 

@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from simtrain.kernels import compiled
+from simdata.jit import compiled
 
 LINE = 64  # bytes
 VECTOR = 32

@@ -2,29 +2,16 @@
 
 They release the interpreter's lock, so that threads of Python share the samples of a batch among them
 (`simtrain.threads`): there is no second pool of threads, and no limit on who calls them at the same time.
-
-Numba keeps the compiled code on disk: beside this module, or where that is read-only, in the user's cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import numba
 import numpy as np
 
+from simdata.jit import compiled
+
 BLOCK = 4096  # gathered words that stay in the first cache until they are written as numbers
-# Sums may be reordered (to be made in vectors); NaN and infinity keep their meaning.
-REORDERED = {"reassoc", "contract"}
 ROUNDING = np.float64(np.finfo(np.float32).eps)
-
-
-def compiled(function: Callable) -> Callable:
-    """Compile on the first call, or take what an earlier process compiled."""
-    try:
-        return numba.njit(function, nogil=True, cache=True, fastmath=REORDERED)
-    except RuntimeError:  # nowhere to keep it: every process compiles for itself
-        return numba.njit(function, nogil=True, fastmath=REORDERED)
 
 
 @compiled

@@ -12,10 +12,10 @@ from scipy.stats import spearmanr
 from simdata.store import BoldReader
 from simtrain.attribution import Attribution, Method
 from simtrain.dataset import Dataset
+from simtrain.feeds import Stream
 from simtrain.learner import Learner
 from simtrain.run import Run
 from simtrain.selection import by_subject
-from simtrain.stream import Stream
 from simtrain.windows import both_hemispheres
 
 
@@ -62,14 +62,14 @@ def compute(
     progress : called with the subject, its number and the number of subjects
     """
     attribution = Attribution(learner, run.config.model.ico, dataset.cortex, method)
-    frames, reader = run.config.data.frames, BoldReader(dataset.path)
+    stream = Stream(BoldReader(dataset.path), run.config.data.frames, learner.device)
     subjects, maps = by_subject(windows), []
     for number, own in enumerate(subjects):
         progress(dataset.subjects[own["subject"][0]], number + 1, len(subjects))
         samples = both_hemispheres(own)
         parts = ((samples[start : start + batch], None) for start in range(0, len(samples), batch))
-        with Stream(reader, parts, size=batch, frames=frames, device=learner.device) as stream:
-            total = sum(attribution.of_batch(part) for part in stream) / len(own)
+        with stream.batches(parts, batch) as batches:
+            total = sum(attribution.of_batch(part) for part in batches) / len(own)
         maps.append(np.where(dataset.cortex, total.cpu().numpy(), np.nan).astype(np.float32))
     ids = [dataset.subjects[own["subject"][0]] for own in subjects]
     return Saliency(ids, [len(own) for own in subjects], np.stack(maps), attribution.incomplete)

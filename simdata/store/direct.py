@@ -8,7 +8,6 @@ layouts go through zarr. The values are the same in all cases.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +16,7 @@ import zarr
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
+from simdata.cores import available_cores
 from simdata.store.chunkwise import ChunkReader
 from simdata.store.layout import read_layout
 from simdata.store.mapped import OBJECTS_PER_RUN, MappedReader
@@ -135,7 +135,7 @@ def _reader_of(array: zarr.Array, threads: int | None, verify: bool) -> _Reader:
     layout = read_layout(array)
     if layout is None:
         return _ZarrReader(array)
-    cores = len(os.sched_getaffinity(0))
+    cores = available_cores()
     if not isinstance(array.store, LocalStore):
         return ChunkReader(RemoteObjects(array.store_path, layout), layout, threads or cores)
     folder = array.store.root / array.path

@@ -12,8 +12,10 @@ import os
 from pathlib import Path
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.core.types import ExternalFunction
+
+from simdata.jit import compiled
 
 WILLNEED = mmap.MADV_WILLNEED
 PAGE = mmap.PAGESIZE
@@ -63,7 +65,7 @@ def map_file(path: Path) -> np.ndarray:
     return np.asarray(_Mapping(address, size))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def gather_addresses(tables: np.ndarray, first: np.ndarray, frames: int) -> np.ndarray:
     """(n * frames,) addresses of rows ``first`` to ``first + frames`` of each table of addresses.
 
@@ -78,7 +80,7 @@ def gather_addresses(tables: np.ndarray, first: np.ndarray, frames: int) -> np.n
     return addresses
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def copy_rows(sources: np.ndarray, size: int, target: int, ahead: int) -> None:
     """Copy rows of ``size`` bytes, one behind the other, to ``target``.
 
@@ -92,7 +94,7 @@ def copy_rows(sources: np.ndarray, size: int, target: int, ahead: int) -> None:
         _memcpy(target + row * size, sources[row], size)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _ask_for_rows(sources: np.ndarray, size: int, first: int) -> int:
     """Ask for row ``first`` and those behind it that lie next to each other; the first row not asked for."""
     stop = first + 1
@@ -104,7 +106,7 @@ def _ask_for_rows(sources: np.ndarray, size: int, first: int) -> int:
     return stop
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def ask_for(address: int, size: int) -> None:
     """Have the kernel begin to read a part of a mapped file."""
     start, end = address & ~(PAGE - 1), address + size

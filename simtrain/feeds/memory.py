@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from simdata.cores import available_cores
 from simtrain.copying import copy_windows
 from simtrain.feeds.ahead import Ahead
 from simtrain.feeds.batch import Asked
 from simtrain.feeds.runs import Runs
 from simtrain.feeds.shared import shared_rows
-from simtrain.threads import available_cores
 
 DEPTH = 2  # batches: one that is used, one that is made
 COPIERS = 4  # threads a batch: they reach what memory gives

@@ -6,8 +6,8 @@ import torch
 from torch.nn.functional import normalize
 
 from simtrain import accumulation
+from simtrain.feeds import Batch
 from simtrain.losses import contrastive
-from simtrain.stream import Batch
 
 WEIGHTS = {("fmri", "video"): 1.0}
 

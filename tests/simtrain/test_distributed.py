@@ -57,7 +57,7 @@ def _fit(store, out, *overrides, feed="stream"):
 
 
 def test_two_processes_train_as_one(store, tmp_path):
-    """Curves, validation and weights, with the share of a process taken whole or in two parts, and with a queue.
+    """Curves, validation and weights, with the share of a process whole or in two parts, and with a queue.
 
     The two have the runs in memory that they share, or on the device; the one reads them from the store.
     """

@@ -16,6 +16,7 @@ from simdata.store import BoldReader
 from simtrain import checkpoint, pretraining, windows
 from simtrain.config import PretrainConfig, differences, load, presets
 from simtrain.dataset import open_dataset
+from simtrain.feeds import Batch
 from simtrain.gifti import write_sphere
 from simtrain.maps import load_learner, maps_of, write_reconstructions
 from simtrain.models.mae import masked_error
@@ -23,7 +24,6 @@ from simtrain.patches import patch_vertices
 from simtrain.pretraining import MaskedLearner, Pretraining
 from simtrain.run import Run
 from simtrain.sampler import Cursor
-from simtrain.stream import Batch
 
 CPU = torch.device("cpu")
 TINY = [

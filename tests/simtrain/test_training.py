@@ -8,9 +8,9 @@ from simdata.store import BoldReader
 from simtrain import windows
 from simtrain.config import load
 from simtrain.dataset import open_dataset, resolve
+from simtrain.feeds import Batch
 from simtrain.learner import Learner
 from simtrain.sampler import Cursor, epoch_order
-from simtrain.stream import Batch
 from simtrain.training import Training
 from simtrain.validation import Validation
 
