@@ -17,7 +17,7 @@ from simdata.checksum import sha256
 from simdata.cifti import CortexBlock, DenseSeries, check_run, open_dtseries
 from simdata.encoding import Encoding
 from simdata.errors import UserError
-from simdata.kernel import block_vertices, convert_block
+from simdata.kernel import convert_vertices
 from simdata.meshes import HEMISPHERES, icosphere_vertices
 from simdata.resample import ORDER, Corners, cortex_weights
 from simdata.sources import Fingerprint, Run
@@ -26,6 +26,7 @@ from simdata.store.shards import CHECKSUM_BYTES, ShardBuffer
 MEGABYTE = 2**20
 BASE_MEMORY = 350 * MEGABYTE  # imports, the compiler, weights and the header's XML
 CORTEX_ROWS = 108_441  # in both hemispheres of the finest mesh
+VERTICES_AT_ONCE = 1024  # that a thread converts before it takes others
 FLAT_LIMIT = 0.05  # largest share of cortex rows without any variance in a usable run
 
 
@@ -114,16 +115,15 @@ def _paged_in(series: DenseSeries) -> Iterator[tuple[str, np.ndarray]]:
 def _convert_hemisphere(
     source: np.ndarray, corners: Corners, encoding: Encoding, out: np.ndarray, processor: Executor
 ) -> _Hemisphere:
-    """Convert ``source`` (rows, volumes) to ``out`` (volumes, vertices), its blocks shared among threads."""
-    vertices, volumes = len(corners.rows), len(out)
+    """Convert ``source`` (rows, volumes) to ``out`` (volumes, vertices), shared among threads."""
+    vertices = len(corners.rows)
     mean, std = (np.empty(vertices, np.float32) for _ in range(2))
 
     def convert(first: int) -> int:
-        block = slice(first, first + size)
-        return convert_block(source, corners, block, encoding, out, mean, std)
+        some = slice(first, first + VERTICES_AT_ONCE)
+        return convert_vertices(source, corners, some, encoding, out, mean, std)
 
-    size = block_vertices(volumes, encoding)
-    clipped = sum(processor.map(convert, range(0, vertices, size)))
+    clipped = sum(processor.map(convert, range(0, vertices, VERTICES_AT_ONCE)))
     return _Hemisphere(mean, std, corners.cortex, clipped)
 
 

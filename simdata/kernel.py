@@ -22,12 +22,7 @@ HALF_STEP = np.float32(2.0**-24)  # the step below that,
 EXPONENTS = np.int32((127 - 15) << 23)  # and how much less its exponents are biased than float32's
 
 
-def block_vertices(volumes: int, encoding: Encoding) -> int:
-    """Vertices to convert at once."""
-    return max(LINE, BLOCK_BYTES // (volumes * encoding.dtype.itemsize) // LINE * LINE)
-
-
-def convert_block(
+def convert_vertices(
     source: np.ndarray,
     corners: Corners,
     vertices: slice,
@@ -36,7 +31,7 @@ def convert_block(
     mean: np.ndarray,
     std: np.ndarray,
 ) -> int:
-    """Convert some target vertices of a hemisphere.
+    """Convert some target vertices of a hemisphere, block by block.
 
     Parameters
     ----------
@@ -54,14 +49,25 @@ def convert_block(
     """
     source = np.asarray(source)  # without numpy.memmap's own class
     source.flags.writeable = False
-    stored = as_stored(out)[:, vertices]
+    stored = as_stored(out)
     fill = as_stored(np.array([encoding.fill], encoding.dtype))[0]
     factor = np.float32(1 / encoding.scale)
-    rows, weights, mean, std = (a[vertices] for a in (corners.rows, corners.weights, mean, std))
-    block = np.empty((len(rows), padded(len(stored))), stored.dtype)
-    clipped = _convert_block(source, rows, weights, factor, fill, block, mean, std)
-    transpose(block, stored)
+    start, stop, _ = vertices.indices(len(mean))
+    size = min(stop - start, _block_vertices(len(out), encoding))
+    # One for all blocks: where malloc returns every array to the system, its pages come back as new ones.
+    space = np.empty((size, padded(len(out))), stored.dtype)
+    clipped = 0
+    for first in range(start, stop, size):
+        some = slice(first, min(first + size, stop))
+        block = space[: some.stop - first]
+        rows, weights = corners.rows[some], corners.weights[some]
+        clipped += _convert_block(source, rows, weights, factor, fill, block, mean[some], std[some])
+        transpose(block, stored[:, some])
     return clipped
+
+
+def _block_vertices(volumes: int, encoding: Encoding) -> int:
+    return max(LINE, BLOCK_BYTES // (volumes * encoding.dtype.itemsize) // LINE * LINE)
 
 
 def as_stored(values: np.ndarray) -> np.ndarray:
