@@ -42,7 +42,7 @@ class ChunkReader:
     """
 
     def __init__(self, objects: Objects, layout: Layout, threads: int) -> None:
-        self._objects, self._layout = objects, layout
+        self._objects, self._layout, self._threads = objects, layout, threads
         self._pool = ThreadPoolExecutor(threads, "simdata-decode") if threads > 1 else None
         self._indexes: dict[str, np.ndarray | None] = {}
         self._lock = Lock()
@@ -54,8 +54,11 @@ class ChunkReader:
         for chunk in chunks.keys() - ranges.keys():
             self._fill(chunks[chunk])
         fetched = self._objects.fetch(list(ranges.values()))
-        over_chunks = self._pool.map if self._pool else map
-        list(over_chunks(self._decode, fetched, [chunks[chunk] for chunk in ranges]))
+        work = list(zip(fetched, (chunks[chunk] for chunk in ranges), strict=True))
+        if self._pool is None:
+            self._decode_all(work)
+        else:  # a share for each thread: a task for each chunk would cost as much as to decode it
+            list(self._pool.map(self._decode_all, [work[n :: self._threads] for n in range(self._threads)]))
 
     def _parts_of_chunks(self, index: np.ndarray, frames: int, out: np.ndarray) -> dict[_Chunk, list[_Part]]:
         """What of each chunk goes where."""
@@ -107,6 +110,10 @@ class ChunkReader:
                 for key in list(self._indexes)[: max(0, len(self._indexes) - MAPS)]:
                     del self._indexes[key]
         return known
+
+    def _decode_all(self, work: Sequence[tuple[Bytes, list[_Part]]]) -> None:
+        for data, parts in work:
+            self._decode(data, parts)
 
     def _decode(self, data: Bytes, parts: Sequence[_Part]) -> None:
         found = data()
