@@ -50,6 +50,6 @@ def write(path: Path, panels: Sequence[Panel], dataset: Dataset, title: str) -> 
                 axis.set_xlabel(f"{panel.score[maker]:.2f}", fontsize="x-small", labelpad=1)
     for axis, maker in zip(axes[0], makers, strict=True):
         axis.set_title(maker, fontsize="small")
-    note = "below each picture: its SSIM with the truth, by which the last is best"
+    note = "below each picture: its SSIM with the truth; the last column is the best single clip by it"
     figure.suptitle(f"{title}\n{note}", fontsize="small")
     figure.savefig(path, dpi=DPI)

@@ -1,9 +1,9 @@
 """The run folder: all that is needed to repeat a run, to go on with it, and to test its model.
 
 ``config.yaml`` (resolved), ``store.json``, ``software.json``, ``checkpoint.pt``, ``metrics.jsonl``,
-``tensorboard/``, and later ``retrieval.json`` and ``retrieval/``; ``initial.pt`` and ``initial.json`` if
-training began from an encoder of another run, ``patches.csv`` if its patches have an order of their own, and
-``best.pt`` if it may stop early.
+``tensorboard/``, and later ``retrieval.json``, ``retrieval/`` and ``reconstruction/``; ``initial.pt`` and
+``initial.json`` if training began from an encoder of another run, ``patches.csv`` if its patches
+have an order of their own, and ``best.pt`` if it may stop early.
 """
 
 from __future__ import annotations
