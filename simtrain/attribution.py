@@ -41,7 +41,8 @@ class Method:
     modality : of the clip, for gradients; else None
     heads : how attention's heads become one
     steps : points of the integral of integrated gradients
-    by_patch : of gradients: take the mean over the cortex of each patch, whose vertices' own values are noisy
+    by_vertex : of gradients: each vertex's own values, which are noisy, since the embedding of patches keeps
+        much of the random weights it began with; else the mean over the cortex of each patch
     absolute : average magnitudes over windows, not values
     """
 
@@ -49,7 +50,7 @@ class Method:
     modality: str | None = None
     heads: str = "mean"
     steps: int = 32
-    by_patch: bool = False
+    by_vertex: bool = False
     absolute: bool = False
 
     @property
@@ -76,7 +77,14 @@ class Method:
 
     def __str__(self) -> str:
         what = f"{self.heads} over heads" if self.name in ATTENTION else f"of {self.modality}"
-        return f"{self.name}, {what}{', by patch' * self.by_patch}{', magnitudes' * self.absolute}"
+        return f"{self.name}, {what}{', by vertex' * self.by_vertex}{', magnitudes' * self.absolute}"
+
+    @property
+    def stem(self) -> str:
+        """For names of files: what tells methods apart."""
+        if self.name in ATTENTION:
+            return f"{self.name}.{self.heads}"
+        return f"{self.name}.{self.modality}{'.vertex' * self.by_vertex}{'.absolute' * self.absolute}"
 
 
 class Attribution:
@@ -101,7 +109,7 @@ class Attribution:
         """(frames, hemispheres, vertices) float64: the sum over the windows of each hemisphere."""
         values = self._on_patches(batch)
         side = torch.from_numpy(batch.samples["hemisphere"].astype(np.int64)).to(values.device)
-        if self._method.by_patch:
+        if self._method.name in GRADIENTS and not self._method.by_vertex:
             values = self._patch_means(values, side)
         if self._method.absolute:
             values = values.abs()

@@ -8,7 +8,7 @@ import click
 
 from simtrain import saliency_files as files
 from simtrain.attention_maps import HEADS
-from simtrain.attribution import ATTENTION, METHODS, Method, modality_of
+from simtrain.attribution import METHODS, Method, modality_of
 from simtrain.commands.options import Lags, device_option, run_argument, store_argument, torch_device
 from simtrain.dataset import open_dataset
 from simtrain.embedding import load_learner
@@ -47,7 +47,7 @@ _file = click.Path(path_type=Path)
     show_default=True,
     help="Points of the integral of integrated gradients.",
 )
-@click.option("--by-patch", is_flag=True, help="Gradients: the mean of each patch, less noisy than vertices.")
+@click.option("--by-vertex", is_flag=True, help="Gradients of each vertex, noisier than the mean of a patch.")
 @click.option("--absolute", is_flag=True, help="Average magnitudes: of what speaks against the clip, too.")
 @click.option(
     "--experiment",
@@ -101,7 +101,7 @@ def saliency_command(
     modality: str | None,
     heads: str,
     steps: int,
-    by_patch: bool,
+    by_vertex: bool,
     absolute: bool,
     experiment: str,
     subjects: tuple[str, ...],
@@ -128,7 +128,7 @@ def saliency_command(
     trained, dataset, out = Run.open(run), open_dataset(store), out or run / "saliency"
     surfaces = files.read_surfaces(surface_files, mesh)
     parcels = read_parcels(parcel_files, len(surfaces["L"][0])) if parcel_files else None
-    how = Method(method, modality_of(trained, method, modality), heads, steps, by_patch, absolute)
+    how = Method(method, modality_of(trained, method, modality), heads, steps, by_vertex, absolute)
     if by_frame:
         how.must_tell_frames_apart(trained.config.model.temporal)
     which = Selection(None if experiment == ANY else experiment, subjects, movie, seconds, windows)
@@ -152,10 +152,9 @@ def saliency_command(
         click.echo("with random weights: " + ", ".join(f"{name} {r:.3f}" for name, r in alike.items()))
     if found.incomplete is not None:
         click.echo(f"integral: off by {found.incomplete:.2%} of the difference in similarity to the baseline")
-    name = method if method in ATTENTION else f"{method}.{how.modality}"
     files.write(
         out,
-        name,
+        how.stem,
         files.named_maps(found, random, by_frame),
         mesh,
         parcels=parcels,
@@ -164,4 +163,6 @@ def saliency_command(
         label=how.unit,
         record=content,
     )
-    click.echo(f"wrote {out}; open {name}.{mesh}.dscalar.nii of it in wb_view, with the spheres beside it")
+    click.echo(
+        f"wrote {out}; open {how.stem}.{mesh}.dscalar.nii of it in wb_view, with the spheres beside it"
+    )
