@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -193,6 +194,27 @@ def rechunk(store: Path, out: Path, layout: str) -> None:
     with Bars() as progress:
         before, after = rewrite(store, out, layout=layout, progress=progress)
     click.echo(f"{out}: BOLD is {after / 1e6:,.0f} MB, {after / max(before, 1):.2f} of what it was")
+
+
+@cli.command()
+@click.argument("store", type=FOLDER)
+@click.option(
+    "--seconds", type=click.FloatRange(0.1), default=1.0, show_default=True, help="Of a measurement."
+)
+@click.option(
+    "--scratch", type=FOLDER, help="Folder for a few runs in other layouts (default: a temporary one)."
+)
+@click.option("--json", "file", type=FOLDER, help="Also write the figures to this file.")
+def bench(store: Path, seconds: float, scratch: Path | None, file: Path | None) -> None:
+    """Measure how fast this machine reads STORE, and would in other layouts: windows of 3 s a second."""
+    from simdata.bench import bench as measure
+    from simdata.bench import print_findings
+
+    with Bars() as progress:
+        found = measure(store, seconds=seconds, scratch=scratch, progress=progress)
+    print_findings(found, Console(width=None if sys.stdout.isatty() else 110))
+    if file is not None:
+        file.write_text(json.dumps(found.as_json(), indent=2) + "\n")
 
 
 @cli.command()

@@ -67,7 +67,7 @@ def rechunk(store: Path, out: Path, *, layout: str, progress: Progress) -> tuple
         work = _work_folder(store, out, named)
         copy = work / "store"
         _copy_all_but_bold(store, copy)
-        reader, writer = BoldReader(store, verify=True), _BoldWriter(store, copy / "bold", named)
+        reader, writer = BoldReader(store, verify=True), BoldWriter(store, copy / "bold", named)
         progress.start("runs", len(complete), 0)
         for subject, movie in complete:
             for hemisphere in range(reader.shape[3]):
@@ -106,7 +106,7 @@ def _copy_all_but_bold(store: Path, copy: Path) -> None:
             shutil.copytree(path, copy / path.name, dirs_exist_ok=True)
 
 
-class _BoldWriter:
+class BoldWriter:
     """Writes runs in a named layout; an object that is there already is whole, and stays."""
 
     def __init__(self, store: Path, folder: Path, named: NamedLayout) -> None:

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from simdata.room import host_room
 from simdata.store import BoldReader
 from simtrain import distributed
 from simtrain.dataset import Dataset
 from simtrain.feeds.batch import Feed
 from simtrain.feeds.device import Device
 from simtrain.feeds.memory import Memory
-from simtrain.feeds.room import device_room, host_room
 from simtrain.feeds.runs import Runs
 from simtrain.feeds.stream import Stream
 
@@ -65,7 +65,7 @@ def open_feed(
         If the runs do not fit where they were asked to be.
     """
     runs = Runs(samples, dataset, reader)
-    room = Room(host_room(), device_room(device) if device.type == "cuda" else None)
+    room = Room(host_room(), torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None)
     needs = Needs(runs.nbytes, training)
     if kind == "auto":
         kind, reason = _agreed(choose(needs, room))

@@ -16,11 +16,12 @@ from rich.console import Console
 from test_fit import _assert_equal, _lines
 
 from simdata.errors import UserError
+from simdata.room import host_room
 from simdata.store import BoldReader
 from simtrain import checkpoint
 from simtrain.config import load
 from simtrain.dataset import open_dataset, resolve
-from simtrain.feeds import Device, Memory, Runs, Stream, choice, open_feed, room
+from simtrain.feeds import Device, Memory, Runs, Stream, choice, open_feed
 from simtrain.feeds.choice import Needs, Room, choose
 from simtrain.feeds.device import select_windows
 from simtrain.fit import fit
@@ -229,7 +230,7 @@ class TestRoom:
         return root
 
     def test_of_this_machine(self):
-        available = room.host_room()
+        available = host_room()
         physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         assert 0 < available <= physical
 
@@ -241,7 +242,7 @@ class TestRoom:
             (folder / "memory.max").write_text(f"{limit}\n")
             (folder / "memory.current").write_text(f"{held}\n")
             (folder / "memory.stat").write_text("anon 1\nactive_file 60000000\ninactive_file 40000000\n")
-        assert room.host_room(root) == 600_000_000 - 400_000_000 + 100_000_000
+        assert host_room(root) == 600_000_000 - 400_000_000 + 100_000_000
 
     def test_version_1_of_groups(self, tmp_path):
         root = self._machine(tmp_path, "12:cpu,cpuacct:/x\n9:memory:/docker/abc\n", 10**6)
@@ -250,10 +251,10 @@ class TestRoom:
         (folder / "memory.limit_in_bytes").write_text("500000000\n")
         (folder / "memory.usage_in_bytes").write_text("200000000\n")
         (folder / "memory.stat").write_text("total_active_file 0\ntotal_inactive_file 1000\n")
-        assert room.host_room(root) == 300_001_000
+        assert host_room(root) == 300_001_000
 
     def test_without_limits_the_machine_counts(self, tmp_path):
-        assert room.host_room(self._machine(tmp_path, "0::/\n", 10**6)) == 1024 * 10**6
+        assert host_room(self._machine(tmp_path, "0::/\n", 10**6)) == 1024 * 10**6
 
 
 HOLDER = """

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import torch
-
 
 def host_room(root: Path = Path("/")) -> int:
     """Bytes that processes like this one may still take: of the machine, and of its control groups.
@@ -25,11 +23,6 @@ def host_room(root: Path = Path("/")) -> int:
     fields = dict(line.split(":") for line in meminfo.read_text().splitlines())
     available = int(fields["MemAvailable"].split()[0]) * 1024
     return max(0, min([available, *_group_rooms(root)]))
-
-
-def device_room(device: torch.device) -> int:
-    """Bytes that are free on a GPU."""
-    return torch.cuda.mem_get_info(device)[0]
 
 
 def _group_rooms(root: Path) -> list[int]:
