@@ -8,11 +8,11 @@ from simdata.store import BoldReader
 from simtrain import windows
 from simtrain.config import load
 from simtrain.dataset import open_dataset, resolve
-from simtrain.feeds import Batch
+from simtrain.feeds import Batch, Stream
 from simtrain.learner import Learner
 from simtrain.sampler import Cursor, epoch_order
 from simtrain.training import Training
-from simtrain.validation import Validation
+from simtrain.validation import Validation, choose
 
 TINY = [
     "model.ico=1",
@@ -22,6 +22,7 @@ TINY = [
     "train.batch_size=8",
     "train.steps=10",
 ]
+CPU = torch.device("cpu")
 BIT = {"train.learning_rate": 1e-3, "train.weight_decay": 0.5, "train.validation_samples": 24}
 
 
@@ -70,7 +71,7 @@ def test_an_update_is_a_clipped_adamw_that_decays_matrices_only(store, reader, c
 
 def test_validation_is_the_mean_over_its_fixed_batches(store, reader):
     training, samples = _training(store)
-    values = Validation(samples, reader, training, frames=3)()
+    values = Validation(choose(samples, training.config), Stream(reader, 3, CPU), training)()
     chosen = samples[epoch_order(len(samples), 0, 0)[:24]]
     losses, hits = [], []
     for part in np.split(chosen, 3):
