@@ -54,7 +54,9 @@ class Data:
 
     def __init__(self, store: Path, count: int, seed: int = 0) -> None:
         self.store, self.dataset = store, open_dataset(store)
-        embeddings = {name: self.dataset.embedding(name, encoder) for name, encoder in MODALITIES.items()}
+        embeddings = {
+            name: self.dataset.embedding(f"{name}_{encoder}") for name, encoder in MODALITIES.items()
+        }
         clips = windows.clip_split(self.dataset, embeddings.values())
         found = windows.both_hemispheres(windows.find_windows(self.dataset, clips, FRAMES, LAG))
         self.samples = np.random.default_rng(seed).choice(found, count, replace=len(found) < count)

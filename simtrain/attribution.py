@@ -164,5 +164,7 @@ def modality_of(run: Run, method: str, wanted: str | None) -> str | None:
             raise UserError(f"--modality: {method} looks at the fMRI encoder alone; leave it out")
         return None
     if wanted is not None and wanted not in run.config.stimuli:
-        raise UserError(f"--modality: {run.path} is a model of {', '.join(run.config.modalities)} alone")
+        raise UserError(
+            f"--modality {wanted}: {run.path} is a model of {', '.join(run.config.stimuli)} alone"
+        )
     return wanted or run.config.stimuli[0]

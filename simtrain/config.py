@@ -17,11 +17,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from simdata.errors import UserError
 from simdata.nested import leaves
 from simdata.validation import validate
+from simtrain import modalities as named
+from simtrain.modalities import Pair
 
 DEFAULT_PRESET = "sim-tiny"
-PAIRS = (("fmri", "video"), ("fmri", "audio"), ("video", "audio"))
 
-Modality = Literal["fmri", "video", "audio"]
+Modality = Annotated[str, Field(pattern=f"^({named.PATTERN})$")]
 Count = Annotated[int, Field(gt=0)]
 # Not strict, since YAML 1.1 reads 3e-4 as text.
 Number = Annotated[float, Field(ge=0, strict=False, allow_inf_nan=False)]
@@ -48,8 +49,9 @@ class Window(_Strict):
 class Data(Window):
     """What a sample is made of: a window of BOLD, and the stimulus clip that it answers.
 
-    ``video`` and ``audio`` name encoders of the store, None: its only one. In training, ``lag_jitter`` is the
-    most s by which the lag of a sample may differ from ``lag``.
+    ``video`` and ``audio`` name the encoders that the modalities ``video`` and ``audio`` stand for, None: the
+    store's only one. In training, ``lag_jitter`` is the most s by which the lag of a sample may differ from
+    ``lag``.
     """
 
     video: str | None = None
@@ -117,7 +119,14 @@ class Projector(_Strict):
 
 
 class Weights(_Strict):
-    """Share of each pair of modalities in the loss; renormalised over the pairs in use."""
+    """Weight of each pair of modalities in the loss; renormalised over the pairs in use.
+
+    These three are of kinds: several pairs of the same kinds share them evenly. A pair of named embeddings
+    can have a weight of its own, such as ``fmri_video_clip`` or ``video_clip_audio_wav2vec2``.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Number]
 
     fmri_video: Number = 0.8
     fmri_audio: Number = 0.1
@@ -235,6 +244,11 @@ class Config(Recipe):
             raise ValueError("modalities names one twice")
         if "fmri" not in self.modalities:
             raise ValueError("modalities must contain fmri")
+        keys = {named.key(pair) for pair in self.pair_weights}
+        if unknown := sorted(set(self.loss.weights.__pydantic_extra__) - keys):
+            raise ValueError(
+                f"loss.weights has {', '.join(unknown)}, but the pairs in use are {', '.join(sorted(keys))}"
+            )
         if not any(self.pair_weights.values()):
             raise ValueError(
                 f"loss.weights are all 0 for the modalities in use, {', '.join(self.modalities)}"
@@ -247,10 +261,15 @@ class Config(Recipe):
         return tuple(modality for modality in self.modalities if modality != "fmri")
 
     @property
-    def pair_weights(self) -> dict[tuple[str, str], float]:
+    def pair_weights(self) -> dict[Pair, float]:
         """Weight of each pair of modalities in use, before renormalisation."""
-        used = [pair for pair in PAIRS if set(pair) <= set(self.modalities)]
-        return {pair: getattr(self.loss.weights, "_".join(pair)) for pair in used}
+        return named.weigh(self.modalities, self.loss.weights.model_dump())
+
+    def variable(self, modality: str) -> str:
+        """Name in the store of a stimulus modality of a resolved configuration."""
+        if modality in named.KINDS:
+            return f"{modality}_{getattr(self.data, modality)}"
+        return modality
 
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
@@ -282,12 +301,12 @@ def load(
     """
     data, origin = _read(name_or_path, kind)
     parse(data, origin, kind)
+    if modalities is not None:  # first, since they decide which pairs can have a weight
+        data = _merge(data, {"modalities": [name.strip() for name in modalities.split(",")]})
+        parse(data, f"{origin} with --modalities {modalities}", kind)
     for override in overrides:
         data = _merge(data, _nested(override))
         parse(data, f"{origin} with --set {override}", kind)
-    if modalities is not None:
-        data = _merge(data, {"modalities": [name.strip() for name in modalities.split(",")]})
-        parse(data, f"{origin} with --modalities {modalities}", kind)
     return parse(data, origin, kind)
 
 
@@ -303,8 +322,11 @@ def presets(kind: type[Recipe] = Config) -> dict[str, str]:
 def differences(one: Recipe, other: Recipe) -> list[str]:
     """Lines naming every key whose value differs."""
     flat_one, flat_other = leaves(one.model_dump(mode="json")), leaves(other.model_dump(mode="json"))
+    keys = dict.fromkeys([*flat_one, *flat_other])
     return [
-        f"{key}: {flat_one[key]} != {flat_other[key]}" for key in flat_one if flat_one[key] != flat_other[key]
+        f"{key}: {flat_one.get(key)} != {flat_other.get(key)}"
+        for key in keys
+        if flat_one.get(key) != flat_other.get(key)
     ]
 
 

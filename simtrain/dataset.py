@@ -9,11 +9,12 @@ import numpy as np
 import xarray as xr
 
 from simdata.errors import UserError
+from simtrain import modalities
 from simtrain.config import Config
 
 FORMAT = "1."
 SPLITS = ("none", "train", "val", "test")
-STIMULI = ("video", "audio")
+STIMULI = tuple(kind for kind in modalities.KINDS if kind != "fmri")
 
 
 @dataclass(frozen=True)
@@ -54,19 +55,16 @@ class Dataset:
     encoders: dict[str, list[str]]
     identity: dict
 
-    def embedding(self, modality: str, encoder: str) -> Embedding:
-        """Read one modality's features by the name of their encoder."""
-        variable = f"{modality}_{encoder}"
+    def embedding(self, variable: str) -> Embedding:
+        """Read the features of an embedding, such as ``video_clip``."""
         with xr.open_zarr(self.path) as store:
             array = store[variable]
             return Embedding(variable, array.values.astype(np.float32), int(np.ceil(array.attrs["window"])))
 
     def embeddings(self, config: Config) -> dict[str, Embedding]:
         """The features of every stimulus modality of a configuration."""
-        return {
-            modality: self.embedding(modality, encoder)
-            for modality, encoder in _encoders(self, config).items()
-        }
+        resolved = resolve(config, self)
+        return {modality: self.embedding(resolved.variable(modality)) for modality in config.stimuli}
 
 
 def open_dataset(path: str | Path) -> Dataset:
@@ -103,17 +101,33 @@ def open_dataset(path: str | Path) -> Dataset:
 
 
 def resolve(config: Config, dataset: Dataset) -> Config:
-    """The configuration with the encoders and the lag filled in from the store."""
-    encoders = dict.fromkeys(STIMULI) | _encoders(dataset, config)
+    """The configuration with the encoders and the lag filled in from the store.
+
+    Raises
+    ------
+    UserError
+        If the store lacks an embedding in use, has several to choose from, or one is in use twice.
+    """
+    encoders: dict[str, str | None] = dict.fromkeys(STIMULI)
+    for modality in config.stimuli:
+        if modality in STIMULI:
+            encoders[modality] = _encoder(dataset, modality, getattr(config.data, modality))
+        else:
+            _must_have(dataset, modality)
     lag = dataset.lag if config.data.lag is None else config.data.lag
-    return config.model_copy(update={"data": config.data.model_copy(update={**encoders, "lag": lag})})
+    found = config.model_copy(update={"data": config.data.model_copy(update={**encoders, "lag": lag})})
+    variables = [found.variable(modality) for modality in found.stimuli]
+    if twice := [name for name in dict.fromkeys(variables) if variables.count(name) > 1]:
+        raise UserError(f"--modalities {','.join(found.modalities)}: {twice[0]} is in use twice")
+    return found
 
 
-def _encoders(dataset: Dataset, config: Config) -> dict[str, str]:
-    """Which encoder stands for each stimulus modality in use."""
-    return {
-        modality: _encoder(dataset, modality, getattr(config.data, modality)) for modality in config.stimuli
-    }
+def _must_have(dataset: Dataset, variable: str) -> None:
+    known = [f"{kind}_{name}" for kind, names in dataset.encoders.items() for name in names]
+    if variable not in known:
+        raise UserError(
+            f"{dataset.path} has no embedding {variable} (--modalities); it has: {', '.join(known) or 'none'}"
+        )
 
 
 def _known_encoders(store: xr.Dataset, modality: str) -> list[str]:
@@ -131,7 +145,8 @@ def _encoder(dataset: Dataset, modality: str, wanted: str | None) -> str:
     if wanted is None:
         raise UserError(
             f"{dataset.path} has {len(known)} {modality} embeddings ({listed}): choose with "
-            f"--set data.{modality}=NAME, or leave {modality} out of --modalities"
+            f"--set data.{modality}=NAME, take several with --modalities fmri,{modality}_NAME,..., or leave "
+            f"{modality} out of --modalities"
         )
     if wanted not in known:
         raise UserError(

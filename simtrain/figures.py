@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NAMES = ("top.png", "lags.png", "clips.png")
 # Okabe and Ito's palette: told apart with every kind of colour vision.
-COLOURS = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00")
+COLOURS = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#F0E442")
 INCH, DPI = 4.5, 150
 DASHED = "dashed: chance"
 SPREAD = f"{CONFIDENCE} % intervals over subjects, if several were tested; {DASHED}"

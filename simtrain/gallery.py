@@ -53,18 +53,25 @@ class Clips:
 
 
 def read_clips(
-    learner: Learner, dataset: Dataset, features: Stimuli, movie: np.ndarray, clip: np.ndarray, middle: int
+    learner: Learner,
+    modality: str,
+    dataset: Dataset,
+    features: Stimuli,
+    movie: np.ndarray,
+    clip: np.ndarray,
+    middle: int,
 ) -> Clips:
     """Clips of a store with what the model makes of their video.
 
     Parameters
     ----------
+    modality : the learner's, of video
     features : by which pictures are compared; standardised, named by the store's variables
     middle : s from the beginning of a clip to the thumbnail that stands for it
     """
     parts = [slice(start, start + AT_ONCE) for start in range(0, len(movie), AT_ONCE)]
     with torch.no_grad():
-        embedded = [learner.embed_clips(movie[part], clip[part])["video"].float().cpu() for part in parts]
+        embedded = [learner.embed_clips(movie[part], clip[part])[modality].float().cpu() for part in parts]
         index = (torch.from_numpy(axis.astype(np.int64)) for axis in (movie, clip))
         compared = {name: values.numpy() for name, values in features(*index).items()}
     pictures = Pictures(read_frames(dataset, movie, clip + middle), compared)

@@ -211,9 +211,7 @@ def _must_suit(
             f"{config.projector.dim}: give files of one training"
         )
     needed = learner.sim.projectors[modality].project.in_features
-    source = (
-        "the encoder" if modality == "fmri" else f"{modality}_{getattr(config.data, modality)} of the store"
-    )
+    source = "the encoder" if modality == "fmri" else f"{config.variable(modality)} of the store"
     if features != needed:
         raise UserError(
             f"{files[modality]}: takes {features} features, but {source} has {needed}"
@@ -223,8 +221,8 @@ def _must_suit(
 
 def _on_standardised(weights: Mapping[str, Tensor], learner: Learner, modality: str) -> dict[str, Tensor]:
     """The same projector of features from which the mean was taken off, divided by their s.d."""
-    mean = getattr(learner.stimuli, f"{modality}_mean").double()
-    std = getattr(learner.stimuli, f"{modality}_std").double()
+    statistics = learner.stimuli.features[modality]
+    mean, std = statistics.mean.double(), statistics.std.double()
     weight = weights["project.weight"].double()
     return {
         **weights,

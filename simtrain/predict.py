@@ -131,7 +131,7 @@ def _template(
             ("movie", "second", "embedding"),
             (movies, seconds, dim),
             f"embedding of the {modality} of the clip that begins in this second",
-            {"encoder": getattr(run.config.data, modality)},
+            {"encoder": run.config.variable(modality).partition("_")[2]},
         )
     variables["scene_split"] = xr.Variable(
         ("movie", "second"),

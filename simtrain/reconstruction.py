@@ -34,6 +34,7 @@ from simtrain.film_tables import BEST, PERFECT, Film, Lookup, Made
 from simtrain.gallery import Clips, Exclude, find_gallery, read_clips
 from simtrain.identification import Outcome, Reference, Tally, two_way
 from simtrain.linear_map import LinearMap, fit_linear_map
+from simtrain.modalities import kind
 from simtrain.pictures import rounded
 from simtrain.pools import NEAREST
 from simtrain.retrieval import SHIFTS, SMALLEST_SHIFT, draw_shifts
@@ -115,7 +116,8 @@ class Reconstruction:
 
     Attributes
     ----------
-    trained_on : the store's variable whose features the model was trained on: scored too, and marked
+    trained_on : the store's variable whose features pictures are looked up by, the first of video that the
+        model was trained on: scored too, and marked
     temperature : of the softmax, as trained
     moment : s from the beginning of a clip to the thumbnail that stands for it
     linear : the map to the features that the decoder takes, if it takes any but the common space
@@ -134,20 +136,22 @@ class Reconstruction:
         device: torch.device,
         decoder: Decoder | None = None,
     ) -> None:
-        if "video" not in run.config.stimuli:
+        of_video = [modality for modality in run.config.stimuli if kind(modality) == "video"]
+        if not of_video:
             raise UserError(f"{run.path} was trained without video: there is nothing to look pictures up by")
+        self._modality = of_video[0]
         self._run, self._dataset, self.settings, self._device = run, dataset, settings, device
         self._learner, self._reader = load_learner(run, dataset, device), BoldReader(dataset.path)
         own = dataset.embeddings(run.config)
-        self.trained_on = own["video"].variable
-        read = (dataset.embedding("video", name) for name in dataset.encoders["video"])
+        self.trained_on = own[self._modality].variable
+        read = (dataset.embedding(f"video_{name}") for name in dataset.encoders["video"])
         seen = {embedding.variable: embedding for embedding in read}
         # Usable in all features, so that every score is of the same windows, and no clip of a long window
         # reaches into another scene.
         used = {**own, **seen}
         self._clips = clip_split(dataset, used.values())
         self._apart = max(NEAREST, covered(run.config.data.frames, used.values()))
-        self.moment = own["video"].window // 2
+        self.moment = own[self._modality].window // 2
         self._features = Stimuli(seen)
         self._features.fit(self._clips)
         self.temperature = self._learner.loss.temperature
@@ -218,7 +222,9 @@ class Reconstruction:
         return embed_fmri(self._learner, self._reader, windows, self._run.config.data.frames)
 
     def _read(self, movie: np.ndarray, clip: np.ndarray) -> Clips:
-        return read_clips(self._learner, self._dataset, self._features, movie, clip, self.moment)
+        return read_clips(
+            self._learner, self._modality, self._dataset, self._features, movie, clip, self.moment
+        )
 
     def _lookup(self) -> Lookup:
         settings = self.settings

@@ -58,6 +58,11 @@ feed_option = click.option(
     show_default=True,
     help="Where BOLD lies while training: on the GPU, in memory, or in the store. Results are the same.",
 )
+modalities_option = click.option(
+    "--modalities",
+    help="What to align: fmri with video, audio, or embeddings by name, such as fmri,video_clip,video_vjepa2 "
+    "(default: fmri,video,audio).",
+)
 store_argument = click.argument("store", type=click.Path(path_type=Path))
 run_argument = click.argument("run", type=click.Path(path_type=Path))
 

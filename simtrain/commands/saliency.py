@@ -30,8 +30,8 @@ _file = click.Path(path_type=Path)
 @click.option("--method", type=click.Choice(METHODS), default="integrated-gradients", show_default=True)
 @click.option(
     "--modality",
-    type=click.Choice(["video", "audio"]),
-    help="Gradients are of the similarity to the true clip in it (default: the model's first).",
+    metavar="NAME",
+    help="Gradients are of the similarity to the true clip in it, such as video (default: the first).",
 )
 @click.option(
     "--heads",

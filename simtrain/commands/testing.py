@@ -15,6 +15,7 @@ from simtrain.commands.options import (
     Lags,
     Pool,
     device_option,
+    modalities_option,
     run_argument,
     store_argument,
     torch_device,
@@ -133,7 +134,7 @@ SHARED = {"experiment", *Protocol.__dataclass_fields__}
     show_default=True,
     help="Ridge regression to stimulus embeddings, PCA with SIM's projectors, or how far subjects agree.",
 )
-@click.option("--modalities", help="Whose embeddings to use, such as fmri,video (default: fmri,video,audio).")
+@modalities_option
 @click.option(
     "--config",
     "name",

@@ -12,7 +12,13 @@ from rich.console import Console
 
 from simtrain import config as configuration
 from simtrain import distributed, pretraining
-from simtrain.commands.options import device_option, feed_option, store_argument, torch_device
+from simtrain.commands.options import (
+    device_option,
+    feed_option,
+    modalities_option,
+    store_argument,
+    torch_device,
+)
 from simtrain.config import AnyRecipe, Config, PretrainConfig
 from simtrain.dataset import open_dataset, resolve
 from simtrain.fit import fit
@@ -28,7 +34,7 @@ run_option = click.option(
 @click.command("fit")
 @store_argument
 @run_option
-@click.option("--modalities", help="What to align, such as fmri,video (default: fmri,video,audio).")
+@modalities_option
 @click.option(
     "--config",
     "name",

@@ -116,7 +116,7 @@ def test_training_can_use_them(own, rows):
     import_files(own, *save(own, rows))
     dataset = open_dataset(own / "s.zarr")
     assert dataset.encoders["video"] == ["mine", "motion_energy"]
-    embedding = dataset.embedding("video", "mine")
+    embedding = dataset.embedding("video_mine")
     assert embedding.window == 3
     np.testing.assert_array_equal(embedding.values[1, : ROWS["B"]], rows["B"])
 

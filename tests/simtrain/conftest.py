@@ -1,5 +1,6 @@
 """A small valid store, written by plain xarray and zarr: simtrain must need nothing of simdata's writer."""
 
+import shutil
 import warnings
 from pathlib import Path
 
@@ -35,6 +36,21 @@ def store(tmp_path_factory) -> Path:
     """
     path = tmp_path_factory.mktemp("store") / "small.zarr"
     write_store(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def rich_store(store, tmp_path_factory) -> Path:
+    """The small store with a second video embedding, of another film: it says nothing of BOLD."""
+    path = tmp_path_factory.mktemp("rich") / "rich.zarr"
+    shutil.copytree(store, path)
+    rng = np.random.default_rng(1)
+    latent = rng.standard_normal((len(VOLUMES), SECONDS, LATENT))
+    noise = planted_embedding(rng, latent, "video", "noise", 12)
+    with warnings.catch_warnings(), xr.open_zarr(store) as old:
+        warnings.simplefilter("ignore")
+        added = xr.Dataset({"video_noise": noise}, attrs=old.attrs)
+        added.to_zarr(path, mode="a", zarr_format=3, consolidated=True)
     return path
 
 

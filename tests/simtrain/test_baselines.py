@@ -104,7 +104,7 @@ def test_folds_are_whole_clips_of_the_film():
 
 def test_targets_are_standardised_on_training_clips_and_their_components_are_pcas(store):
     dataset = open_dataset(store)
-    embeddings = {"video": dataset.embedding("video", "shapes"), "audio": dataset.embedding("audio", "tones")}
+    embeddings = {"video": dataset.embedding("video_shapes"), "audio": dataset.embedding("audio_tones")}
     clips = clip_split(dataset, embeddings.values())
     training = np.nonzero(clips == TRAIN)
     whole, reduced = Targets(embeddings, clips), Targets(embeddings, clips, 3)

@@ -31,6 +31,10 @@ def test_every_preset_is_valid_and_differs_only_where_it_says():
         ("modalities: [fmri, smell]", ["modalities[1]"]),
         ("modalities: [fmri, fmri]", ["one twice"]),
         ("modalities: [fmri, audio]\nloss: {weights: {fmri_audio: 0}}", ["all 0"]),
+        ("loss: {weights: {fmri_smell: 1}}", ["fmri_smell", "fmri_audio, fmri_video, video_audio"]),
+        ("modalities: [fmri, video_a]\nloss: {weights: {fmri_video_b: 1}}", ["fmri_video_b", "fmri_video_a"]),
+        ("loss: {weights: {fmri_video: -1}}", ["loss.weights.fmri_video"]),
+        ("modalities: [fmri, video_a]\nloss: {weights: {fmri_video_a: x}}", ["loss.weights.fmri_video_a"]),
         ("- a list", ["(top level)"]),
         ("a: [", ["not valid YAML"]),
     ],
@@ -73,6 +77,12 @@ def test_the_written_file_reads_back_equal():
 
 def test_differences_name_keys_and_both_values():
     assert differences(Config(), load("sim-base")) == ["model.dim: 192 != 768", "model.heads: 3 != 12"]
+
+
+def test_differences_name_keys_that_only_one_has():
+    own = load("sim-tiny", ["loss.weights.fmri_video_a=0.2"], "fmri,video_a")
+    assert "loss.weights.fmri_video_a: None != 0.2" in differences(Config(), own)
+    assert "loss.weights.fmri_video_a: 0.2 != None" in differences(own, Config())
 
 
 def test_off_is_a_word_although_yaml_reads_it_as_false():

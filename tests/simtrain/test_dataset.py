@@ -14,12 +14,12 @@ def test_a_store_is_read_as_xarray_shows_it(store):
     with xr.open_zarr(store) as expected:
         assert dataset.subjects == expected.subject.values.tolist()
         np.testing.assert_array_equal(dataset.cortex, expected.cortex)
-        np.testing.assert_array_equal(dataset.embedding("video", "shapes").values, expected.video_shapes)
+        np.testing.assert_array_equal(dataset.embedding("video_shapes").values, expected.video_shapes)
     assert dataset.complete.sum() == 11
     assert not dataset.complete[2, 1]
     assert dataset.subject_split.tolist() == [1, 1, 1, 2, 3, 3]
     assert dataset.encoders == {"video": ["shapes"], "audio": ["tones"]}
-    assert dataset.embedding("audio", "tones").window == 3
+    assert dataset.embedding("audio_tones").window == 3
 
 
 def test_a_folder_that_is_no_store_is_named(tmp_path):

@@ -101,7 +101,7 @@ def test_random_weights_keep_what_is_no_weight(run, store):
     dataset = open_dataset(store)
     learner = load_learner(run, dataset, CPU)
     one, again, other = (randomised(learner, run, dataset, seed) for seed in (0, 0, 1))
-    assert torch.equal(one.stimuli.video_mean, learner.stimuli.video_mean)
+    assert torch.equal(one.stimuli.features["video"].mean, learner.stimuli.features["video"].mean)
     weights = [model.sim.encoder.embed.weight for model in (one, again, other, learner)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])

@@ -28,7 +28,7 @@ def test_statistics_are_those_of_training_clips_only():
 def test_a_checkpoint_carries_the_statistics_but_not_the_features():
     fitted, fresh = Stimuli(_embeddings()), Stimuli(_embeddings())
     fitted.fit(np.ones((2, 9), np.int8) * (np.arange(9) < 7))
-    assert set(fitted.state_dict()) == {"video_mean", "video_std"}
+    assert set(fitted.state_dict()) == {"features.video.mean", "features.video.std"}
     fresh.load_state_dict(fitted.state_dict())
     where = torch.tensor([1]), torch.tensor([3])
     assert torch.equal(fresh(*where)["video"], fitted(*where)["video"])

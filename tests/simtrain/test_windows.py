@@ -83,7 +83,7 @@ def test_a_clip_must_end_before_the_table_does(store):
 
 def test_windows_of_a_store(store):
     dataset = open_dataset(store)
-    embeddings = [dataset.embedding("video", "shapes"), dataset.embedding("audio", "tones")]
+    embeddings = [dataset.embedding("video_shapes"), dataset.embedding("audio_tones")]
     found = find_windows(dataset, clip_split(dataset, embeddings), frames=3, lag=6)
     # alpha [2, 42) has 38 clips of 3 s, gamma [1, 40) 37; s3 has no run of gamma.
     assert len(training(found)) == 3 * 38 + 2 * 37
@@ -94,7 +94,7 @@ def test_windows_of_a_store(store):
 
 def test_experiments_never_share_a_window_with_training_or_validation(store):
     dataset = open_dataset(store)
-    clips = clip_split(dataset, [dataset.embedding("video", "shapes")])
+    clips = clip_split(dataset, [dataset.embedding("video_shapes")])
     found = find_windows(dataset, clips, frames=3, lag=6)
     seen = set(np.concatenate([training(found), validation(found)]).tolist())
     for sets in EXPERIMENTS.values():
@@ -105,7 +105,7 @@ def test_experiments_never_share_a_window_with_training_or_validation(store):
 
 def test_both_hemispheres_doubles_every_window(store):
     dataset = open_dataset(store)
-    found = find_windows(dataset, clip_split(dataset, [dataset.embedding("video", "shapes")]), 3, 6)[:10]
+    found = find_windows(dataset, clip_split(dataset, [dataset.embedding("video_shapes")]), 3, 6)[:10]
     samples = both_hemispheres(found)
     assert samples.dtype == SAMPLE
     assert samples.tolist() == [(*window, hemisphere) for window in found.tolist() for hemisphere in (0, 1)]
