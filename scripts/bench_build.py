@@ -38,16 +38,16 @@ from simdata import catalog as catalogs
 from simdata.checksum import sha256
 from simdata.cifti import CortexBlock, open_dtseries
 from simdata.convert import ConvertedRun, convert_run, memory_needed
-from simdata.encoding import ENCODINGS
-from simdata.execute import cores, execute
+from simdata.cores import available_cores as cores
+from simdata.encoding import ENCODINGS, Encoding
+from simdata.execute import execute
 from simdata.meshes import DIVISIONS, icosphere_vertices
 from simdata.sources import Run
-from simdata.store.shards import map_shard
+from simdata.store.shards import CHECKSUM_BYTES
 from simdata.synthetic.grayordinates import brain_models
 from simdata.synthetic.latents import scenes
 from simdata.synthetic.release import write_dtseries
 from simdata.synthetic.response import bold, make_subject
-from simtrain.gifti import write_sphere
 
 PARTS = ("run", "memory", "workers", "size", "scaling")
 VERTICES = icosphere_vertices(6)
@@ -111,6 +111,8 @@ def _write_durably(path: Path, values: np.ndarray) -> None:
 
 def workbench_spheres(folder: Path, density: str) -> None:
     """The source's and the store's spheres, which a lab has on its disk: not timed."""
+    from simtrain.gifti import write_sphere  # here: it imports torch, whose memory no worker of a build has
+
     vertices = str(10 * DIVISIONS[density] ** 2 + 2)
     _workbench("-surface-create-sphere", vertices, folder / "source.R.surf.gii")
     _workbench("-surface-flip-lr", folder / "source.R.surf.gii", folder / "source.L.surf.gii")
@@ -273,6 +275,12 @@ def bench_workers(folder: Path, options: argparse.Namespace) -> dict:
     }
 
 
+def shard_values(shard: Path, volumes: int, encoding: Encoding) -> np.ndarray:
+    """(volumes, vertices) as encoded."""
+    stride = VERTICES * encoding.dtype.itemsize + CHECKSUM_BYTES
+    return np.memmap(shard, np.uint8, "r", shape=(volumes, stride))[:, :-CHECKSUM_BYTES].view(encoding.dtype)
+
+
 def bench_size(folder: Path, options: argparse.Namespace) -> dict:
     run = make_run(folder / "run.dtseries.nii", options.density, options.volumes)
     bytes_of, z = {}, {}
@@ -280,7 +288,7 @@ def bench_size(folder: Path, options: argparse.Namespace) -> dict:
         converted = convert(run, folder / name, options.threads, checksum=False, encoding=name)
         bytes_of[name] = sum(path.stat().st_size for path in converted.shards)
         z[name] = [
-            map_shard(shard, run.movie.volumes, VERTICES, encoding.dtype, True)[:, inside] * encoding.scale
+            shard_values(shard, run.movie.volumes, encoding)[:, inside] * encoding.scale
             for shard, inside in zip(converted.shards, converted.cortex, strict=True)
         ]
     errors = {}

@@ -41,8 +41,9 @@ def write_store(path: Path, subjects: int, encoding: str = "int8", movies: int =
     vertices = icosphere_vertices(ORDER)
     cortex = np.ones((len(HEMISPHERES), vertices), bool)
     cortex[:, rng.permutation(vertices)[:MEDIAL_WALL]] = False
-    noise = np.empty((catalog.volumes, vertices), form.dtype)
-    form.encode(rng.standard_normal(noise.shape, np.float32), noise)
+    noise = rng.standard_normal((catalog.volumes, vertices), np.float32)
+    if form.name == "int8":
+        noise = np.clip(np.rint(noise / form.scale), -127, 127)
     for subject in range(subjects):
         for position, movie in enumerate(catalog.movies):
             for hemisphere in range(len(HEMISPHERES)):
