@@ -58,7 +58,7 @@ class Data:
             name: self.dataset.embedding(f"{name}_{encoder}") for name, encoder in MODALITIES.items()
         }
         clips = windows.clip_split(self.dataset, embeddings.values())
-        found = windows.both_hemispheres(windows.find_windows(self.dataset, clips, FRAMES, LAG))
+        found = windows.by_hemisphere(windows.find_windows(self.dataset, clips, FRAMES, LAG))
         self.samples = np.random.default_rng(seed).choice(found, count, replace=len(found) < count)
         self.embeddings = embeddings
         self.cortex, self.patches = self.dataset.cortex, patch_vertices(ICO)

@@ -40,10 +40,19 @@ class _Strict(BaseModel):
 
 
 class Window(_Strict):
-    """``frames`` s of BOLD, ``lag`` s behind the stimulus; None: the store's lag."""
+    """``frames`` s of BOLD, ``lag`` s behind the stimulus; None: the store's lag.
+
+    With one of the ``hemispheres`` alone, the other is neither read nor tested.
+    """
 
     frames: Annotated[int, Field(ge=1, le=16)] = 3
     lag: Annotated[int, Field(ge=0)] | None = None
+    hemispheres: Literal["both", "L", "R"] = "both"
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Positions of the hemispheres in a store."""
+        return (0, 1) if self.hemispheres == "both" else ("LR".index(self.hemispheres),)
 
 
 class Data(Window):

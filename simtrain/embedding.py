@@ -14,7 +14,7 @@ from simtrain.feeds import Stream
 from simtrain.import_weights import must_have_projectors
 from simtrain.learner import Learner
 from simtrain.run import Run
-from simtrain.windows import HEMISPHERES, both_hemispheres
+from simtrain.windows import by_hemisphere
 
 BATCH = 64  # windows embedded at once
 
@@ -40,21 +40,21 @@ def load_learner(run: Run, dataset: Dataset, device: torch.device) -> Learner:
 
 
 def embed_fmri(learner: Learner, reader: BoldReader, windows: np.ndarray, frames: int) -> np.ndarray:
-    """(n, dim) float32: the mean over hemispheres of unit-length embeddings, again of unit length."""
+    """(n, dim) float32: the mean over the model's hemispheres of their embeddings, of unit length."""
     return mean_of_hemispheres(embed_hemispheres(learner, reader, windows, frames))
 
 
 @torch.no_grad()
 def embed_hemispheres(learner: Learner, reader: BoldReader, windows: np.ndarray, frames: int) -> np.ndarray:
-    """(n, 2, dim) float32 of unit length: the embedding of each hemisphere, L first."""
-    samples = both_hemispheres(windows)
-    size = HEMISPHERES * BATCH
+    """(n, hemispheres, dim) float32 of unit length: the embedding of each that the model has, L first."""
+    samples = by_hemisphere(windows, learner.sides)
+    size = len(learner.sides) * BATCH
     parts = ((samples[start : start + size], None) for start in range(0, len(samples), size))
     with Stream(reader, frames, learner.device).batches(parts, size) as batches:
         embedded = torch.cat([learner.embed_fmri(batch.samples, batch.stored).float() for batch in batches])
-    return embedded.view(len(windows), HEMISPHERES, -1).cpu().numpy()
+    return embedded.view(len(windows), len(learner.sides), -1).cpu().numpy()
 
 
 def mean_of_hemispheres(embedded: np.ndarray) -> np.ndarray:
-    """(n, 2, dim) -> (n, dim), of unit length."""
+    """(n, hemispheres, dim) -> (n, dim), of unit length."""
     return normalize(torch.from_numpy(embedded).mean(dim=1), dim=-1).numpy()

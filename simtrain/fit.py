@@ -102,7 +102,8 @@ def _prepare(dataset: Dataset, run: Run, device: torch.device) -> tuple[Training
     clips = windows.clip_split(dataset, embeddings.values())
     found = windows.find_windows(dataset, clips, config.data.frames, config.data.lag)
     must_follow_the_stimulus(config.data)
-    samples = windows.both_hemispheres(with_room(windows.training(found), config.data.lag_jitter))
+    chosen, sides = with_room(windows.training(found), config.data.lag_jitter), config.data.sides
+    samples = windows.by_hemisphere(chosen, sides)
     if len(samples) < config.train.batch_size:
         raise UserError(
             f"{dataset.path} has {len(samples)} training samples at a lag of {config.data.lag} s, less than "
@@ -116,7 +117,7 @@ def _prepare(dataset: Dataset, run: Run, device: torch.device) -> tuple[Training
     if config.model.patches is not None:
         kept_table(run.path, config.model.patches, config.model.ico).lay_out(learner.sim.encoder)
     training = Training(config, learner.to(device))
-    return training, samples, windows.both_hemispheres(windows.validation(found))
+    return training, samples, windows.by_hemisphere(windows.validation(found), sides)
 
 
 def _loop(

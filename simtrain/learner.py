@@ -32,6 +32,7 @@ class Learner(nn.Module):
 
     def __init__(self, config: Config, dataset: Dataset, embeddings: dict[str, Embedding]) -> None:
         super().__init__()
+        self.sides = config.data.sides
         self.window = covered(config.data.frames, embeddings.values())
         patches = patch_vertices(config.model.ico)
         self.frames = Frames(dataset.cortex, patches)

@@ -47,7 +47,7 @@ class Written(NamedTuple):
 def write_reconstructions(
     run: Run, dataset: Dataset, folder: Path, count: int, device: torch.device
 ) -> list[Written]:
-    """Reconstruct ``count`` windows of validation, spread over subjects and films, in both hemispheres.
+    """Reconstruct ``count`` windows of validation, spread over subjects and films, in each hemisphere in use.
 
     Writes to ``folder`` the spheres, and for each window and hemisphere three func.gii (`Maps`) named
     such as ``100610.MOVIE1.s123.L.masked.func.gii``, s123 being the second of the first frame.
@@ -100,13 +100,15 @@ def maps_of(learner: MaskedLearner, filled: Filled) -> Maps:
 def _write(
     learner: MaskedLearner, reader: BoldReader, window: np.void, run: Run, stem: Path
 ) -> list[Written]:
-    samples = windows.both_hemispheres(np.atleast_1d(window))
+    sides = run.config.data.sides
+    samples = windows.by_hemisphere(np.atleast_1d(window), sides)
     index = np.stack([samples[axis] for axis in ("subject", "movie", "second", "hemisphere")], axis=1)
     stored = torch.from_numpy(reader.read(index, run.config.data.frames)).to(learner.device)
     mask = learner.mask(samples, run.config.train.seed, VALIDATION)
     maps = [part.cpu().numpy() for part in maps_of(learner, learner.fill(samples, stored, mask))]
     written = []
-    for hemisphere, *parts, unseen in zip(HEMISPHERES, *maps, strict=True):
+    for side, *parts, unseen in zip(sides, *maps, strict=True):
+        hemisphere = HEMISPHERES[side]
         name = f"{stem.name}.{hemisphere}"
         for kind, values in zip(Maps._fields, parts, strict=False):
             write_series(stem.with_name(f"{name}.{kind}.func.gii"), values, hemisphere)

@@ -18,11 +18,12 @@ from simdata.errors import UserError
 from simdata.store import BoldReader
 from simdata.store.schema import empty, quiet_zarr, strings
 from simtrain import checkpoint
+from simtrain.config import Data
 from simtrain.dataset import SPLITS, Dataset
 from simtrain.embedding import embed_hemispheres, load_learner, mean_of_hemispheres
 from simtrain.learner import Learner
 from simtrain.run import Run, software_versions
-from simtrain.windows import HEMISPHERES, clip_split, find_windows
+from simtrain.windows import clip_split, find_windows
 
 FMRI_BY_HEMISPHERE = "fmri_by_hemisphere"
 RUN = ("subject", "movie", "second")
@@ -123,7 +124,7 @@ def _template(
     if by_hemisphere:
         variables[FMRI_BY_HEMISPHERE] = _empty(
             (*RUN, "hemisphere", "embedding"),
-            (len(chosen), movies, seconds, HEMISPHERES, dim),
+            (len(chosen), movies, seconds, len(run.config.data.sides), dim),
             f"embedding of {fmri}, one hemisphere",
         )
     for modality in run.config.stimuli:
@@ -142,14 +143,16 @@ def _template(
             "flag_meanings": " ".join(SPLITS),
         },
     )
-    return xr.Dataset(variables, _coordinates(dataset, chosen, seconds, lag), _attributes(run, dataset))
+    coordinates = _coordinates(dataset, chosen, seconds, run.config.data)
+    return xr.Dataset(variables, coordinates, _attributes(run, dataset))
 
 
-def _coordinates(dataset: Dataset, chosen: list[int], seconds: int, lag: int) -> dict[str, xr.Variable]:
+def _coordinates(dataset: Dataset, chosen: list[int], seconds: int, data: Data) -> dict[str, xr.Variable]:
     subjects = [dataset.subjects[position] for position in chosen]
     splits = [SPLITS[dataset.subject_split[position]] for position in chosen]
     with xr.open_zarr(dataset.path) as store:
-        movies, hemispheres = store.movie.values.tolist(), store.hemisphere.values.tolist()
+        movies = store.movie.values.tolist()
+        hemispheres = store.hemisphere.values[list(data.sides)].tolist()
     second = np.arange(seconds)
     return {
         "subject": strings("subject", subjects),
@@ -161,7 +164,7 @@ def _coordinates(dataset: Dataset, chosen: list[int], seconds: int, lag: int) ->
         ),
         "bold_second": xr.Variable(
             "second",
-            second + lag,
+            second + data.lag,
             {"units": "s", "long_name": "second of the run at which the BOLD window begins"},
         ),
     }

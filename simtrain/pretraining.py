@@ -182,7 +182,8 @@ def pretrain(
 ) -> int | None:
     """As `simtrain.fit.fit`: to the configured number of steps, from the last checkpoint if there is one."""
     found = find_windows(dataset, run.config)
-    samples = windows.both_hemispheres(windows.training(found))
+    sides = run.config.data.sides
+    samples = windows.by_hemisphere(windows.training(found), sides)
     if len(samples) < run.config.train.batch_size:
         raise UserError(
             f"{dataset.path} has {len(samples)} training samples, less than a batch "
@@ -194,7 +195,7 @@ def pretrain(
     if model.patches is not None:
         kept_table(run.path, model.patches, model.ico).lay_out(learner.mae.encoder)
     training = Pretraining(run.config, learner.to(device))
-    held_out = windows.both_hemispheres(windows.validation(found))
+    held_out = windows.by_hemisphere(windows.validation(found), sides)
     return go_on(training, samples, held_out, dataset, run, console, feed)
 
 

@@ -16,7 +16,7 @@ from simtrain.feeds import Stream
 from simtrain.learner import Learner
 from simtrain.run import Run
 from simtrain.selection import by_subject
-from simtrain.windows import both_hemispheres
+from simtrain.windows import HEMISPHERES, by_hemisphere
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Saliency:
     ----------
     subjects : their ids
     windows : how many of each were averaged
-    values : (subjects, frames, hemispheres, vertices) float32, NaN outside the cortex; one in place of frames
-        where the method does not tell them apart
+    values : (subjects, frames, hemispheres, vertices) float32, NaN outside the cortex, and in a hemisphere
+        that the model does not see; one in place of frames where the method does not tell them apart
     incomplete : of integrated gradients: how far the attributions are from summing to the difference of
         similarity to the baseline's, relative to it, over all windows; else None
     """
@@ -53,7 +53,7 @@ def compute(
     batch: int = 16,
     progress: Callable[[str, int, int], None] = lambda subject, done, total: None,
 ) -> Saliency:
-    """Attribute ``windows`` (WINDOW) in both hemispheres, and average over those of each subject.
+    """Attribute ``windows`` (WINDOW) in the model's hemispheres, and average over those of each subject.
 
     Parameters
     ----------
@@ -63,14 +63,15 @@ def compute(
     """
     attribution = Attribution(learner, run.config.model.ico, dataset.cortex, method)
     stream = Stream(BoldReader(dataset.path), run.config.data.frames, learner.device)
+    seen = dataset.cortex & np.isin(np.arange(HEMISPHERES), learner.sides)[:, None]
     subjects, maps = by_subject(windows), []
     for number, own in enumerate(subjects):
         progress(dataset.subjects[own["subject"][0]], number + 1, len(subjects))
-        samples = both_hemispheres(own)
+        samples = by_hemisphere(own, learner.sides)
         parts = ((samples[start : start + batch], None) for start in range(0, len(samples), batch))
         with stream.batches(parts, batch) as batches:
             total = sum(attribution.of_batch(part) for part in batches) / len(own)
-        maps.append(np.where(dataset.cortex, total.cpu().numpy(), np.nan).astype(np.float32))
+        maps.append(np.where(seen, total.cpu().numpy(), np.nan).astype(np.float32))
     ids = [dataset.subjects[own["subject"][0]] for own in subjects]
     return Saliency(ids, [len(own) for own in subjects], np.stack(maps), attribution.incomplete)
 

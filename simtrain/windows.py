@@ -8,7 +8,7 @@ is in no set, and so in no window.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from simtrain.dataset import SPLITS, Dataset, Embedding
 
 TRAIN, VAL, TEST = (SPLITS.index(name) for name in ("train", "val", "test"))
 HEMISPHERES = 2
+BOTH = (0, 1)  # positions of the hemispheres, L and R
 
 WINDOW = np.dtype(
     [
@@ -89,10 +90,10 @@ def validation(windows: np.ndarray) -> np.ndarray:
     return np.concatenate([select(windows, *sets) for sets in ((VAL, TRAIN), (TRAIN, VAL), (VAL, VAL))])
 
 
-def both_hemispheres(windows: np.ndarray) -> np.ndarray:
-    """(2 * n,) SAMPLE: every window once for each hemisphere, L first."""
-    samples = np.empty((len(windows), HEMISPHERES), dtype=SAMPLE)
+def by_hemisphere(windows: np.ndarray, hemispheres: Sequence[int] = BOTH) -> np.ndarray:
+    """(n * hemispheres,) SAMPLE: every window once for each hemisphere, L first."""
+    samples = np.empty((len(windows), len(hemispheres)), dtype=SAMPLE)
     for field in WINDOW.names:
         samples[field] = windows[field][:, None]
-    samples["hemisphere"] = np.arange(HEMISPHERES)
+    samples["hemisphere"] = hemispheres
     return samples.reshape(-1)

@@ -7,6 +7,7 @@ anatomy. With 320 faces a hemisphere, a design of five delays has 3,200 columns,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -15,7 +16,7 @@ from scipy.sparse import csr_array
 from simdata.store import BoldReader
 from simtrain.dataset import Dataset
 from simtrain.patches import patch_vertices
-from simtrain.windows import HEMISPHERES
+from simtrain.windows import BOTH
 
 KEPT = 2**31  # bytes of time courses held in memory: 1.6 GB are those of the whole HCP release
 
@@ -26,16 +27,17 @@ class Courses:
     Parameters
     ----------
     ico : patches are the faces of this icosphere
+    hemispheres : positions of those whose patches to take
 
     Attributes
     ----------
     features : number of patches with cortex in them, L and then R
     """
 
-    def __init__(self, dataset: Dataset, ico: int) -> None:
+    def __init__(self, dataset: Dataset, ico: int, hemispheres: Sequence[int] = BOTH) -> None:
         self._reader, self._volumes = BoldReader(dataset.path), dataset.volumes
-        self._averages = [_averages(cortex, patch_vertices(ico)) for cortex in dataset.cortex]
-        self.features = sum(average.shape[0] for average in self._averages)
+        self._averages = {side: _averages(dataset.cortex[side], patch_vertices(ico)) for side in hemispheres}
+        self.features = sum(average.shape[0] for average in self._averages.values())
         one_run = 4 * self.features * int(max(self._volumes))
         self.run = lru_cache(max(1, KEPT // one_run))(self._run)
 
@@ -44,7 +46,7 @@ class Courses:
         volumes = int(self._volumes[movie])
         courses = [
             (average @ read_run(self._reader, subject, movie, hemisphere, volumes).T).T
-            for hemisphere, average in zip(range(HEMISPHERES), self._averages, strict=True)
+            for hemisphere, average in self._averages.items()
         ]
         return zscore(np.concatenate(courses, axis=1))
 

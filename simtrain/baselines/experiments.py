@@ -77,7 +77,7 @@ class Baselines:
         self._dataset, self._config, self._settings, self._device = dataset, config, settings, device
         self._embeddings = dataset.embeddings(config)
         self._clips = clip_split(dataset, self._embeddings.values())
-        self._courses = Courses(dataset, settings.ico)
+        self._courses = Courses(dataset, settings.ico, config.data.sides)
         found = find_windows(dataset, self._clips, config.data.frames, config.data.lag)
         self._training = training(found)
         if not len(self._training):
@@ -129,7 +129,7 @@ class Baselines:
         return fit_axes(
             self._dataset,
             self._training,
-            self._config.data.frames,
+            self._config.data,
             components=self._settings.components,
             samples=self._settings.samples,
             seed=self._config.train.seed,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from simdata.errors import UserError
 from simdata.store import BoldReader
-from simtrain.config import Config
+from simtrain.config import Config, Data
 from simtrain.dataset import Dataset, Embedding
 from simtrain.feeds import Stream
 from simtrain.frames import Frames
@@ -23,7 +23,7 @@ from simtrain.learner import Learner
 from simtrain.models.sim import SIM
 from simtrain.sampler import Cursor, epoch_order, shuffled_batches
 from simtrain.training import Training
-from simtrain.windows import both_hemispheres
+from simtrain.windows import by_hemisphere
 
 PASSES = 4
 OVERSAMPLE = 16
@@ -84,19 +84,19 @@ def whole_hemisphere(dataset: Dataset) -> Frames:
 def fit_axes(
     dataset: Dataset,
     windows: np.ndarray,
-    frames: int,
+    data: Data,
     *,
     components: int,
     samples: int,
     seed: int,
     device: torch.device,
 ) -> Axes:
-    """Main axes of ``samples`` of the windows, drawn by ``seed`` from both hemispheres (R mirrored on L)."""
-    candidates = both_hemispheres(windows)
+    """Main axes of ``samples`` of the windows, drawn by ``seed`` from all hemispheres (R mirrored on L)."""
+    candidates = by_hemisphere(windows, data.sides)
     chosen = np.sort(epoch_order(len(candidates), seed, 0)[:samples])
     drawn = candidates[chosen]
     decode = whole_hemisphere(dataset).to(device)
-    feed = Stream(BoldReader(dataset.path), frames, device)
+    feed = Stream(BoldReader(dataset.path), data.frames, device)
 
     def blocks() -> Iterator[Tensor]:
         parts = ((drawn[start : start + BATCH], None) for start in range(0, len(drawn), BATCH))
@@ -155,7 +155,7 @@ def train_head(
     UserError
         If there are too few windows for a batch.
     """
-    samples, train = both_hemispheres(windows), config.train
+    samples, train = by_hemisphere(windows, config.data.sides), config.train
     if len(samples) < train.batch_size:
         raise UserError(
             f"{dataset.path} has {len(samples)} training samples, less than a batch "

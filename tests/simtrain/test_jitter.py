@@ -9,7 +9,7 @@ from simtrain.config import load
 from simtrain.jitter import jittered, must_follow_the_stimulus, with_room
 from simtrain.learner import Learner
 from simtrain.sampler import Cursor, shuffled_batches
-from simtrain.windows import WINDOW, both_hemispheres
+from simtrain.windows import WINDOW, by_hemisphere
 
 
 def _windows(*runs):
@@ -37,7 +37,7 @@ def test_all_that_a_jitter_may_reach_is_itself_a_window(jitter):
 
 
 def test_the_jitter_is_uniform_and_moves_nothing_but_the_bold():
-    samples = both_hemispheres(_windows((0, 0, range(10, 5010))))
+    samples = by_hemisphere(_windows((0, 0, range(10, 5010))))
     moved = jittered(samples, 2, seed=3, epoch=1)
     shift = moved["second"] - samples["second"]
     counts = np.array([(shift == value).sum() for value in range(-2, 3)])
@@ -51,7 +51,7 @@ def test_the_jitter_is_uniform_and_moves_nothing_but_the_bold():
 
 
 def test_batches_from_a_cursor_on_have_the_jitter_of_the_whole_sequence():
-    samples = both_hemispheres(_windows((0, 0, range(10, 30))))
+    samples = by_hemisphere(_windows((0, 0, range(10, 30))))
     whole = shuffled_batches(samples, 8, 0, Cursor(), jitter=3)
     for _ in range(7):
         before = next(whole)[1]
@@ -69,7 +69,7 @@ def test_bold_before_its_stimulus_is_refused():
 
 
 def test_samples_of_one_clip_are_no_negatives_however_far_their_bold_has_moved():
-    samples = both_hemispheres(_windows((0, 0, [20, 20, 40])))[::2]
+    samples = by_hemisphere(_windows((0, 0, [20, 20, 40])))[::2]
     samples["second"] += np.array([-3, 3, 0], dtype="i4")
     learner = SimpleNamespace(window=3, device=torch.device("cpu"))
     expected = [[False, True, False], [True, False, False], [False, False, False]]

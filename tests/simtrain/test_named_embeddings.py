@@ -54,23 +54,11 @@ def test_the_other_commands_know_the_names(run, rich_store, tmp_path):
     call("saliency", run, rich_store, "--modality", "video_noise", "--steps", "1", "--windows", "2")
     assert list((run / "saliency").glob("integrated-gradients.video_noise*"))
     call("reconstruct", run, rich_store, "--experiment", "new-subjects")
-    call(
-        *("baseline", rich_store, "--out", tmp_path / "baselines", "--kind", "ridge", "--config", "demo"),
-        *(
-            "--modalities",
-            MODALITIES,
-            "--experiment",
-            "new-subjects",
-            "--pool",
-            "8",
-            "--clips",
-            "20",
-            "--ico",
-            "1",
-        ),
-    )
-    ridge = json.loads((tmp_path / "baselines/ridge/retrieval.json").read_text())
-    assert "fmri->video_noise" in ridge["experiments"]["new-subjects"]["directions"]
+    ridge = ("--kind", "ridge", "--config", "demo", "--modalities", MODALITIES, "--ico", "1")
+    pools = ("--experiment", "new-subjects", "--pool", "8", "--clips", "20")
+    call("baseline", rich_store, "--out", tmp_path / "baselines", *ridge, *pools)
+    found = json.loads((tmp_path / "baselines/ridge/retrieval.json").read_text())
+    assert "fmri->video_noise" in found["experiments"]["new-subjects"]["directions"]
 
 
 def test_an_unknown_modality_of_saliency_lists_the_models_own(run, rich_store):

@@ -59,9 +59,7 @@ def _training(store, *overrides):
     config = pretraining.resolve(load("demo", [*TINY, *overrides], kind=PretrainConfig), dataset)
     torch.manual_seed(0)
     training = Pretraining(config, MaskedLearner(config, dataset.cortex))
-    samples = windows.both_hemispheres(windows.validation(pretraining.find_windows(dataset, config)))[::15][
-        :6
-    ]
+    samples = windows.by_hemisphere(windows.validation(pretraining.find_windows(dataset, config)))[::15][:6]
     index = np.stack([samples[field] for field in pretraining.IDENTITY], axis=1)
     stored = torch.from_numpy(BoldReader(store).read(index, config.data.frames))
     return training, Batch(samples, stored, None), dataset
@@ -258,7 +256,7 @@ def test_files_of_maps_read_back_as_they_were(store, tmp_path, straight):
     for window, (name, correlation) in zip(np.repeat(found, 2), written, strict=True):
         subject, _, second, hemisphere = name.split(".")
         assert (dataset.subjects[window["subject"]], f"s{window['second']}") == (subject, second)
-        samples = windows.both_hemispheres(np.atleast_1d(window))["LR".index(hemisphere) :][:1]
+        samples = windows.by_hemisphere(np.atleast_1d(window))["LR".index(hemisphere) :][:1]
         index = np.stack([samples[field] for field in pretraining.IDENTITY], axis=1)
         stored = torch.from_numpy(BoldReader(store).read(index, 3))
         with torch.no_grad():

@@ -30,7 +30,7 @@ from simtrain.run import Run
 from simtrain.saliency import compute, correlations, randomised
 from simtrain.saliency_files import read_surfaces
 from simtrain.selection import Selection
-from simtrain.windows import both_hemispheres
+from simtrain.windows import by_hemisphere
 
 CPU = torch.device("cpu")
 TINY = ["model.ico=1", "model.dim=16", "model.depth=2", "model.dim_head=8", "projector.dim=16"]
@@ -71,7 +71,7 @@ def test_gradient_times_input_is_that_of_the_windows_bold(run, store):
     learner = load_learner(run, dataset, CPU)
     windows = Selection(subjects=("s6",), seconds=range(5, 6), movie="M1").windows(run, dataset)
     found = compute(learner, run, dataset, windows, Method("gradient", "audio", by_vertex=True)).values[0]
-    samples = both_hemispheres(windows)[1:]
+    samples = by_hemisphere(windows)[1:]
     stored = torch.from_numpy(BoldReader(store).read(np.array([[5, 0, 11, 1]]), 3))
     x = learner.patches(samples, stored).requires_grad_()
     clip = learner.embed_clips(np.array([0]), np.array([5]))["audio"]

@@ -40,7 +40,7 @@ def _training(store, **settings):
     torch.manual_seed(0)
     learner = Learner(config, dataset, embeddings)
     learner.stimuli.fit(clips)
-    samples = windows.both_hemispheres(windows.validation(windows.find_windows(dataset, clips, 3, 6)))
+    samples = windows.by_hemisphere(windows.validation(windows.find_windows(dataset, clips, 3, 6)))
     return Training(config, learner), samples
 
 

@@ -10,7 +10,7 @@ from simtrain.dataset import Dataset, Embedding, open_dataset
 from simtrain.windows import (
     EXPERIMENTS,
     SAMPLE,
-    both_hemispheres,
+    by_hemisphere,
     clip_split,
     find_windows,
     select,
@@ -103,9 +103,9 @@ def test_experiments_never_share_a_window_with_training_or_validation(store):
         assert not windows & seen
 
 
-def test_both_hemispheres_doubles_every_window(store):
+def test_both_hemispheres_double_every_window(store):
     dataset = open_dataset(store)
     found = find_windows(dataset, clip_split(dataset, [dataset.embedding("video_shapes")]), 3, 6)[:10]
-    samples = both_hemispheres(found)
+    samples = by_hemisphere(found)
     assert samples.dtype == SAMPLE
     assert samples.tolist() == [(*window, hemisphere) for window in found.tolist() for hemisphere in (0, 1)]
