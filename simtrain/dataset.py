@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from simdata.errors import UserError
+from simdata.store.location import location, open_zarr
 from simtrain import modalities
 from simtrain.config import Config
 
@@ -35,6 +36,7 @@ class Dataset:
 
     Attributes
     ----------
+    path : absolute, or a URL
     subject_split : (subjects,) int8, position in ``SPLITS``
     volumes : (movies,) int, seconds of each run
     complete : (subjects, movies) bool
@@ -43,7 +45,7 @@ class Dataset:
     lag : s, the catalog's
     """
 
-    path: Path
+    path: str | Path
     subjects: list[str]
     subject_split: np.ndarray
     volumes: np.ndarray
@@ -70,15 +72,17 @@ class Dataset:
 def open_dataset(path: str | Path) -> Dataset:
     """Open a store for training.
 
+    Parameters
+    ----------
+    path : of a folder, or a URL
+
     Raises
     ------
     UserError
         If there is no store of a known format at ``path``.
     """
-    path = Path(path)
-    if not (path / "zarr.json").is_file():
-        raise UserError(f"{path} is not a store: build one with `simdata build`")
-    with xr.open_zarr(path) as store:
+    path = location(path)
+    with open_zarr(path, "build one with `simdata build`") as store:
         version = str(store.attrs.get("format_version"))
         if not version.startswith(FORMAT):
             raise UserError(
@@ -86,7 +90,7 @@ def open_dataset(path: str | Path) -> Dataset:
             )
         split = [SPLITS.index(name) for name in store.subject_split.values]
         return Dataset(
-            path=path.absolute(),
+            path=path,
             subjects=[str(subject) for subject in store.subject.values],
             subject_split=np.array(split, dtype=np.int8),
             volumes=store.volumes.values,
@@ -155,10 +159,10 @@ def _encoder(dataset: Dataset, modality: str, wanted: str | None) -> str:
     return wanted
 
 
-def _identity(path: Path, store: xr.Dataset) -> dict:
+def _identity(path: str | Path, store: xr.Dataset) -> dict:
     subjects = store.subject.values.tolist()
     return {
-        "path": str(path.absolute()),
+        "path": str(path),
         "format_version": str(store.attrs["format_version"]),
         "catalog_name": store.attrs["catalog_name"],
         "catalog_sha256": store.attrs["catalog_sha256"],

@@ -8,6 +8,7 @@ import xarray as xr
 
 from simdata.catalog import Catalog, parse
 from simdata.errors import UserError
+from simdata.store.location import location, open_zarr
 from simdata.store.schema import FORMAT_VERSION
 
 
@@ -19,14 +20,9 @@ def open_store(path: str | Path) -> xr.Dataset:
     Raises
     ------
     UserError
-        If there is no store at ``path``, or one of another format version.
+        If there is no store at ``path``, which may be a URL, or one of another format version.
     """
-    path = Path(path)
-    if not (path / "zarr.json").is_file():
-        raise UserError(
-            f"{path}: is not a simdata store (it has no zarr.json); make one with `simdata build`"
-        )
-    dataset = xr.open_zarr(path)
+    dataset = open_zarr(location(path), "make one with `simdata build`")
     found = dataset.attrs.get("format_version")
     if found != FORMAT_VERSION:
         raise UserError(

@@ -30,7 +30,7 @@ _file = click.Path(path_type=Path)
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override, such as data.video=videomae."
 )
 def import_weights_command(
-    store: Path,
+    store: str | Path,
     out: Path,
     fmri_encoder: Path,
     fmri: Path | None,

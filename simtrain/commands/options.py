@@ -10,6 +10,7 @@ import click
 import torch
 
 from simdata.errors import UserError
+from simdata.store.location import location
 from simtrain import distributed
 from simtrain.feeds import KINDS
 from simtrain.protocol import WHOLE_MOVIE
@@ -28,6 +29,15 @@ class Pool(click.ParamType):
                 f"{value!r} is neither a number of candidates (2 or more) nor {WHOLE_MOVIE!r}", param, ctx
             )
         return int(value)
+
+
+class Location(click.ParamType):
+    """A folder or a URL."""
+
+    name = "PATH|URL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | Path:
+        return location(value)
 
 
 class Lags(click.ParamType):
@@ -63,7 +73,7 @@ modalities_option = click.option(
     help="What to align: fmri with video, audio, or embeddings by name, such as fmri,video_clip,video_vjepa2 "
     "(default: fmri,video,audio).",
 )
-store_argument = click.argument("store", type=click.Path(path_type=Path))
+store_argument = click.argument("store", type=Location())
 run_argument = click.argument("run", type=click.Path(path_type=Path))
 
 

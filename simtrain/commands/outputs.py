@@ -22,7 +22,9 @@ from simtrain.run import Run
     "--windows", type=click.IntRange(1), default=4, show_default=True, help="How many, of validation."
 )
 @device_option
-def reconstruct_maps_command(run: Path, store: Path, out: Path | None, windows: int, device: str) -> None:
+def reconstruct_maps_command(
+    run: Path, store: str | Path, out: Path | None, windows: int, device: str
+) -> None:
     """Write what the model of RUN, a pretraining, makes of held-out windows of STORE: GIFTI for wb_view."""
     trained, out = Run.open(run, PretrainConfig), out or run / "maps"
     written = maps.write_reconstructions(trained, open_dataset(store), out, windows, torch_device(device))
@@ -41,7 +43,7 @@ def reconstruct_maps_command(run: Path, store: Path, out: Path | None, windows: 
 @click.option("--hemispheres", is_flag=True, help="Also the embedding of each hemisphere.")
 @device_option
 def predict_command(
-    run: Path, store: Path, out: Path, subjects: tuple[str, ...], hemispheres: bool, device: str
+    run: Path, store: str | Path, out: Path, subjects: tuple[str, ...], hemispheres: bool, device: str
 ) -> None:
     """Write the embeddings of the model of RUN for every usable window of STORE."""
     predict(

@@ -86,7 +86,7 @@ from simtrain.windows import EXPERIMENTS
 @device_option
 def reconstruct_command(
     run: Path,
-    store: Path,
+    store: str | Path,
     experiment: str,
     exclude: str,
     scenes: str,

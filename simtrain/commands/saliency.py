@@ -96,7 +96,7 @@ _file = click.Path(path_type=Path)
 @device_option
 def saliency_command(
     run: Path,
-    store: Path,
+    store: str | Path,
     method: str,
     modality: str | None,
     heads: str,

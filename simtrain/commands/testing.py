@@ -76,7 +76,7 @@ from simtrain.windows import EXPERIMENTS
 @device_option
 def retrieve_command(
     run: Path,
-    store: Path,
+    store: str | Path,
     experiment: str,
     pool: int,
     clips: int,
@@ -176,7 +176,7 @@ SHARED = {"experiment", *Protocol.__dataclass_fields__}
 )
 @device_option
 def baseline_command(
-    store: Path,
+    store: str | Path,
     out: Path,
     kind: str,
     modalities: str | None,

@@ -46,7 +46,7 @@ run_option = click.option(
 @device_option
 @feed_option
 def fit_command(
-    store: Path,
+    store: str | Path,
     out: Path,
     modalities: str | None,
     name: str | None,
@@ -87,7 +87,7 @@ def fit_command(
 @device_option
 @feed_option
 def pretrain_command(
-    store: Path, out: Path, name: str | None, overrides: tuple[str, ...], device: str, feed: str
+    store: str | Path, out: Path, name: str | None, overrides: tuple[str, ...], device: str, feed: str
 ) -> None:
     """Train the encoder alone on STORE, to fill in hidden patches of BOLD (vsMAE)."""
     dataset = open_dataset(store)

@@ -23,7 +23,7 @@ def test_a_store_is_read_as_xarray_shows_it(store):
 
 
 def test_a_folder_that_is_no_store_is_named(tmp_path):
-    with pytest.raises(UserError, match="is not a store"):
+    with pytest.raises(UserError, match="is not a simdata store"):
         open_dataset(tmp_path / "nothing")
 
 

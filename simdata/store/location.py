@@ -1,0 +1,39 @@
+"""Where a store is: a folder, or a URL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import xarray as xr
+
+from simdata.errors import UserError
+
+
+def location(store: str | Path) -> str | Path:
+    """A URL that fsspec knows (``https://``, ``s3://``) as text, anything else as an absolute path."""
+    return store if isinstance(store, str) and "://" in store else Path(store).absolute()
+
+
+def open_zarr(store: str | Path, advice: str) -> xr.Dataset:
+    """``xr.open_zarr`` of a store on this machine or elsewhere.
+
+    Parameters
+    ----------
+    advice : what to do if there is none
+
+    Raises
+    ------
+    UserError
+        If there is no store, or no package that reads such URLs.
+    """
+    try:
+        return xr.open_zarr(store)
+    except FileNotFoundError:
+        raise UserError(f"{store} is not a simdata store (it has no zarr.json): {advice}") from None
+    except (ImportError, ValueError) as error:
+        if isinstance(store, Path):
+            raise
+        raise UserError(
+            f"{store} cannot be read ({error}): pip install 'simdata[remote]', or the package that fsspec "
+            "names for such URLs"
+        ) from None
