@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 ARMS = {"fmri,video,audio": "all three", "fmri,video": "without audio", "fmri,audio": "without video"}
-BASELINES = {"ridge": "ridge regression", "pca": "PCA and projectors", "ceiling": "other subjects' BOLD"}
+BASELINES = {"ridge": "ridge regression", "pca": "PCA and projectors"}
 DIRECTIONS = ("fmri->video", "fmri->audio")
 LAGS = "0:12"
 
@@ -111,9 +111,13 @@ def main() -> None:
     results |= {name: [found_in(baselines / kind)] for kind, name in BASELINES.items()}
     first = trained(options.store, options.out, next(iter(ARMS)), options.seeds[0], options.settings)
     curves, gained = lag_curve(first), gains(results)
+    ceiling = found_in(baselines / "ceiling")  # of other subjects' BOLD, in place of the film
     content = {"seeds": options.seeds, "results": results, "gains": gained, "lags": curves}
+    content["ceiling"] = ceiling
     (options.out / "study.json").write_text(json.dumps(content, indent=2) + "\n")
     print(table(results))
+    tops = {name: found["fmri->others"]["top-1"]["mean"] for name, found in ceiling.items()}
+    print(f"\nceiling, top-1 %: {', '.join(f'{name} {100 * top:.1f}' for name, top in tops.items())}")
     print("\nall three minus two, top-1 points, by seed:")
     for name, values in gained.items():
         print(f"  {name}: {', '.join(f'{100 * value:+.1f}' for value in values)}")
