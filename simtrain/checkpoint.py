@@ -41,4 +41,9 @@ def load_tested(path: Path) -> dict[str, Any]:
     The weights are averaged, if the run averages them.
     """
     state = load(tested_file(path))
-    return {"step": state["step"], "learner": state["learner"] | (state.get("average") or {})}
+    return {"step": state["step"], "learner": tested_weights(state)}
+
+
+def tested_weights(state: dict[str, Any]) -> dict[str, Any]:
+    """Of the state of a training, the learner's state_dict with the averaged weights, if it averages them."""
+    return state["learner"] | (state.get("average") or {})

@@ -84,7 +84,6 @@ class Encoder(_Strict):
     heads: Count = 3
     dim_head: Count = 64
     mlp_ratio: Count = 4
-    pool: Literal["mean", "cls"] = "mean"
     dropout: Fraction = 0.0
     final_norms: Literal[1, 2] = 1
     layout: Literal["geometry", "stored"] = "geometry"
@@ -94,13 +93,14 @@ class Encoder(_Strict):
 
 
 class Model(Encoder):
-    """The encoder, and the weights that it starts from.
+    """The encoder, what of its tokens it gives, and the weights that it starts from.
 
     ``init`` is a run or a checkpoint whose encoder it takes, such as that of `simtrain pretrain`; in a run
     folder, ``sha256:`` and the hash of those weights. ``freeze`` keeps the first blocks and the embedding
     before them as they are, or the whole encoder.
     """
 
+    pool: Literal["mean", "cls"] = "mean"
     init: str | None = None
     freeze: Literal["none", "all"] | Count = "none"
 
@@ -349,11 +349,16 @@ def _read(name_or_path: str, kind: type[Recipe]) -> tuple[dict, str]:
         raise UserError(
             f"no configuration {name_or_path!r}: give the path of a YAML file or one of {', '.join(known)}"
         )
+    return read_yaml(text, origin), origin
+
+
+def read_yaml(text: str, origin: str) -> Any:
+    """What is in a YAML text, and {} if there is nothing; ``origin`` names it in messages."""
     try:
-        data = yaml.safe_load(text) or {}
+        data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UserError(f"{origin} is not valid YAML: {error}") from None
-    return data, origin
+    return {} if data is None else data
 
 
 def _nested(override: str) -> dict:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from simtrain.config import Config
 
 FORMAT = "1."
 SPLITS = ("none", "train", "val", "test")
+NOT_SETTINGS = ("long_name", "films")  # attributes of an embedding that say nothing of its encoder
 STIMULI = tuple(kind for kind in modalities.KINDS if kind != "fmri")
 
 
@@ -22,12 +25,19 @@ STIMULI = tuple(kind for kind in modalities.KINDS if kind != "fmri")
 class Embedding:
     """Stimulus features: ``values`` (movie, second, feature) float32, NaN where there is no whole clip.
 
-    Row s describes the ``window`` s that begin at second s.
+    Row s describes the ``window`` s that begin at second s. ``made`` is a hash of how the rows were made:
+    encoder, weights and settings, but not the films.
     """
 
     variable: str
     values: np.ndarray
     window: int
+    made: str = ""
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """How the rows were made, and what they are, as hashes."""
+        return {"made": self.made, "values": _digest(self.values.tobytes())}
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,8 @@ class Dataset:
     segment, scene_split : (movies, seconds) int8; 0 is rest, and no set
     cortex : (hemispheres, vertices) bool
     lag : s, the catalog's
+    identity : what a run keeps of the store it was trained on, as JSON; ``scenes`` has a hash of the clips
+        and their sets for each movie
     """
 
     path: str | Path
@@ -61,7 +73,13 @@ class Dataset:
         """Read the features of an embedding, such as ``video_clip``."""
         with xr.open_zarr(self.path) as store:
             array = store[variable]
-            return Embedding(variable, array.values.astype(np.float32), int(np.ceil(array.attrs["window"])))
+            made = {name: value for name, value in array.attrs.items() if name not in NOT_SETTINGS}
+            return Embedding(
+                variable,
+                array.values.astype(np.float32),
+                int(np.ceil(array.attrs["window"])),
+                _digest(json.dumps(made, sort_keys=True).encode()),
+            )
 
     def embeddings(self, config: Config) -> dict[str, Embedding]:
         """The features of every stimulus modality of a configuration."""
@@ -168,4 +186,14 @@ def _identity(path: str | Path, store: xr.Dataset) -> dict:
         "catalog_sha256": store.attrs["catalog_sha256"],
         "subjects": dict(zip(subjects, store.subject_split.values.tolist(), strict=True)),
         "runs": int((store.run_status == 1).sum()),
+        "scenes": {
+            str(movie): _digest(np.stack([segment, split]).astype(np.int8).tobytes())
+            for movie, segment, split in zip(
+                store.movie.values, store.segment.values, store.scene_split.values, strict=True
+            )
+        },
     }
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

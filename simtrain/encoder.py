@@ -13,7 +13,7 @@ def surface_encoder(model: Encoder, patches: tuple[int, int], frames: int) -> Si
     ----------
     patches : number of patches, and of vertices in one
     """
-    sizes = model.model_dump(include=set(Encoder.model_fields) - {"ico", "patches"})
+    sizes = model.model_dump(exclude={"ico", "patches", "init", "freeze"})
     return SiT(patches=patches[0], patch_size=patches[1] * frames, frames=frames, **sizes)
 
 
@@ -23,5 +23,7 @@ def freeze(encoder: SiT, how_much: str | int) -> None:
         encoder.requires_grad_(False)
     elif how_much != "none":
         encoder.class_token.requires_grad_(False)
+        if encoder.temporal == "concat":
+            encoder.frame_embedding.requires_grad_(False)
         for part in (encoder.embed, *encoder.blocks[:how_much]):
             part.requires_grad_(False)

@@ -126,13 +126,22 @@ def put_to_test(
 
 
 def must_be_new(run: Run, dataset: Dataset, windows: np.ndarray, name: str) -> None:
-    """Refuse an experiment on subjects that a run has seen.
+    """Refuse an experiment on subjects or scenes that a run may have seen.
 
     Raises
     ------
     UserError
-        If one of them was in its training or validation, unless only the scenes are to be new.
+        If one of the subjects was in its training or validation, unless only the scenes are to be new; if
+        the scenes are to be new, but a movie was divided otherwise in its training.
     """
+    if name != "new-subjects":
+        for movie in np.unique(windows["movie"]):
+            title, now = list(dataset.identity["scenes"].items())[movie]
+            if run.seen_scenes.get(title, {now}) != {now}:
+                raise UserError(
+                    f"{name}: {run.path} was trained with other clips or sets of scenes in {title} than "
+                    f"{dataset.path} has, so that its test scenes may not be new"
+                )
     subjects = {dataset.subjects[position] for position in np.unique(windows["subject"])}
     if name != "new-scenes" and (known := subjects & run.seen_subjects):
         raise UserError(f"{name}: {run.path} was trained or validated on {', '.join(sorted(known))}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from xml.parsers.expat import ExpatError
 
 import nibabel as nib
 import numpy as np
@@ -83,7 +84,7 @@ def read_surface(path: Path) -> tuple[str, Mesh]:
     """
     try:
         image = nib.load(path)
-    except (ImageFileError, OSError) as error:
+    except (ImageFileError, ExpatError, OSError) as error:
         raise UserError(f"{path}: cannot be read as a surface ({error})") from None
     points, faces = (
         image.get_arrays_from_intent(intent) if isinstance(image, GiftiImage) else []

@@ -116,19 +116,6 @@ def must_have_projectors(run: Path, step: int) -> None:
         )
 
 
-def start_options(run: Run) -> list[str]:
-    """What `simtrain fit` must be given, beside the store and --out, to start from the encoder of a run."""
-    wanted, standard = run.config, Config()
-    model = wanted.model.model_dump(exclude={"patches"})  # the weights hold the order
-    settings = {
-        f"model.{name}": value for name, value in model.items() if value != getattr(standard.model, name)
-    }
-    if wanted.data.frames != standard.data.frames:
-        settings["data.frames"] = wanted.data.frames
-    settings["model.init"] = run.path
-    return [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]
-
-
 def _derived(
     published: PublishedEncoder, projectors: Mapping[str, Mapping[str, Tensor]], heads: int | None, file: Path
 ) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from simdata.errors import UserError
 from simtrain import checkpoint
-from simtrain.config import Config, Encoder
+from simtrain.config import Config, Encoder, PretrainConfig
 from simtrain.encoder import surface_encoder
 from simtrain.patches import patch_vertices
 
@@ -34,8 +35,9 @@ SHAPING = ("ico", "dim", "depth", "heads", "dim_head", "mlp_ratio", "final_norms
 class Initial:
     """An encoder's weights, and where they come from.
 
-    ``origin`` is plain JSON: ``name`` of the run or file, and where known its ``step``, ``config``, ``store``
-    and ``seen_subjects``, on whom the weights were trained or validated.
+    ``origin`` is plain JSON: ``name`` of the run or file, and where known its ``step``, ``config``,
+    ``store``, ``seen_subjects``, on whom the weights were trained or validated, and ``seen_scenes``, hashes
+    of the sets of scenes by movie.
     """
 
     encoder: dict[str, Tensor]
@@ -78,12 +80,12 @@ class Initial:
     @staticmethod
     def seen_subjects(run: Path) -> set[str]:
         """Subjects of earlier training of the weights with which the run in ``run`` began."""
-        record = run / RECORD
-        return (
-            set(json.loads(record.read_text())["origin"].get("seen_subjects", []))
-            if record.exists()
-            else set()
-        )
+        return set(_origin(run).get("seen_subjects", []))
+
+    @staticmethod
+    def seen_scenes(run: Path) -> dict[str, list[str]]:
+        """As `simtrain.run.Run.seen_scenes`, of earlier training alone."""
+        return _origin(run).get("seen_scenes", {})
 
     def must_fit(self, config: Config) -> None:
         """Compare sizes with the encoder of a configuration.
@@ -137,6 +139,23 @@ def resolve_initial(config: Config, out: Path) -> tuple[Config, Initial | None]:
     return config.model_copy(update={"model": config.model.model_copy(update={"init": initial.key})}), initial
 
 
+def start_options(config: Config | PretrainConfig, run: Path) -> list[str]:
+    """What `simtrain fit` must be given, beside the store and --out, to start from the encoder of a run."""
+    standard = Config()
+    wanted = {
+        "data": config.data.model_dump(include={"frames", "hemispheres"}),
+        "model": config.model.model_dump(exclude={"patches", "init", "freeze"}),  # weights keep their order
+    }
+    settings = {
+        f"{section}.{name}": value
+        for section, values in wanted.items()
+        for name, value in values.items()
+        if value != getattr(getattr(standard, section), name)
+    }
+    settings["model.init"] = run
+    return [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+
+
 def kept_weights(run: Path, key: str) -> dict[str, Tensor]:
     """The encoder in the folder of a run whose ``model.init`` is ``key``."""
     initial = Initial.read(run / WEIGHTS)
@@ -167,7 +186,7 @@ def _encoder_of(state: Any) -> dict[str, Tensor]:
         return {}
     if "encoder" in state:
         return state["encoder"]
-    weights = state.get("learner", {}) | (state.get("average") or {})
+    weights = checkpoint.tested_weights({"learner": {}, **state})
     return {
         name.removeprefix(place): tensor
         for place in PLACES
@@ -187,7 +206,25 @@ def _run_around(file: Path) -> dict[str, Any]:
         "config": yaml.safe_load(config.read_text()),
         "store": {key: identity[key] for key in ("catalog_name", "catalog_sha256", "runs")},
         "seen_subjects": sorted(seen | Initial.seen_subjects(file.parent)),
+        "seen_scenes": {
+            movie: sorted(hashes)
+            for movie, hashes in merged(identity.get("scenes", {}), Initial.seen_scenes(file.parent)).items()
+        },
     }
+
+
+def merged(own: Mapping[str, str], earlier: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
+    """Movie -> hashes of its scenes, in one training and in those before it."""
+    found = {movie: set(hashes) for movie, hashes in earlier.items()}
+    for movie, one in own.items():
+        found.setdefault(movie, set()).add(one)
+    return found
+
+
+def _origin(run: Path) -> dict[str, Any]:
+    """What the run in a folder says of the weights that it began with."""
+    record = run / RECORD
+    return json.loads(record.read_text())["origin"] if record.exists() else {}
 
 
 def _shapes(weights: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:

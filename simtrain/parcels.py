@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from xml.parsers.expat import ExpatError
 
 import nibabel as nib
 import numpy as np
@@ -44,6 +45,9 @@ def read_parcels(paths: Sequence[Path], vertices: int) -> dict[str, Parcels]:
     found: dict[str, Parcels] = {}
     for path in paths:
         for hemisphere, parcels in _read(path).items():
+            if nameless := sorted(set(np.unique(parcels.keys).tolist()) - {NO_PARCEL, *parcels.names}):
+                listed = ", ".join(map(str, nameless))
+                raise UserError(f"{path}: {hemisphere} has keys without a name in its table: {listed}")
             if len(parcels.keys) != vertices:
                 raise UserError(
                     f"{path}: {hemisphere} has {len(parcels.keys)} vertices, and the maps have {vertices}: "
@@ -82,7 +86,7 @@ def table(values: Mapping[str, np.ndarray], parcels: Mapping[str, Parcels]) -> l
 def _read(path: Path) -> dict[str, Parcels]:
     try:
         image = nib.load(path)
-    except (ImageFileError, OSError) as error:
+    except (ImageFileError, ExpatError, OSError) as error:
         raise UserError(f"{path}: cannot be read as a file of parcels ({error})") from None
     if isinstance(image, GiftiImage) and image.labeltable.labels:
         keys = image.darrays[0].data.astype(int)

@@ -23,6 +23,7 @@ from simtrain.dataset import SPLITS, Dataset
 from simtrain.embedding import embed_hemispheres, load_learner, mean_of_hemispheres
 from simtrain.learner import Learner
 from simtrain.run import Run, software_versions
+from simtrain.selection import positions
 from simtrain.windows import clip_split, find_windows
 
 FMRI_BY_HEMISPHERE = "fmri_by_hemisphere"
@@ -59,7 +60,7 @@ def predict(
     """
     if out.exists():
         raise UserError(f"{out} exists: give --out a new path, or remove it first")
-    chosen = _positions(dataset, subjects)
+    chosen = sorted({*positions("subject", subjects or dataset.subjects, dataset.subjects, dataset)})
     learner = load_learner(run, dataset, device)
     clips = clip_split(dataset, dataset.embeddings(run.config).values())
     temporary = out.with_name(f".{out.name}.writing")
@@ -83,13 +84,6 @@ def predict(
             if by_hemisphere:
                 group[FMRI_BY_HEMISPHERE][row, movie] = _spread(embedded, of_run["clip"], shape)
     os.replace(temporary, out)
-
-
-def _positions(dataset: Dataset, subjects: Sequence[str]) -> list[int]:
-    """Rows of the subjects in the store, in its order."""
-    if unknown := sorted(set(subjects) - set(dataset.subjects)):
-        raise UserError(f"{dataset.path} has no subject {', '.join(unknown)}: see `simdata info`")
-    return [i for i, subject in enumerate(dataset.subjects) if not subjects or subject in subjects]
 
 
 def _spread(values: np.ndarray, second: np.ndarray, seconds: int) -> np.ndarray:

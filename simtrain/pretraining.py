@@ -129,27 +129,23 @@ class Pretraining(Training):
         the mean over the whole, but for the number of processes, over which gradients are averaged.
         """
         parts = accumulation.split(batch, self.config.accumulate)
-        masks = [self._mask(part, self.step + 1) for part in parts]
+        masks = [self.mask(part, self.step + 1) for part in parts]
         counts = [self._counted(part, mask) for part, mask in zip(parts, masks, strict=True)]
         whole = distributed.summed(sum(counts)) / distributed.size()
         loss = torch.zeros((), device=self.learner.device)
         for number, (part, mask, count) in enumerate(zip(parts, masks, counts, strict=True)):
             self.seed(number)
-            share = self._error(part, mask) * count / whole
+            share = self.error(part, mask) * count / whole
             self.scaler.scale(share).backward()
             loss += share.detach()
         return distributed.summed(loss) / distributed.size(), {}
-
-    def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean squared error over what the coming step hides of a batch; it has no parts."""
-        return self._error(batch, self._mask(batch, self.step + 1)), {}
 
     def scores(self, batch: Batch) -> dict[str, Tensor]:
         """The error over hidden patches, beside that of predicting 0.
 
         The two of ``unseen`` leave out what a visible neighbour shows, the vertices on a common edge.
         """
-        filled = self.fill(batch, self._mask(batch, VALIDATION))
+        filled = self.fill(batch, self.mask(batch, VALIDATION))
         unseen, zero = self.learner.unseen(filled), torch.zeros_like(filled.target)
         return {
             "loss": masked_error(filled.predicted, filled.target, filled.counted),
@@ -166,11 +162,13 @@ class Pretraining(Training):
         with self.autocast():
             return self.learner.fill(batch.samples, batch.stored, mask)
 
-    def _error(self, batch: Batch, mask: Mask) -> Tensor:
+    def error(self, batch: Batch, mask: Mask) -> Tensor:
+        """The mean squared error over what is hidden of a batch."""
         filled = self.fill(batch, mask)
         return masked_error(filled.predicted, filled.target, filled.counted)
 
-    def _mask(self, batch: Batch, step: int) -> Mask:
+    def mask(self, batch: Batch, step: int) -> Mask:
+        """What a step hides of a batch."""
         return self.learner.mask(batch.samples, self.config.seed, step)
 
     def _counted(self, batch: Batch, mask: Mask) -> Tensor:
@@ -201,7 +199,7 @@ def pretrain(
 
 def find_windows(dataset: Dataset, config: PretrainConfig) -> np.ndarray:
     """(n,) WINDOW: those whose BOLD answers one scene of the film, in any set."""
-    clips = windows.clip_split(dataset, [], config.data.frames)
+    clips = windows.clip_split(dataset, [])
     return windows.find_windows(dataset, clips, config.data.frames, config.data.lag)
 
 

@@ -182,6 +182,10 @@ class Reconstruction:
     def _experiment(self, name: str, windows: np.ndarray, progress: Callable[[str, str], None]) -> Result:
         settings = self.settings
         windows = windows[windows["clip"] % settings.every == 0]
+        if not len(windows):
+            raise UserError(
+                f"{name}: no clip begins at a multiple of {settings.every} s: use a smaller --every"
+            )
         rows = np.unique(windows[["movie", "clip"]])
         rng = np.random.default_rng(settings.seed)
         smallest = math.ceil(SMALLEST_SHIFT / settings.every)  # the same in s

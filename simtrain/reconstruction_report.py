@@ -19,7 +19,7 @@ from simtrain.pictures import describe_frames
 from simtrain.reconstruction import Reconstruction, Result
 from simtrain.report import NARROW
 from simtrain.retrieval import SHIFTS
-from simtrain.tables import Row, names, subject_name
+from simtrain.tables import Row, labels, names
 
 TABLES = ("scores", "subjects", "clips", "windows")
 
@@ -48,16 +48,12 @@ def tables(results: Mapping[str, Result], dataset: Dataset, seed: int) -> dict[s
     movies, scenes = names(dataset)
     rows: dict[str, list[Row]] = {name: [] for name in TABLES}
     for name, result in results.items():
-        windows = result.windows
-        subject = np.array([subject_name(dataset, position) for position in windows["subject"]], dtype=object)
-        movie = np.array([movies[position] for position in windows["movie"]], dtype=object)
-        codes = dataset.segment[windows["movie"], windows["clip"]]
-        scene = np.array([scenes.get(int(code), f"segment-{code}") for code in codes], dtype=object)
+        subject, movie, scene = labels(result.windows, dataset, movies, scenes)
         rows["scores"] += summary(name, result, seed)
         rows["subjects"] += _grouped(name, {"subject": subject}, result)
         rows["clips"] += _grouped(name, {"movie": movie, "clip": scene}, result)
-        labels = {"subject": subject, "movie": movie, "clip": scene}
-        rows["windows"] += _each(name, labels, movies, result)
+        of_each = {"subject": subject, "movie": movie, "clip": scene}
+        rows["windows"] += _each(name, of_each, movies, result)
     return rows
 
 

@@ -13,13 +13,11 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-import yaml
-
 from simdata.errors import UserError
 from simtrain import config as configuration
 from simtrain.config import Config, PretrainConfig, Recipe
-from simtrain.dataset import Dataset
-from simtrain.initial import Initial
+from simtrain.dataset import Dataset, Embedding
+from simtrain.initial import Initial, merged
 from simtrain.patch_table import PatchTable
 
 SOFTWARE = ("simdata", "torch", "numpy", "zarr", "xarray")
@@ -45,7 +43,9 @@ class Run:
             raise UserError(
                 f"{path} is not a run folder: it has no config.yaml; make one with `simtrain fit`"
             )
-        data = yaml.safe_load(file.read_text())
+        data = configuration.read_yaml(file.read_text(), str(file))
+        if not (isinstance(data, dict) and data):
+            raise UserError(f"{file} holds no configuration: the run is damaged; train it anew elsewhere")
         if ("mae" in data) != (kind is PretrainConfig):
             found, wanted = ("pretrain", "fit") if "mae" in data else ("fit", "pretrain")
             raise UserError(f"{path} is a run of `simtrain {found}`: this needs one of `simtrain {wanted}`")
@@ -75,7 +75,7 @@ class Run:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UserError(f"{path} exists and is not a run folder: give --out a new or empty folder")
         path.mkdir(parents=True, exist_ok=True)
-        _write_json(path / "store.json", dataset.identity)
+        _write_json(path / "store.json", _identity(config, dataset))
         _write_json(path / "software.json", software_versions())
         if initial is not None:
             initial.write(path)
@@ -90,7 +90,7 @@ class Run:
 
     @property
     def store(self) -> dict:
-        """Identity of the store that the run was trained on."""
+        """Identity of the store that the run was trained on, and of the embeddings in use."""
         return json.loads((self.path / "store.json").read_text())
 
     @property
@@ -99,6 +99,26 @@ class Run:
         own = {subject for subject, split in self.store["subjects"].items() if split != "test"}
         return own | Initial.seen_subjects(self.path)
 
+    @property
+    def seen_scenes(self) -> dict[str, set[str]]:
+        """For each movie, hashes of its clips and their sets in this training and in those before it."""
+        return merged(self.store.get("scenes", {}), Initial.seen_scenes(self.path))
+
+    def must_know(self, embedding: Embedding) -> None:
+        """Refuse features that were made otherwise than those of the training.
+
+        Raises
+        ------
+        UserError
+            If encoder, weights or settings differ.
+        """
+        known = self.store.get("embeddings", {}).get(embedding.variable)
+        if known is not None and known["made"] != embedding.made:
+            raise UserError(
+                f"{self.path} was trained on a {embedding.variable} of another encoder, other weights or "
+                "other settings than the store has now: embed the films as then, or train anew"
+            )
+
     def _must_match(self, config: Recipe, dataset: Dataset) -> None:
         if changed := configuration.differences(self.config, config):
             raise UserError(
@@ -106,7 +126,7 @@ class Run:
                 + "\n  ".join(changed)
                 + "\nGive another --out, or leave --config, --set and --modalities out to go on with it."
             )
-        before, now = self.store, dataset.identity
+        before, now = self.store, _identity(config, dataset)
         if changed := [key for key in before if key != "path" and before[key] != now[key]]:
             raise UserError(
                 f"{self.path} holds a run on another store than {dataset.path} "
@@ -117,6 +137,12 @@ class Run:
 def software_versions() -> dict[str, str]:
     """Versions of Python and of what the results of a run depend on."""
     return {"python": platform.python_version(), **{name: version(name) for name in SOFTWARE}}
+
+
+def _identity(config: Recipe, dataset: Dataset) -> dict:
+    """Of the store, and of those of its embeddings that are in use."""
+    used = dataset.embeddings(config).values() if isinstance(config, Config) else ()
+    return dataset.identity | {"embeddings": {one.variable: one.identity for one in used}}
 
 
 def _write_json(path: Path, content: dict) -> None:

@@ -61,12 +61,12 @@ class Selection:
         chosen = np.ones(len(found), bool)
         if self.subjects:
             chosen &= np.isin(
-                found["subject"], _positions("subject", self.subjects, dataset.subjects, dataset)
+                found["subject"], positions("subject", self.subjects, dataset.subjects, dataset)
             )
         if self.movie is not None:
             with xr.open_zarr(dataset.path) as store:
                 movies = [str(movie) for movie in store.movie.values]
-            chosen &= np.isin(found["movie"], _positions("movie", [self.movie], movies, dataset))
+            chosen &= np.isin(found["movie"], positions("movie", [self.movie], movies, dataset))
         if self.seconds is not None:
             chosen &= np.isin(found["clip"], list(self.seconds))
         return chosen
@@ -82,7 +82,14 @@ def by_subject(windows: np.ndarray) -> list[np.ndarray]:
     return [windows[windows["subject"] == subject] for subject in np.unique(windows["subject"])]
 
 
-def _positions(kind: str, wanted: Sequence[str], known: Sequence[str], dataset: Dataset) -> list[int]:
+def positions(kind: str, wanted: Sequence[str], known: Sequence[str], dataset: Dataset) -> list[int]:
+    """Rows of names in the store's list of what it has of a kind.
+
+    Raises
+    ------
+    UserError
+        If it lacks one.
+    """
     if unknown := sorted(set(wanted) - set(known)):
         raise UserError(f"{dataset.path} has no {kind} {', '.join(unknown)}: see `simdata info`")
     return [known.index(name) for name in wanted]

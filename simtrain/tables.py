@@ -25,10 +25,7 @@ def build(results: Mapping[str, Result], dataset: Dataset) -> dict[str, list[Row
     tables: dict[str, list[Row]] = {name: [] for name in NAMES}
     for name, result in results.items():
         tested = result.tested.ravel()
-        subject = np.array([subject_name(dataset, position) for position in tested["subject"]], dtype=object)
-        movie = np.array([movies[position] for position in tested["movie"]], dtype=object)
-        codes = dataset.segment[tested["movie"], tested["clip"]]
-        clip = np.array([segments.get(int(code), f"segment-{code}") for code in codes], dtype=object)
+        subject, movie, clip = labels(tested, dataset, movies, segments)
         for direction, score in result.scores.items():
             head = {"experiment": name, "direction": direction}
             tables["subjects"] += _grouped(head, {"subject": subject}, score)
@@ -101,6 +98,17 @@ def _lags(name: str, result: Result) -> Iterator[Row]:
                 "chance": top1.chance,
                 "p": top1.p,
             }
+
+
+def labels(
+    windows: np.ndarray, dataset: Dataset, movies: list[str], segments: dict[int, str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(n,) names of the subject, movie and film clip of each window; the latter two as `names` has them."""
+    subject = [subject_name(dataset, position) for position in windows["subject"]]
+    movie = [movies[position] for position in windows["movie"]]
+    codes = dataset.segment[windows["movie"], windows["clip"]]
+    clip = [segments.get(int(code), f"segment-{code}") for code in codes]
+    return tuple(np.array(of, dtype=object) for of in (subject, movie, clip))
 
 
 def subject_name(dataset: Dataset, position: int) -> str:

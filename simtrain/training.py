@@ -192,7 +192,8 @@ def mixed_precision(amp: str, device: torch.device) -> torch.dtype | None:
     if amp == "auto":
         if device.type != "cuda":
             return None
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)  # emulated, it is slow
+        return torch.bfloat16 if has_bf16 else torch.float16
     if amp == "fp16" and device.type != "cuda":
         raise UserError("train.amp: fp16 needs a CUDA device; use off or bf16 on a CPU")
     return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]

@@ -1,9 +1,10 @@
 """Windows: which stretches of BOLD, with which stimulus clip, make a sample.
 
 A window of subject and movie at second t is BOLD [t, t + frames) with the clip [t - lag, t - lag + length)
-that was on screen before. It is usable if the run is complete and covers it, and the clip lies in one
-segment (not rest), in one set of scenes, and has features in every embedding in use. The test-retest clip
-is in no set, and so in no window.
+that was on screen before. It is usable if the run is complete and covers it, the clip has features in every
+embedding in use, and both the clip and the film that the BOLD answers, [t - lag, t - lag + frames), lie in
+one segment (not rest) and in one set of scenes. So no BOLD of a training window answers a test scene. The
+test-retest clip is in no set, and so in no window.
 """
 
 from __future__ import annotations
@@ -56,6 +57,16 @@ def clip_split(dataset: Dataset, embeddings: Iterable[Embedding], length: int = 
     return np.where(usable, dataset.scene_split, 0).astype(np.int8)
 
 
+def within_scene(dataset: Dataset, movie: np.ndarray, clip: np.ndarray, first: int, last: int) -> np.ndarray:
+    """(n,) bool: whether seconds clip + first ... clip + last are of the clip's segment and set of scenes."""
+    at = clip[:, None] + np.arange(first, last + 1)
+    inside = (at >= 0) & (at < dataset.segment.shape[1])
+    at = np.where(inside, at, clip[:, None])
+    for table in (dataset.segment, dataset.scene_split):
+        inside &= table[movie[:, None], at] == table[movie, clip][:, None]
+    return inside.all(axis=1)
+
+
 def find_windows(dataset: Dataset, clips: np.ndarray, frames: int, lag: int) -> np.ndarray:
     """(n,) WINDOW: all usable windows, by subject, movie and second.
 
@@ -64,8 +75,9 @@ def find_windows(dataset: Dataset, clips: np.ndarray, frames: int, lag: int) -> 
     clips : (movies, seconds) as `clip_split` gives
     """
     movie, clip = np.nonzero(clips)
-    covered = clip + lag + frames <= dataset.volumes[movie]
-    movie, clip = movie[covered], clip[covered]
+    usable = clip + lag + frames <= dataset.volumes[movie]
+    usable &= within_scene(dataset, movie, clip, 0, frames - 1)
+    movie, clip = movie[usable], clip[usable]
     subject, film = np.nonzero(dataset.complete[:, movie])
     windows = np.empty(len(subject), dtype=WINDOW)
     windows["subject"], windows["movie"] = subject, movie[film]

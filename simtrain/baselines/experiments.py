@@ -27,7 +27,7 @@ from simtrain.embedding import embed_fmri
 from simtrain.evaluate import Result, choose_windows, put_to_test
 from simtrain.protocol import Protocol as RetrievalProtocol
 from simtrain.run import software_versions
-from simtrain.windows import clip_split, covered, find_windows, training
+from simtrain.windows import clip_split, covered, find_windows, training, within_scene
 
 Test = Callable[[np.ndarray, str, RetrievalProtocol], Result]
 
@@ -120,9 +120,14 @@ class Baselines:
         """Fitted to predict the targets from the delays that were asked for."""
         first, last = self._settings.delays
         targets = Targets(self._embeddings, self._clips, self._settings.targets)
-        fold = film_folds(self._training, self._dataset.segment)
+        windows = self._training
+        # No delay may lead into BOLD that answers a scene which is held out.
+        windows = windows[within_scene(self._dataset, windows["movie"], windows["clip"], first, last)]
+        if not len(windows):
+            raise UserError(f"--delays {first}:{last}: no training window has them all within its scene")
+        fold = film_folds(windows, self._dataset.segment)
         delays = np.arange(first, last + 1)
-        return fit_ridge(self._courses, self._training, fold, targets, delays, self._device), targets
+        return fit_ridge(self._courses, windows, fold, targets, delays, self._device), targets
 
     def axes(self) -> Axes:
         """The main axes of training windows."""

@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from simdata.errors import UserError
 from simdata.store import BoldReader
+from simtrain.checkpoint import tested_weights
 from simtrain.config import Config, Data
 from simtrain.dataset import Dataset, Embedding
 from simtrain.feeds import Stream
 from simtrain.frames import Frames
+from simtrain.jitter import must_follow_the_stimulus, with_room
 from simtrain.learner import Learner
 from simtrain.models.sim import SIM
 from simtrain.sampler import Cursor, epoch_order, shuffled_batches
@@ -153,9 +155,13 @@ def train_head(
     Raises
     ------
     UserError
-        If there are too few windows for a batch.
+        If there are too few windows for a batch, or training is to stop early.
     """
-    samples, train = by_hemisphere(windows, config.data.sides), config.train
+    if config.train.patience is not None:
+        raise UserError("train.patience: PCA's projectors are trained without validation; set it to null")
+    must_follow_the_stimulus(config.data)
+    jitter, train = config.data.lag_jitter, config.train
+    samples = by_hemisphere(with_room(windows, jitter), config.data.sides)
     if len(samples) < train.batch_size:
         raise UserError(
             f"{dataset.path} has {len(samples)} training samples, less than a batch "
@@ -165,12 +171,12 @@ def train_head(
     learner = PcaLearner(config, dataset, embeddings, axes)
     learner.stimuli.fit(clips)
     training = Training(config, learner.to(device))
-    drawn = shuffled_batches(samples, train.batch_size, train.seed, Cursor())
+    drawn = shuffled_batches(samples, train.batch_size, train.seed, Cursor(), jitter)
     feed = Stream(BoldReader(dataset.path), config.data.frames, device)
     with feed.batches(drawn, train.batch_size) as batches:
         for batch in batches:
             training.update(batch)
             if training.step == train.steps:
                 break
-    learner.load_state_dict(training.tested_state()["learner"])  # averaged, where training averages
+    learner.load_state_dict(tested_weights(training.tested_state()))
     return learner.eval()

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import click
 
+from simtrain.commands.options import store_argument
 from simtrain.dataset import open_dataset
-from simtrain.import_weights import Files, import_weights, start_options
+from simtrain.import_weights import Files, import_weights
+from simtrain.initial import start_options
 
 _file = click.Path(path_type=Path)
 
 
 @click.command("import-weights")
-@click.argument("store", type=_file)
+@store_argument
 @click.option("--out", required=True, type=_file, help="Run folder to make.")
 @click.option("--fmri-encoder", required=True, type=_file, help="fmri-encoder-best.pt, or one of vsMAE's.")
 @click.option("--fmri-wrapper", "fmri", type=_file, help="fmri-wrapper-best.pt, the projector of fMRI.")
@@ -51,6 +53,6 @@ def import_weights_command(
     for note in notes:
         click.echo(f"Note: {note}", err=True)
     test = ["simtrain", "retrieve", str(out), str(store)]
-    start = ["simtrain", "fit", str(store), "--out", "RUN", *start_options(run)]
+    start = ["simtrain", "fit", str(store), "--out", "RUN", *start_options(run.config, run.path)]
     tested = f"test it with: {shlex.join(test)}\n" if wrappers else ""
     click.echo(f"imported {out}; {tested}start from its encoder with: {shlex.join(start)}")

@@ -22,7 +22,7 @@ from simtrain.commands.options import (
 from simtrain.config import AnyRecipe, Config, PretrainConfig
 from simtrain.dataset import open_dataset, resolve
 from simtrain.fit import fit
-from simtrain.initial import resolve_initial
+from simtrain.initial import resolve_initial, start_options
 from simtrain.patch_table import resolve_patches
 from simtrain.run import Run
 
@@ -101,7 +101,7 @@ def pretrain_command(
     if stopped is not None:
         _say(f"stopped; go on with: {shlex.join([*_program(), 'pretrain', str(store), '--out', str(out)])}")
         sys.exit(128 + stopped)
-    command = ["simtrain", "fit", str(store), "--out", "RUN", "--set", f"model.init={out}"]
+    command = ["simtrain", "fit", str(store), "--out", "RUN", *start_options(run.config, run.path)]
     _say(f"pretrained {out}; start from it with: {shlex.join(command)}")
 
 

@@ -13,9 +13,11 @@ import zarr
 from click.testing import CliRunner
 
 from simdata.errors import UserError
+from simtrain.baselines import experiments
 from simtrain.baselines.ceiling import Others
 from simtrain.baselines.courses import Courses
 from simtrain.baselines.experiments import Baselines, Settings
+from simtrain.baselines.pca import train_head
 from simtrain.cli import cli
 from simtrain.config import load
 from simtrain.dataset import open_dataset, resolve
@@ -105,6 +107,40 @@ def test_nothing_of_test_subjects_or_test_scenes_enters_the_fits(store, tmp_path
     axes, again = one.axes(), other.axes()
     torch.testing.assert_close(axes.axes, again.axes, rtol=0, atol=0)
     torch.testing.assert_close(axes.mean, again.mean, rtol=0, atol=0)
+
+
+def _projectors(store, *overrides):
+    dataset = open_dataset(store)
+    small = [*SMALL, "train.steps=4", *overrides]
+    baselines = Baselines(dataset, resolve(load("demo", small), dataset), SETTINGS, CPU)
+    learner = train_head(
+        *(baselines._config, dataset, baselines._embeddings, baselines._clips),
+        *(baselines._training, baselines.axes(), CPU),
+    )
+    return learner.sim.projectors["fmri"].project.weight
+
+
+def test_projectors_of_pca_are_averaged_and_see_other_lags_as_those_of_fit(store):
+    plain = _projectors(store)
+    assert torch.equal(plain, _projectors(store))
+    assert not torch.equal(plain, _projectors(store, "train.ema=0.9"))
+    assert not torch.equal(plain, _projectors(store, "data.lag_jitter=2"))
+    with pytest.raises(UserError, match=r"train\.patience: PCA"):
+        _projectors(store, "train.patience=2")
+
+
+def test_no_delay_of_ridge_leads_into_a_held_out_scene(store, monkeypatch):
+    seen = {}
+
+    def fit(courses, windows, fold, targets, delays, device):
+        seen["seconds"] = (windows["clip"][:, None] + delays).ravel()
+        seen["movie"] = windows["movie"].repeat(len(delays))
+
+    monkeypatch.setattr(experiments, "fit_ridge", fit)
+    baselines = _baselines(store, replace(SETTINGS, delays=(-2, 5)))
+    baselines.ridge()
+    dataset = open_dataset(store)
+    assert (dataset.scene_split[seen["movie"], seen["seconds"]] == 1).all()
 
 
 def test_nobody_is_among_the_others(store):

@@ -1,12 +1,15 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import pytest
 import torch
+import zarr
 from rich.console import Console
 
 from simdata.errors import UserError
@@ -14,6 +17,7 @@ from simtrain import checkpoint
 from simtrain import fit as fitting
 from simtrain.config import load
 from simtrain.dataset import open_dataset, resolve
+from simtrain.embedding import load_learner
 from simtrain.run import Run
 from simtrain.training import Training, learning_rate, mixed_precision
 
@@ -148,6 +152,30 @@ def test_another_configuration_or_store_is_refused(store, straight):
     dataset.identity["catalog_sha256"] = "1" * 64
     with pytest.raises(UserError, match=r"another store than .* \(catalog_sha256 differ"):
         Run.start(straight.path, straight.config, dataset)
+
+
+def test_features_that_were_made_anew_are_refused(store, straight, tmp_path):
+    """Other values by a run that goes on; other settings of the encoder by a test, too."""
+    other = tmp_path / "other.zarr"
+    shutil.copytree(store, other)
+    group = zarr.open_group(other, mode="r+", use_consolidated=False)
+    group["video_shapes"][0, 5] += 1
+    with pytest.raises(UserError, match=r"another store than .* \(embeddings differ"):
+        Run.start(straight.path, straight.config, open_dataset(other))
+    load_learner(straight, open_dataset(other), CPU)
+    group["video_shapes"].attrs["parameters"] = {"layer": 6}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(other)
+    with pytest.raises(UserError, match="was trained on a video_shapes of another encoder"):
+        load_learner(straight, open_dataset(other), CPU)
+
+
+@pytest.mark.parametrize(("text", "fault"), [("", "holds no"), ("a: [", "not valid YAML"), ("3", "holds no")])
+def test_a_damaged_configuration_is_named(tmp_path, text, fault):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(UserError, match=rf"config\.yaml.*{fault}"):
+        Run.open(tmp_path)
 
 
 def test_a_folder_with_other_files_is_refused(store, tmp_path):

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -12,10 +13,13 @@ from simdata.errors import UserError
 from simtrain import checkpoint
 from simtrain import fit as fitting
 from simtrain.cli import cli
-from simtrain.config import load
+from simtrain.config import PretrainConfig, load
 from simtrain.dataset import open_dataset, resolve
-from simtrain.initial import Initial, resolve_initial
+from simtrain.encoder import freeze, surface_encoder
+from simtrain.evaluate import must_be_new
+from simtrain.initial import Initial, resolve_initial, start_options
 from simtrain.run import Run
+from simtrain.windows import EXPERIMENTS, WINDOW
 
 CPU = torch.device("cpu")
 SIZE = ["model.ico=1", "model.dim=8", "model.depth=2", "model.dim_head=8"]
@@ -48,6 +52,41 @@ def pretrained(store, tmp_path_factory):
     assert result.exit_code == 0, result.output
     assert f"--set model.init={out}" in result.output
     return out
+
+
+def test_the_command_that_pretraining_prints_starts_from_it(store, tmp_path, pretrained):
+    printed = start_options(Run.open(pretrained, PretrainConfig).config, pretrained)
+    assert printed[-1] == f"model.init={pretrained}"
+    short = _set("train.steps=1", "train.batch_size=4")
+    result = _cli("fit", store, "--out", tmp_path / "run", *printed, *short)
+    assert result.exit_code == 0, result.output
+
+
+def test_frames_as_tokens_are_frozen_with_their_embedding():
+    config = load("demo", ["model.temporal=concat"])
+    encoder = surface_encoder(config.model, (80, 561), 3)
+    freeze(encoder, 1)
+    trained = [name for name, weights in encoder.named_parameters() if weights.requires_grad]
+    assert all(name.startswith(("blocks.1", "norm")) for name in trained)
+
+
+def test_another_division_into_scenes_is_not_new(store, tmp_path, copied):
+    """Neither in training itself nor in the pretraining before it."""
+    first = _fit(store, tmp_path / "first", f"model.init={copied}")
+    dataset = open_dataset(store)
+    windows = np.zeros(3, WINDOW)
+    windows["subject"] = 4  # who is in no training
+    for name in EXPERIMENTS:
+        must_be_new(first, dataset, windows, name)
+    identity = json.loads((copied / "store.json").read_text())
+    identity["scenes"]["M1"] = "0" * 64
+    (copied / "store.json").write_text(json.dumps(identity))
+    between = _fit(store, tmp_path / "between", f"model.init={copied}")
+    later = _fit(store, tmp_path / "later", f"model.init={between.path}")
+    for name in ("new-scenes", "both"):
+        with pytest.raises(UserError, match=f"{name}: .* other clips or sets of scenes in M1"):
+            must_be_new(later, dataset, windows, name)
+    must_be_new(later, dataset, windows, "new-subjects")
 
 
 @pytest.fixture

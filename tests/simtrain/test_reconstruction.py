@@ -299,6 +299,7 @@ def test_what_cannot_be_reconstructed_is_explained(trained, store, pixels, tmp_p
     unknown = call(trained.path, store, "--decoder", pixels, "--decoder-features", "clip")
     assert "no video embedding 'clip'; it has: shapes" in unknown
     assert "too few to know chance" in call(trained.path, store, "--experiment", "new-scenes")
+    assert "no clip begins at a multiple of 1000 s" in call(trained.path, store, "--every", "1000")
 
     without = tmp_path / "without.zarr"
     shutil.copytree(store, without, ignore=shutil.ignore_patterns("frame"))

@@ -10,6 +10,7 @@ from range_server import serve
 from simdata.errors import UserError
 from simtrain import checkpoint
 from simtrain.cli import cli
+from simtrain.commands.options import Location
 from simtrain.dataset import open_dataset
 
 TINY = ["model.ico=1", "model.dim=16", "model.depth=1", "model.dim_head=16", "train.steps=3"]
@@ -36,6 +37,12 @@ def test_a_url_trains_and_tests_to_the_same_bits_as_the_folder(feed, store, tmp_
     assert all(torch.equal(local["learner"][name], remote["learner"][name]) for name in local["learner"])
     figures = [json.loads((tmp_path / name / "retrieval.json").read_text()) for name in ("local", "remote")]
     assert figures[0] == figures[1]
+
+
+def test_every_command_takes_a_url():
+    for name, command in cli.commands.items():
+        stores = [param for param in command.params if param.name == "store"]
+        assert [type(param.type) for param in stores] == [Location], name
 
 
 def test_a_url_without_a_store_is_named(tmp_path):

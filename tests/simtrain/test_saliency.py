@@ -237,3 +237,15 @@ def test_mistakes_are_explained(run, store, tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(UserError, match=r"thesis\.tex: cannot be read"):
         read_parcels([tmp_path / "thesis.tex"], 40962)
+    for name in ("broken.surf.gii", "broken.label.gii"):
+        (tmp_path / name).write_bytes((tmp_path / "L.surf.gii").read_bytes()[:5000])
+    with pytest.raises(UserError, match=r"broken\.surf\.gii: cannot be read"):
+        read_surfaces([tmp_path / "broken.surf.gii"], "ico6")
+    with pytest.raises(UserError, match=r"broken\.label\.gii: cannot be read"):
+        read_parcels([tmp_path / "broken.label.gii"], 40962)
+    models = BrainModelAxis.from_surface(np.arange(40962), 40962, name="CIFTI_STRUCTURE_CORTEX_LEFT")
+    labels = LabelAxis(["atlas"], {0: ("???", (0, 0, 0, 0)), 7: ("V1", (1, 0, 0, 1))})
+    image = Cifti2Image(np.full((1, 40962), 8, "f4"), header=(labels, models))
+    nibabel.save(image, tmp_path / "a.dlabel.nii")
+    with pytest.raises(UserError, match="L has keys without a name in its table: 8"):
+        read_parcels([tmp_path / "a.dlabel.nii"], 40962)

@@ -11,7 +11,7 @@ from simtrain.dataset import open_dataset, resolve
 from simtrain.feeds import Batch, Stream
 from simtrain.learner import Learner
 from simtrain.sampler import Cursor, epoch_order
-from simtrain.training import Training
+from simtrain.training import Training, mixed_precision
 from simtrain.validation import Validation, choose
 
 TINY = [
@@ -67,6 +67,14 @@ def test_an_update_is_a_clipped_adamw_that_decays_matrices_only(store, reader, c
         expected = decayed - rate * clip * gradient / ((clip * gradient).abs() + 1e-8)
         torch.testing.assert_close(parameters[name].detach(), expected, rtol=1e-4, atol=1e-6)
     assert (training.step, training.cursor) == (1, Cursor(0, 1))
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, torch.bfloat16), (False, torch.float16)])
+def test_auto_takes_no_emulated_bfloat16(monkeypatch, native, expected):
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: native or including_emulation
+    )
+    assert mixed_precision("auto", torch.device("cuda")) is expected
 
 
 def test_validation_is_the_mean_over_its_fixed_batches(store, reader):

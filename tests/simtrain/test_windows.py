@@ -2,6 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -48,7 +49,7 @@ def _films(draw):
 
 
 def _brute_force(dataset, embeddings, frames, lag):
-    length = max(embedding.window for embedding in embeddings)
+    length = max(frames, *(embedding.window for embedding in embeddings))
     subjects, movies = dataset.complete.shape
     for subject in range(subjects):
         for movie in range(movies):
@@ -101,6 +102,24 @@ def test_experiments_never_share_a_window_with_training_or_validation(store):
         windows = set(select(found, *sets).tolist())
         assert windows
         assert not windows & seen
+
+
+@pytest.mark.parametrize("frames", [3, 8])
+def test_bold_of_held_out_scenes_is_in_no_window_of_training_or_validation(store, frames):
+    dataset = open_dataset(store)
+    scene_split = dataset.scene_split.copy()
+    scene_split[0, 20:42] = 3  # the second half of a film clip is held out, as in HCP's catalog
+    dataset = replace(dataset, scene_split=scene_split)
+    clips = clip_split(dataset, [dataset.embedding("video_shapes")])
+    found = find_windows(dataset, clips, frames, lag=6)
+
+    def bold(windows):
+        seconds = windows["second"][:, None] + np.arange(frames)
+        return set(zip(windows["movie"].repeat(frames), seconds.ravel(), strict=True))
+
+    held_out = bold(found[found["scene_split"] == 3])
+    assert len(held_out) > 20
+    assert not held_out & bold(np.concatenate([training(found), validation(found)]))
 
 
 def test_both_hemispheres_double_every_window(store):
