@@ -25,8 +25,9 @@ from simdata.progress import Progress
 from simdata.sources import Film, Run, find_film, find_runs
 from simdata.store import schema
 from simdata.store.layout import read_layout
+from simdata.store.lock import creating, exclusive
 from simdata.store.opening import open_store
-from simdata.store.provenance import Provenance, exclusive
+from simdata.store.provenance import Provenance
 from simdata.store.writer import StoreWriter
 
 
@@ -111,35 +112,33 @@ def build(
     workers = workers_within(
         options.max_memory, max(memory_needed(run, encoding) for run in runs), options.workers
     )
-    _ensure_store(recipe, create_all(recipe.encoders), out, runs, films)
+    encoders = create_all(recipe.encoders)
+    with creating(out):
+        if not out.exists():
+            _create(recipe, encoders, out, runs, films)
     with exclusive(out) as staging:
+        _make_ready(recipe, encoders, out, runs)
         store = _Target(StoreWriter(out), Provenance(out), options, summary, progress, workers)
         store.writer.clear_unpublished()
-        store.bring_up_to_date(
-            "films",
-            films,
-            partial(
-                convert_film,
-                store=out,
-                staging=staging,
-                encoders=recipe.encoders,
-                checksum=options.checksum,
-            ),
+        convert_films = partial(
+            convert_film, store=out, staging=staging, encoders=recipe.encoders, checksum=options.checksum
         )
-        store.bring_up_to_date(
-            "runs",
-            runs,
-            partial(
-                convert_run,
-                tr=recipe.catalog.tr,
-                capacity=recipe.catalog.volumes,
-                encoding=encoding,
-                staging=staging,
-                checksum=options.checksum,
-                threads=max(1, available_cores() // workers),
-            ),
+        convert_runs = partial(
+            convert_run,
+            tr=recipe.catalog.tr,
+            capacity=recipe.catalog.volumes,
+            encoding=encoding,
+            staging=staging,
+            checksum=options.checksum,
+            threads=max(1, available_cores() // workers),
         )
-        store.provenance.close()
+        try:
+            store.bring_up_to_date("films", films, convert_films)
+            store.bring_up_to_date("runs", runs, convert_runs)
+            if summary.converted:
+                store.writer.settle_cortex()
+        finally:
+            store.provenance.close()
     return summary
 
 
@@ -155,28 +154,31 @@ def _find_films(catalog: Catalog, movies: Path, options: Options, summary: Summa
     return films
 
 
-def _ensure_store(
+def _create(
     recipe: Recipe, encoders: Sequence[Encoder], out: Path, runs: Sequence[Run], films: Sequence[Film]
 ) -> None:
-    """Create the store, or check that it is one of this recipe and has room for all subjects."""
-    subjects = list(dict.fromkeys(run.subject for run in runs))
-    encoding = ENCODINGS[recipe.encoding]
-    if not out.exists():
-        schema.create(
-            out,
-            catalog=recipe.catalog,
-            subjects=subjects,
-            encoding=encoding,
-            encoders=encoders,
-            thumbnail=thumbnail_size(films),
-            attributes=recipe.attributes(encoders) | recipe.description(),
-        )
-        return
+    schema.create(
+        out,
+        catalog=recipe.catalog,
+        subjects=_subjects(runs),
+        encoding=ENCODINGS[recipe.encoding],
+        encoders=encoders,
+        thumbnail=thumbnail_size(films),
+        attributes=recipe.attributes(encoders) | recipe.description(),
+    )
+
+
+def _make_ready(recipe: Recipe, encoders: Sequence[Encoder], out: Path, runs: Sequence[Run]) -> None:
+    """Check that the store is one of this recipe, and give it room for all subjects."""
     store = open_store(out)
     _check_recipe(recipe.attributes(encoders), out, store)
     _check_layout(out)
-    if new := [subject for subject in subjects if subject not in store.subject]:
-        schema.append_subjects(out, recipe.catalog, new, encoding)
+    if new := [subject for subject in _subjects(runs) if subject not in store.subject]:
+        schema.append_subjects(out, recipe.catalog, new)
+
+
+def _subjects(runs: Sequence[Run]) -> list[str]:
+    return list(dict.fromkeys(run.subject for run in runs))
 
 
 def _check_recipe(wanted: dict[str, Any], out: Path, store: xr.Dataset) -> None:

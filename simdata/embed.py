@@ -18,8 +18,8 @@ from simdata.movies import stimulus_blocks
 from simdata.progress import Progress
 from simdata.sources import Film, find_film
 from simdata.store.embeddings import StagedEmbeddings
+from simdata.store.lock import exclusive
 from simdata.store.opening import open_store
-from simdata.store.provenance import exclusive
 
 
 @dataclass
@@ -54,11 +54,11 @@ def embed(
     UserError
         For the first bad film unless ``on_error`` is "skip"; for encoders that cannot be made.
     """
-    dataset = open_store(store)
     made, summary = create_all(encoders), Summary()
-    films = _find_films(dataset, movies, on_error, summary)
-    records = {film.movie.name: dataset.attrs["sources"][film.key] for film in films}
     with exclusive(store):
+        dataset = open_store(store)
+        films = _find_films(dataset, movies, on_error, summary)
+        records = {film.movie.name: dataset.attrs["sources"][film.key] for film in films}
         staged = {
             encoder.array: StagedEmbeddings(
                 store, encoder.array, encoder.features, encoder.attributes(), records

@@ -23,8 +23,8 @@ from simdata.clip_rows import (
 from simdata.embedding_files import listed, names_of
 from simdata.errors import UserError
 from simdata.store.embeddings import StagedEmbeddings, present_films
+from simdata.store.lock import exclusive
 from simdata.store.opening import open_store
-from simdata.store.provenance import exclusive
 from simdata.store.schema import COMPLETE
 
 MOVIE = "{movie}"  # what stands for the movie's name in a key
@@ -66,21 +66,21 @@ def import_embeddings(
         If files cannot be read, do not have a row for each clip of the film, or have rows that no clip of the
         film can have given.
     """
-    dataset = open_store(store)
-    given = _assign(dataset, sources, key, drop_last)
-    films = {movie: StoredFilm.of(dataset, movie) for movie in given}
-    rows = {movie: source.read(layout) for movie, source in given.items()}
-    check_one_encoder(given, rows)
-    for movie, source in given.items():
-        check_values(source, rows[movie], layout, allow_missing)
-        check_count(films[movie], source, rows[movie], layout, allow_missing)
-        check_last(dataset, films[movie], source, rows[movie], layout)
-    # Beside the film's own record: a changed film drops the rows, another file replaces them.
-    records = {movie: film.record | {"imported": given[movie].record()} for movie, film in films.items()}
-    features = next(iter(rows.values())).shape[1]
-    present = present_films(store, layout.array, features, layout.attributes()) or {}
-    _check_all_movies(dataset, {**present, **records}, layout, allow_missing)
     with exclusive(store):
+        dataset = open_store(store)
+        given = _assign(dataset, sources, key, drop_last)
+        films = {movie: StoredFilm.of(dataset, movie) for movie in given}
+        rows = {movie: source.read(layout) for movie, source in given.items()}
+        check_one_encoder(given, rows)
+        for movie, source in given.items():
+            check_values(source, rows[movie], layout, allow_missing)
+            check_count(films[movie], source, rows[movie], layout, allow_missing)
+            check_last(dataset, films[movie], source, rows[movie], layout)
+        # Beside the film's own record: a changed film drops the rows, another file replaces them.
+        records = {movie: film.record | {"imported": given[movie].record()} for movie, film in films.items()}
+        features = next(iter(rows.values())).shape[1]
+        present = present_films(store, layout.array, features, layout.attributes()) or {}
+        _check_all_movies(dataset, {**present, **records}, layout, allow_missing)
         staged = StagedEmbeddings(store, layout.array, features, layout.attributes(), records)
         for movie, film in films.items():
             _write(staged, film, rows[movie], layout)

@@ -23,8 +23,9 @@ from simdata.progress import Progress
 from simdata.store.chunk_codecs import encode_chunk
 from simdata.store.direct import BoldReader
 from simdata.store.layout import read_layout
+from simdata.store.lock import exclusive, unfinished
 from simdata.store.opening import open_store
-from simdata.store.provenance import WORK_FOLDER, exclusive
+from simdata.store.provenance import WORK_FOLDER
 from simdata.store.schema import COMPLETE, quiet_zarr
 from simdata.store.shards import write_durably, write_shard
 
@@ -60,10 +61,11 @@ def rechunk(store: Path, out: Path, *, layout: str, progress: Progress) -> tuple
         If a chunk is damaged.
     """
     named = parse_layout(layout)
-    complete = np.argwhere(open_store(store).run_status.values == COMPLETE).tolist()
+    open_store(store)
     if out.exists():
         raise UserError(f"{out}: exists already; remove it, or write to another place")
     with _unchanging(store):
+        complete = np.argwhere(open_store(store).run_status.values == COMPLETE).tolist()
         work = _work_folder(store, out, named)
         copy = work / "store"
         _copy_all_but_bold(store, copy)
@@ -81,7 +83,13 @@ def rechunk(store: Path, out: Path, *, layout: str, progress: Progress) -> tuple
 
 def _unchanging(store: Path) -> AbstractContextManager:
     """Keeps builds away, where a build could write."""
-    return exclusive(store) if os.access(store, os.W_OK) else nullcontext()
+    if os.access(store, os.W_OK):
+        return exclusive(store)
+    if unfinished(store):
+        raise UserError(
+            f"{store}: a build of it was interrupted; let one end who may write to it: `simdata build`"
+        )
+    return nullcontext()
 
 
 def _work_folder(store: Path, out: Path, named: NamedLayout) -> Path:

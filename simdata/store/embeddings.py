@@ -19,6 +19,7 @@ from simdata.store.provenance import WORK_FOLDER
 from simdata.store.schema import embedding_array, feature_dimension, quiet_zarr
 
 FILMS = "films"  # attribute: of which file the rows of each movie are
+STAGED, REPLACED = "embeddings", "replaced"  # folders: of arrays that are being made; of one's predecessor
 
 
 class StagedEmbeddings:
@@ -43,7 +44,7 @@ class StagedEmbeddings:
         group = zarr.open_group(store, mode="r")
         self._movies = {movie: i for i, movie in enumerate(group["movie"][:])}
         self._seconds = dict(zip(self._movies, group["volumes"][:].tolist(), strict=True))
-        self._folder = store / WORK_FOLDER / "embeddings" / name
+        self._folder = store / WORK_FOLDER / STAGED / name
         present = present_films(store, name, features, attributes)
         kept = {movie: r for movie, r in (present or {}).items() if films.get(movie, r) == r}
         self._wanted = json.loads(json.dumps(attributes)) | {FILMS: kept | films}
@@ -89,15 +90,26 @@ class StagedEmbeddings:
         """Put the array in its place in the store, if it is not there already."""
         if self.is_current:
             return
-        target, replaced = self._store / self.name, self._folder / "replaced"
+        target = self._store / self.name
         if target.exists():
-            os.replace(target, replaced)
+            os.replace(target, self._folder / REPLACED)
         os.replace(self._array, target)
-        with quiet_zarr():
-            zarr.consolidate_metadata(self._store)
-        shutil.rmtree(self._folder)
-        if not any(self._folder.parent.iterdir()):
-            self._folder.parent.rmdir()
+        settle_embeddings(self._store)
+
+
+def settle_embeddings(store: Path) -> None:
+    """Finish or undo what a killed `StagedEmbeddings.publish` had begun; what is half made stays."""
+    folder = store / WORK_FOLDER / STAGED
+    for own in sorted(folder.iterdir()) if folder.exists() else ():
+        target, replaced = store / own.name, own / REPLACED
+        if replaced.exists() and not target.exists():
+            os.replace(replaced, target)
+        if not (own / "group" / own.name).exists():  # it is in its place
+            with quiet_zarr():
+                zarr.consolidate_metadata(store)
+            shutil.rmtree(own)
+    if folder.exists() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def present_films(store: Path, name: str, features: int, attributes: dict[str, Any]) -> dict[str, Any] | None:

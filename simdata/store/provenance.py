@@ -1,22 +1,18 @@
 """Where each part of the store came from, kept so that a killed build knows what is done.
 
-While a build runs, every finished source is a line of a journal beside the arrays; at its end, and at the
-start of the next build, the journal moves into the root attribute ``sources``.
+While a build runs, every finished source is a line of a journal beside the arrays; at its end, however it
+ends, the journal moves into the root attribute ``sources``, and after a kill before the next writer begins.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import shutil
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import zarr
 
-from simdata.errors import UserError
 from simdata.sources import Fingerprint
 from simdata.store.schema import quiet_zarr
 
@@ -64,30 +60,3 @@ class Provenance:
                     continue
                 records[record["key"]] = record["entry"]
         return records
-
-
-@contextmanager
-def exclusive(store: Path):
-    """Keep a second build away from the store, and clear what a killed one left in its work folder.
-
-    Yields a folder for half-done files.
-
-    Raises
-    ------
-    UserError
-        If another build is writing to the store.
-    """
-    folder = store / WORK_FOLDER
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{store}: another build is writing to it; wait for that to end") from None
-        staging = folder / "staging"
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir()
-        yield staging
-        shutil.rmtree(staging)
-        if not any(child.name != "lock" for child in folder.iterdir()):  # else a new embedding is half made
-            shutil.rmtree(folder)

@@ -57,16 +57,31 @@ def create(
     os.replace(temporary, path)
 
 
-def append_subjects(path: Path, catalog: Catalog, subjects: Sequence[str], encoding: Encoding) -> None:
-    """Grow the subject axis by subjects that came after the store was made."""
-    # xarray writes the attributes of what it appends over those of the store.
-    attributes = dict(zarr.open_group(path, mode="r").attrs)
-    coords = subject_coords(catalog, subjects)
-    dataset = xr.Dataset(_run_arrays(catalog, subjects, encoding), coords, attributes)
-    for variable in dataset.variables.values():
-        variable.encoding, variable.attrs = {}, {}
+def append_subjects(path: Path, catalog: Catalog, subjects: Sequence[str]) -> None:
+    """Grow the subject axis by subjects that came after the store was made.
+
+    Readers go by the consolidated metadata, which are written last: they see all of it, or nothing.
+    """
     with quiet_zarr():
-        dataset.to_zarr(path, append_dim="subject", compute=False, consolidated=True, safe_chunks=False)
+        group = zarr.open_group(path, mode="r+", use_consolidated=False)
+        before = group["subject"].shape[0]
+        _resize_subjects(group, before + len(subjects))
+        for name, variable in subject_coords(catalog, subjects).items():
+            group[name][before:] = variable.values
+        group["run_status"][before:] = ABSENT
+        zarr.consolidate_metadata(path)
+
+
+def settle_subjects(path: Path) -> None:
+    """Undo what a killed `append_subjects` had begun."""
+    count = zarr.open_group(path, mode="r")["subject"].shape[0]
+    _resize_subjects(zarr.open_group(path, mode="r+", use_consolidated=False), count)
+
+
+def _resize_subjects(group: zarr.Group, count: int) -> None:
+    for _, array in group.arrays():
+        if array.metadata.dimension_names[:1] == ("subject",) and array.shape[0] != count:
+            array.resize((count, *array.shape[1:]))
 
 
 @contextmanager

@@ -71,6 +71,15 @@ class StoreWriter:
             for name in ("bold_mean", "bold_std"):
                 shutil.rmtree(self._store / name / f"c/{subject}/{movie}", ignore_errors=True)
 
+    def settle_cortex(self) -> None:
+        """The cortex is what all complete runs share: those that were replaced no longer narrow it."""
+        shared = None
+        for subject, movie in np.argwhere(self._group["run_status"][:] == COMPLETE).tolist():
+            inside = ~np.isnan(self._group["bold_mean"][subject, movie])
+            shared = inside if shared is None else shared & inside
+        if shared is not None:
+            self._group["cortex"][:] = shared
+
     def _narrow_cortex(self, cortex: np.ndarray) -> None:
         """Runs on 59k and 32k meshes have different medial walls: the store's cortex is what all share."""
         shared = self._group["cortex"]

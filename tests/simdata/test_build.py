@@ -13,15 +13,18 @@ import numpy as np
 import pytest
 import xarray as xr
 import yaml
-from cifti_files import brain_models, noise, valid_vertices, write_dtseries
+from cifti_files import CORTEX, brain_models, noise, valid_vertices, write_dtseries
 from click.testing import CliRunner
 from film_files import number_of, write_film
+from nibabel.cifti2 import BrainModelAxis
+from store_files import contents
 
 import simdata
 from simdata.cli import cli
 from simdata.encoding import ENCODINGS
 from simdata.errors import UserError
 from simdata.resample import cortex_weights
+from simdata.store.lock import creating, exclusive
 
 VOLUMES = 20
 CATALOG = {
@@ -223,6 +226,50 @@ def test_new_subjects_and_runs_join_the_store(own_sources, tmp_path):
     assert opened.subject.values.tolist() == ["1", "2", "0"]
     assert opened.run_status.values.tolist() == [[1, 1], [1, 1], [1, 0]]
     assert np.isfinite(opened.bold.sel(subject="0", movie="A").isel(second=3)).any()
+
+
+def test_a_replaced_run_no_longer_narrows_the_cortex(own_sources, tmp_path):
+    """A store that is built in two steps is the one that is built at once."""
+    run_build(own_sources, tmp_path / "once.zarr")
+    path = own_sources / "bold/1/B.dtseries.nii"
+    kept = path.read_bytes()
+    walls = [
+        BrainModelAxis.from_surface(valid_vertices("32k", hemisphere)[500:], 32492, name=CORTEX[hemisphere])
+        for hemisphere in "LR"
+    ]
+    models = walls[0] + walls[1]
+    write_dtseries(path, noise("32k", VOLUMES - 2)[:, : models.size], models=models)
+    run_build(own_sources, tmp_path / "steps.zarr")
+    narrow = xr.open_zarr(tmp_path / "steps.zarr").cortex.values
+    path.write_bytes(kept)
+    run_build(own_sources, tmp_path / "steps.zarr")
+    wide = xr.open_zarr(tmp_path / "steps.zarr").cortex.values
+    assert narrow.sum() < wide.sum()
+    np.testing.assert_array_equal(wide, xr.open_zarr(tmp_path / "once.zarr").cortex.values)
+
+
+def test_a_build_that_stops_leaves_its_records_for_others(own_sources, tmp_path):
+    """Those of what it has done, even if a bad source ends it."""
+    out = tmp_path / "s.zarr"
+    damage(own_sources, "flat")
+    with pytest.raises(UserError, match=r"1/B\.dtseries\.nii"):
+        run_build(own_sources, out)
+    sources = xr.open_zarr(out).attrs["sources"]
+    assert {"film/A", "film/B", "1/A"} <= set(sources)
+    assert not (out / ".build").exists()
+
+
+def test_a_store_under_another_writer_is_not_touched(own_sources, tmp_path):
+    out = tmp_path / "s.zarr"
+    run_build(own_sources, out)
+    write_run(own_sources / "bold", "9", "A", "32k", seed=3)
+    before = contents(out)
+    with exclusive(out), pytest.raises(UserError, match="another build is writing"):
+        run_build(own_sources, out)
+    assert contents(out) == before
+    with creating(tmp_path / "new.zarr"), pytest.raises(UserError, match="another build is creating"):
+        run_build(own_sources, tmp_path / "new.zarr")
+    assert not (tmp_path / "new.zarr").exists()
 
 
 def test_another_recipe_is_refused(sources, store, tmp_path):

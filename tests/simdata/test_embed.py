@@ -5,13 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import zarr
 from film_files import write_film
 from store_files import VOLUMES, build, call, contents, opened
 
 from simdata.errors import UserError
+from simdata.store import embeddings
 
 SHORT = "logmel,window=2,name=short"  # other values than the build's own
 
@@ -120,6 +123,32 @@ def test_a_broken_film_leaves_the_store_as_it_was(own):
         build(own)
     assert contents(own / "s.zarr", without=[".build"]) == before
     assert opened(own).film_status.values.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("step", range(3))
+def test_a_kill_between_the_last_steps_is_settled(own, monkeypatch, step):
+    """Between the moves of the old array and of the new, and before the metadata."""
+    embed(own, "logmel,name=again")
+    steps = iter(range(9))
+
+    def killed(function):
+        def stop(*arguments, **options):  # xarray's own calls have options
+            if not options and next(steps) == step:
+                raise MemoryError
+            return function(*arguments, **options)
+
+        return stop
+
+    with monkeypatch.context() as patched:
+        patched.setattr(embeddings, "os", SimpleNamespace(replace=killed(os.replace)))
+        patched.setattr(zarr, "consolidate_metadata", killed(zarr.consolidate_metadata))
+        with pytest.raises(MemoryError):
+            embed(own, "logmel,name=again,window=4")
+    for window in (4, 5):  # the same again, and another
+        embed(own, f"logmel,name=again,window={window}")
+        assert opened(own).audio_again.attrs["window"] == window
+        assert np.isfinite(opened(own).audio_again.values).any()
+    assert not (own / "s.zarr/.build").exists()
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.2, 0.6])

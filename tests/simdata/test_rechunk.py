@@ -171,7 +171,7 @@ def test_nothing_is_written_over(built, own, tmp_path):
 
 
 def test_a_store_that_is_being_built_is_left_alone(own, tmp_path):
-    from simdata.store.provenance import exclusive
+    from simdata.store.lock import exclusive
 
     with exclusive(own / "s.zarr"), pytest.raises(UserError, match="another build is writing"):
         rewritten(own / "s.zarr", tmp_path / "out.zarr", "runs")

@@ -4,6 +4,7 @@ import warnings
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 import simdata
 from simdata import catalog as catalogs
@@ -11,7 +12,8 @@ from simdata.encoding import ENCODINGS
 from simdata.errors import UserError
 from simdata.meshes import icosphere
 from simdata.store import schema
-from simdata.store.provenance import Provenance, exclusive
+from simdata.store.lock import exclusive
+from simdata.store.provenance import Provenance
 
 CATALOG, TEXT = catalogs.load("hcp7t-movie")
 RUN_DIMS = ("subject", "movie")
@@ -115,13 +117,40 @@ def test_right_sphere_mirrors_the_left(store):
 def test_subjects_are_appended_and_nothing_else_changes(tmp_path):
     path = make_store(tmp_path / "s.zarr")
     before = xr.open_zarr(path)
-    schema.append_subjects(path, CATALOG, ["999999"], ENCODINGS["int8"])
+    schema.append_subjects(path, CATALOG, ["999999"])
     after = xr.open_zarr(path)
     assert after.subject.values.tolist() == ["100610", "102311", "999999"]
     assert after.subject_split.values[:2].tolist() == before.subject_split.values.tolist()
     assert after.run_status.shape == (3, 4)
     assert after.bold.encoding["shards"] == before.bold.encoding["shards"]
     assert after.bold.attrs == before.bold.attrs
+    assert np.isnan(after.bold.isel(subject=2, movie=0, second=3).values).all()
+
+
+@pytest.mark.parametrize("step", range(9))
+def test_a_kill_while_subjects_join_is_undone(tmp_path, monkeypatch, step):
+    path, calls = make_store(tmp_path / "s.zarr"), iter(range(100))
+
+    def killed(function):
+        def stop(*arguments, **options):
+            if next(calls) == step:
+                raise KeyboardInterrupt
+            return function(*arguments, **options)
+
+        return stop
+
+    with monkeypatch.context() as patched:
+        patched.setattr(zarr.Array, "resize", killed(zarr.Array.resize))
+        patched.setattr(zarr.Array, "__setitem__", killed(zarr.Array.__setitem__))
+        patched.setattr(zarr, "consolidate_metadata", killed(zarr.consolidate_metadata))
+        with pytest.raises(KeyboardInterrupt):
+            schema.append_subjects(path, CATALOG, ["999998", "999999"])
+    assert xr.open_zarr(path).subject.values.tolist() == ["100610", "102311"]
+    with exclusive(path):  # settles it
+        schema.append_subjects(path, CATALOG, ["777777"])
+    after = xr.open_zarr(path, consolidated=False)
+    assert after.subject.values.tolist() == ["100610", "102311", "777777"]
+    assert after.run_status.values[2].tolist() == [0, 0, 0, 0]
     assert np.isnan(after.bold.isel(subject=2, movie=0, second=3).values).all()
 
 

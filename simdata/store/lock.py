@@ -1,0 +1,81 @@
+"""One writer at a time; what a killed one left is settled before the next begins."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from simdata.errors import UserError
+from simdata.store.embeddings import settle_embeddings
+from simdata.store.opening import open_store
+from simdata.store.provenance import WORK_FOLDER, Provenance
+from simdata.store.schema import quiet_zarr, settle_subjects
+
+
+@contextmanager
+def exclusive(store: Path) -> Iterator[Path]:
+    """Keep other writers away from a store, and settle what a killed one left half done.
+
+    Yields a folder for half-done files.
+
+    Raises
+    ------
+    UserError
+        If it is no store, or another build is writing to it.
+    """
+    open_store(store)
+    folder = store / WORK_FOLDER
+    folder.mkdir(exist_ok=True)
+    with _held(folder / "lock", f"{store}: another build is writing to it; wait for that to end"):
+        _settle(store)
+        staging = folder / "staging"
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+        try:
+            yield staging
+        finally:
+            shutil.rmtree(staging)
+            if not unfinished(store):
+                shutil.rmtree(folder)
+
+
+@contextmanager
+def creating(store: Path) -> Iterator[None]:
+    """Keep other builds from making a store of the same name.
+
+    Raises
+    ------
+    UserError
+        If one is at it.
+    """
+    store.parent.mkdir(parents=True, exist_ok=True)
+    lock = store.with_name(f".{store.name}.lock")
+    with _held(lock, f"{store}: another build is creating it; wait for that to end"):
+        yield
+        lock.unlink()
+
+
+def unfinished(store: Path) -> bool:
+    """Whether there is something for the next writer to settle or go on with."""
+    folder = store / WORK_FOLDER
+    return folder.exists() and any(child.name != "lock" for child in folder.iterdir())
+
+
+def _settle(store: Path) -> None:
+    with quiet_zarr():
+        settle_subjects(store)
+        settle_embeddings(store)
+        Provenance(store).close()
+
+
+@contextmanager
+def _held(path: Path, otherwise: str) -> Iterator[None]:
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(otherwise) from None
+        yield
