@@ -19,7 +19,15 @@ from simdata.encoders import Encoder, create_all
 from simdata.encoding import ENCODINGS
 from simdata.errors import UserError
 from simdata.execute import execute, workers_within
-from simdata.films import THUMBNAIL_HEIGHT, ConvertedFilm, convert_film, thumbnail_size
+from simdata.film_info import probe
+from simdata.films import (
+    FILM_MEMORY,
+    THUMBNAIL_HEIGHT,
+    ConvertedFilm,
+    check_covers_clips,
+    convert_film,
+    thumbnail_size,
+)
 from simdata.nested import leaves
 from simdata.progress import Progress
 from simdata.sources import Film, Run, find_film, find_runs
@@ -109,16 +117,16 @@ def build(
     runs = find_runs(recipe.catalog, source, options.subjects)
     films = _find_films(recipe.catalog, movies, options, summary)
     encoding = ENCODINGS[recipe.encoding]
-    workers = workers_within(
-        options.max_memory, max(memory_needed(run, encoding) for run in runs), options.workers
-    )
+    needed = max(memory_needed(run, encoding) for run in runs)
+    workers = workers_within(options.max_memory, needed, options.workers)
+    film_workers = workers_within(options.max_memory, max(FILM_MEMORY, needed), options.workers)
     encoders = create_all(recipe.encoders)
     with creating(out):
         if not out.exists():
             _create(recipe, encoders, out, runs, films)
     with exclusive(out) as staging:
         _make_ready(recipe, encoders, out, runs)
-        store = _Target(StoreWriter(out), Provenance(out), options, summary, progress, workers)
+        store = _Target(StoreWriter(out), Provenance(out), options, summary, progress)
         store.writer.clear_unpublished()
         convert_films = partial(
             convert_film, store=out, staging=staging, encoders=recipe.encoders, checksum=options.checksum
@@ -133,8 +141,9 @@ def build(
             threads=max(1, available_cores() // workers),
         )
         try:
-            store.bring_up_to_date("films", films, convert_films)
-            store.bring_up_to_date("runs", runs, convert_runs)
+            # Runs first, while the process is small: encoders import torch.
+            store.bring_up_to_date("runs", runs, convert_runs, workers)
+            store.bring_up_to_date("films", films, convert_films, film_workers)
             if summary.converted:
                 store.writer.settle_cortex()
         finally:
@@ -146,7 +155,9 @@ def _find_films(catalog: Catalog, movies: Path, options: Options, summary: Summa
     films = []
     for movie in catalog.movies:
         try:
-            films.append(find_film(movie, movies))
+            film = find_film(movie, movies)
+            check_covers_clips(film, probe(film.path))  # now: films come after hours of runs
+            films.append(film)
         except UserError as error:
             if options.on_error == "stop":
                 raise
@@ -209,16 +220,19 @@ class _Target:
     options: Options
     summary: Summary
     progress: Progress
-    workers: int
 
     def bring_up_to_date(
-        self, what: str, sources: Sequence[Run | Film], convert: Callable[[Any], ConvertedRun | ConvertedFilm]
+        self,
+        what: str,
+        sources: Sequence[Run | Film],
+        convert: Callable[[Any], ConvertedRun | ConvertedFilm],
+        workers: int,
     ) -> None:
         current = {source.key for source in sources if self._is_current(source)}
         todo = [source for source in sources if source.key not in current]
         self.summary.current += sorted(current)
         self.progress.start(what, len(sources), len(current))
-        for source, outcome in execute(convert, todo, self.workers):
+        for source, outcome in execute(convert, todo, workers):
             if isinstance(outcome, UserError):
                 self._skip(source, outcome)
             else:

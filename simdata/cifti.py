@@ -22,6 +22,7 @@ from simdata.meshes import DIVISIONS
 
 CIFTI_EXTENSION = 32  # NIfTI's code for a CIFTI-2 header
 READ_BYTES = 2**20  # decompressed at once
+ROWS_AT_ONCE = 1024  # brought to scanner units
 SERIES, BRAIN_MODELS = "CIFTI_INDEX_TYPE_SERIES", "CIFTI_INDEX_TYPE_BRAIN_MODELS"
 STRUCTURES = {"L": "CIFTI_STRUCTURE_CORTEX_LEFT", "R": "CIFTI_STRUCTURE_CORTEX_RIGHT"}
 DENSITY_OF_VERTICES = {10 * n**2 + 2: density for density, n in DIVISIONS.items()}
@@ -97,9 +98,13 @@ class DenseSeries:
 
     def _in_scanner_units(self, values: np.ndarray) -> np.ndarray:
         slope, intercept = self._image.dataobj.slope, self._image.dataobj.inter
-        if (slope, intercept) != (1, 0):
-            values = values * slope + intercept
-        return np.asarray(values, np.float32)
+        if (slope, intercept) == (1, 0):
+            return np.asarray(values, np.float32)
+        scaled = np.empty(values.shape, np.float32)
+        for first in range(0, len(values), ROWS_AT_ONCE):  # all of it in float64 would be twice the memory
+            some = slice(first, first + ROWS_AT_ONCE)
+            scaled[some] = values[some] * slope + intercept
+        return scaled
 
 
 def _read_rows(file: gzip.GzipFile, rows: np.ndarray) -> np.ndarray:
@@ -141,7 +146,7 @@ def open_dtseries(path: Path) -> DenseSeries:
         raise UserError(f"{path}: its series is in {unit.lower()}s, not seconds")
     volumes, grayordinates = image.shape[4:]
     _check_length(path, image)
-    density, blocks = _cortex_blocks(path, models)
+    density, blocks = _cortex_blocks(path, models, grayordinates)
     tr = float(series.attrib["SeriesStep"]) * 10.0 ** int(series.attrib["SeriesExponent"])
     return DenseSeries(path, volumes, tr, grayordinates, density, blocks, image)
 
@@ -167,7 +172,9 @@ def _check_length(path: Path, image: nib.Nifti2Image) -> None:
         raise UserError(f"{path}: is cut short ({size:,} of {needed:,} bytes); download it again")
 
 
-def _cortex_blocks(path: Path, models: ElementTree.Element) -> tuple[str, dict[str, CortexBlock]]:
+def _cortex_blocks(
+    path: Path, models: ElementTree.Element, grayordinates: int
+) -> tuple[str, dict[str, CortexBlock]]:
     found = {model.get("BrainStructure"): model for model in models.iter("BrainModel")}
     blocks, densities = {}, set()
     for hemisphere, structure in STRUCTURES.items():
@@ -179,18 +186,21 @@ def _cortex_blocks(path: Path, models: ElementTree.Element) -> tuple[str, dict[s
             known = ", ".join(f"{n:,} ({d})" for n, d in DENSITY_OF_VERTICES.items())
             raise UserError(f"{path}: {structure} has a mesh of {vertices:,} vertices; known are {known}")
         densities.add(DENSITY_OF_VERTICES[vertices])
-        blocks[hemisphere] = _cortex_block(path, model)
+        blocks[hemisphere] = _cortex_block(path, model, grayordinates)
     if len(densities) > 1:
         raise UserError(f"{path}: its hemispheres are on different meshes ({', '.join(sorted(densities))})")
     return densities.pop(), blocks
 
 
-def _cortex_block(path: Path, model: ElementTree.Element) -> CortexBlock:
+def _cortex_block(path: Path, model: ElementTree.Element, rows: int) -> CortexBlock:
     first, count = int(model.attrib["IndexOffset"]), int(model.attrib["IndexCount"])
     # What is no number ends the reading, and the count is short.
     vertices = np.fromstring(model.findtext("VertexIndices", ""), np.int64, sep=" ")
     if len(vertices) != count:
         stated = f"{len(vertices):,} vertex indices for {count:,} rows"
+        raise UserError(f"{path}: {model.get('BrainStructure')} has {stated}; download it again")
+    if first + count > rows:
+        stated = f"rows up to {first + count:,}, and the file has {rows:,}"
         raise UserError(f"{path}: {model.get('BrainStructure')} has {stated}; download it again")
     return CortexBlock(slice(first, first + count), vertices)
 

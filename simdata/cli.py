@@ -202,7 +202,9 @@ def rechunk(store: Path, out: Path, layout: str) -> None:
     "--seconds", type=click.FloatRange(0.1), default=1.0, show_default=True, help="Of a measurement."
 )
 @click.option(
-    "--scratch", type=FOLDER, help="Folder for a few runs in other layouts (default: a temporary one)."
+    "--scratch",
+    type=click.Path(path_type=Path, exists=True, file_okay=False, writable=True),
+    help="Folder for a few runs in other layouts (default: a temporary one).",
 )
 @click.option("--json", "file", type=FOLDER, help="Also write the figures to this file.")
 def bench(store: Path, seconds: float, scratch: Path | None, file: Path | None) -> None:
@@ -210,6 +212,8 @@ def bench(store: Path, seconds: float, scratch: Path | None, file: Path | None) 
     from simdata.bench import bench as measure
     from simdata.bench import print_findings
 
+    if file is not None and not file.absolute().parent.is_dir():  # before all the measuring
+        raise UserError(f"--json {file}: there is no folder {file.parent}")
     with Bars() as progress:
         found = measure(store, seconds=seconds, scratch=scratch, progress=progress)
     print_findings(found, Console(width=None if sys.stdout.isatty() else 110))

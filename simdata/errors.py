@@ -7,3 +7,7 @@ class UserError(Exception):
     The command lines print it without a traceback and exit with status 1; everything else
     that is raised is a bug of ours and keeps its traceback.
     """
+
+
+class DamagedStore(UserError, OSError):
+    """A part of a store is not as it was written: copy or build it again."""

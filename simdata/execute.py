@@ -9,12 +9,16 @@ from typing import TypeVar
 
 from simdata.errors import UserError
 
+LEADER = 300 * 2**20  # bytes
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def workers_within(max_memory: int | None, needed: int, workers: int) -> int:
     """As many of ``workers`` as fit in ``max_memory`` bytes when each needs ``needed``.
+
+    One worker is the process itself; of several, this process leads, and takes ``LEADER``.
 
     Raises
     ------
@@ -26,7 +30,7 @@ def workers_within(max_memory: int | None, needed: int, workers: int) -> int:
     if max_memory < needed:
         have, least = max_memory / 1e6, needed / 1e6
         raise UserError(f"--max-memory {have:.0f}MB is too little: one worker needs {least:.0f}MB here")
-    return min(workers, max_memory // needed)
+    return max(1, min(workers, (max_memory - LEADER) // needed))
 
 
 def execute(

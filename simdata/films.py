@@ -18,6 +18,7 @@ from simdata.movies import block_bounds, stimulus_blocks
 from simdata.sources import Film, Fingerprint
 
 THUMBNAIL_HEIGHT = 72
+FILM_MEMORY = 1300 * 2**20  # bytes, for 1080p and without weights: torch, and what runs left in the process
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,14 @@ sum of squares of its two phases, which tells motion from its opposite and does 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from simdata.encoders.base import Grid, Settings, VideoEncoder
+
+if TYPE_CHECKING:
+    import torch
 
 RATE = 12  # Hz
 SIZE = 48  # pixels each way: resolves 12 cycles a picture
@@ -34,29 +36,31 @@ class MotionEnergy(VideoEncoder):
 
     def __init__(self, settings: Settings | None = None) -> None:
         super().__init__(settings)
-        spatial, temporal, pairs = _pyramid()
-        self._spatial = torch.from_numpy(spatial)
-        self._temporal = torch.from_numpy(temporal)
-        self._pairs = torch.from_numpy(pairs)
-        self.features = len(pairs)
+        self._spatial, self._temporal, self._pairs = _pyramid()
+        self.features = len(self._pairs)
 
-    @torch.inference_mode()
     def encode(self, span: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        import torch  # here: a process that only converts runs is half as large without
+
         luminance = torch.from_numpy(span).float() @ torch.tensor(LUMINANCE) / 255
-        even, odd = (luminance.flatten(1) @ self._spatial).view(len(span), 2, -1).unbind(1)
+        spatial = torch.from_numpy(self._spatial)
+        even, odd = (luminance.flatten(1) @ spatial).view(len(span), 2, -1).unbind(1)
         energy = torch.log1p(1e3 * self._energy(even, odd))
         per_window = self.window * RATE - TAPS + 1
         return torch.stack([energy[s * RATE :][:per_window].mean(dim=0) for s in starts]).numpy()
 
     def _energy(self, even: torch.Tensor, odd: torch.Tensor) -> torch.Tensor:
         """(times, features): cos(kx - wt) is even.cos + odd.sin, and sin(kx - wt) is odd.cos - even.sin."""
+        import torch
+
+        temporal, pairs = torch.from_numpy(self._temporal), torch.from_numpy(self._pairs)
         phases = []
         for part in (even, odd):
             windows = part.unfold(0, TAPS, 1)
-            phases.append(torch.einsum("tsk,fpk->tpfs", windows, self._temporal))
+            phases.append(torch.einsum("tsk,fpk->tpfs", windows, temporal))
         (even_cos, even_sin), (odd_cos, odd_sin) = (phase.unbind(1) for phase in phases)
         energy = (even_cos + odd_sin) ** 2 + (odd_cos - even_sin) ** 2
-        return energy[:, self._pairs[:, 0], self._pairs[:, 1]]
+        return energy[:, pairs[:, 0], pairs[:, 1]]
 
     def parameters(self) -> dict[str, Any]:
         return {

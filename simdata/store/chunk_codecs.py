@@ -10,6 +10,7 @@ import numpy as np
 from numcodecs import Blosc, blosc, zstd
 from numcodecs.gzip import GZip
 
+from simdata.errors import DamagedStore
 from simdata.store.layout import CHECKSUM, Layout
 
 UNREADABLE = (RuntimeError, ValueError, OSError, EOFError, zlib.error)  # what numcodecs' codecs raise
@@ -21,22 +22,20 @@ def decode_chunk(data: np.ndarray, layout: Layout, out: np.ndarray) -> None:
     Parameters
     ----------
     data : (n,) uint8
-    out : (seconds, vertices), contiguous; decompressed into directly if nothing comes after
+    out : (seconds, vertices), contiguous
 
     Raises
     ------
-    OSError
-        If a checksum or the length is wrong: the store is damaged.
+    DamagedStore
+        If a checksum or the length is wrong.
     """
     wanted = out.reshape(-1).view(np.uint8)
-    first, *others = layout.codecs or (None,)
-    for codec in reversed(others):
-        data = _DECODERS[codec](data, None)
-    found = _DECODERS[first](data, wanted) if first else data
-    if found is not wanted:
-        if len(found) != len(wanted):
-            raise OSError(f"a chunk has {len(found)} bytes, not {len(wanted)}; the store is damaged")
-        wanted[:] = found
+    for codec in reversed(layout.codecs):
+        data = _DECODERS[codec](data)
+    # Not straight into ``out``: the decoders do not say if they filled it.
+    if len(data) != len(wanted):
+        raise DamagedStore(f"a chunk has {len(data)} bytes, not {len(wanted)}; the store is damaged")
+    wanted[:] = data
 
 
 def encode_chunk(values: np.ndarray, codecs: Sequence[str], level: int | None) -> bytes:
@@ -54,20 +53,19 @@ def encode_chunk(values: np.ndarray, codecs: Sequence[str], level: int | None) -
     return bytes(data)
 
 
-def _verified(data: np.ndarray, _: np.ndarray | None) -> np.ndarray:
+def _verified(data: np.ndarray) -> np.ndarray:
     values, checksum = data[:-CHECKSUM], data[-CHECKSUM:].tobytes()
     if google_crc32c.value(values.tobytes()) != int.from_bytes(checksum, "little"):
-        raise OSError("a chunk does not match its checksum; the store is damaged")
+        raise DamagedStore("a chunk does not match its checksum; the store is damaged")
     return values
 
 
-def _decompressed(decompress: Callable[[np.ndarray, np.ndarray | None], object]) -> Callable:
-    def decode(data: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+def _decompressed(decompress: Callable[[np.ndarray], object]) -> Callable[[np.ndarray], np.ndarray]:
+    def decode(data: np.ndarray) -> np.ndarray:
         try:
-            found = decompress(data, out)
+            return np.frombuffer(decompress(data), np.uint8)
         except UNREADABLE as error:
-            raise OSError(f"a chunk does not decompress ({error}); the store is damaged") from error
-        return out if out is not None else np.frombuffer(found, np.uint8)
+            raise DamagedStore(f"a chunk does not decompress ({error}); the store is damaged") from error
 
     return decode
 

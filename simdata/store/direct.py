@@ -71,7 +71,7 @@ class BoldReader:
         IndexError
             If a window is not within the array.
         OSError
-            If the store is damaged; see ``verify``.
+            If the store is damaged (`DamagedStore`); see ``verify``.
         """
         index = np.asarray(index, np.int64).reshape(-1, 4)
         self._check_bounds(index, frames)

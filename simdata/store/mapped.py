@@ -7,7 +7,7 @@ shards, so a window is a loop of copies. What is absent has the address of a row
 from __future__ import annotations
 
 import resource
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from simdata.errors import DamagedStore
 from simdata.store.layout import Layout
 from simdata.store.memory import ask_for, copy_rows, gather_addresses, map_file
 from simdata.store.shard_index import Extents, extents_of, parse_index
@@ -64,7 +65,12 @@ class MappedReader:
             return
         bounds = np.linspace(0, len(rows), parts + 1).astype(int).tolist()
         cuts = [(rows[start:stop], target + start * size) for start, stop in pairwise(bounds)]
-        list(self._pool.map(lambda cut: self._copy(*cut), cuts))
+        copying = [self._pool.submit(self._copy, *cut) for cut in cuts]
+        try:
+            for part in copying:
+                part.result()
+        finally:  # an interrupt must not free ``out``, or a run's maps, under those who copy
+            wait(copying)
 
     def _copy(self, rows: np.ndarray, target: int) -> None:
         """Copy, and note whether it came to reading from disk."""
@@ -102,7 +108,7 @@ class MappedReader:
         offset, length = extents
         present = offset >= 0
         if (length[present] != layout.plain_bytes).any() or (length > len(file) - offset).any():
-            raise OSError(f"{path}: a chunk is not as long as it must be; the store is damaged")
+            raise DamagedStore(f"{path}: a chunk is not as long as it must be; the store is damaged")
         return extents
 
 

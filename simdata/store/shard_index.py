@@ -7,6 +7,7 @@ from typing import NamedTuple
 import google_crc32c
 import numpy as np
 
+from simdata.errors import DamagedStore
 from simdata.store.layout import CHECKSUM, Layout
 
 
@@ -31,11 +32,11 @@ def parse_index(raw: bytes, layout: Layout, name: str) -> np.ndarray:
         If the index is cut short or does not match its checksum. ``name`` says of which shard.
     """
     if len(raw) != layout.index_bytes:
-        raise OSError(f"{name}: is too short for its index; the store is damaged")
+        raise DamagedStore(f"{name}: is too short for its index; the store is damaged")
     if layout.index.checksum:
         raw, checksum = raw[:-CHECKSUM], raw[-CHECKSUM:]
         if google_crc32c.value(raw) != int.from_bytes(checksum, "little"):
-            raise OSError(f"{name}: its index does not match its checksum; the store is damaged")
+            raise DamagedStore(f"{name}: its index does not match its checksum; the store is damaged")
     # The format's mark of an absent chunk, 2^64 - 1 twice, is -1 here.
     return np.frombuffer(raw, "<i8").reshape(*layout.chunks_per_object, 2)
 

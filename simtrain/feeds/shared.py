@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -42,7 +43,8 @@ def _machine() -> str:
 def _anonymous(size: int) -> mmap.mmap:
     memory = mmap.mmap(-1, size)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)  # windows are all over it, and small pages take looking up
+        with suppress(OSError):  # a kernel without them
+            memory.madvise(mmap.MADV_HUGEPAGE)  # windows are all over it, and small pages take looking up
     return memory
 
 

@@ -255,7 +255,7 @@ def test_a_build_that_stops_leaves_its_records_for_others(own_sources, tmp_path)
     with pytest.raises(UserError, match=r"1/B\.dtseries\.nii"):
         run_build(own_sources, out)
     sources = xr.open_zarr(out).attrs["sources"]
-    assert {"film/A", "film/B", "1/A"} <= set(sources)
+    assert set(sources) == {"1/A"}
     assert not (out / ".build").exists()
 
 
@@ -335,7 +335,7 @@ def test_films_that_are_missing_or_too_short_are_named(own_sources, tmp_path):
     with pytest.raises(UserError, match=r"B\.mp4: lasts 10\.0 s, but the last clip of B ends at 16 s"):
         run_build(own_sources, tmp_path / "s.zarr")
     result = run_build(own_sources, tmp_path / "s.zarr", "--on-error", "skip")
-    assert "3 converted, 1 already there, 1 skipped" in result.output
+    assert "4 converted, 0 already there, 1 skipped" in result.output, "what was bad was seen before all else"
     assert xr.open_zarr(tmp_path / "s.zarr").film_status.values.tolist() == [1, 0]
 
 

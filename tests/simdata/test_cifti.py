@@ -129,6 +129,16 @@ def test_fewer_indices_than_rows_are_an_error(tmp_path):
         open_dtseries(path)
 
 
+def test_rows_that_the_file_does_not_have_are_an_error(tmp_path):
+    path = write_dtseries(tmp_path / "run.dtseries.nii", noise("32k", volumes=3))
+    content = path.read_bytes()
+    place = content.index(b'IndexOffset="', content.index(b"CORTEX_RIGHT") - 200) + len(b'IndexOffset="')
+    digits = content[place : content.index(b'"', place)]
+    path.write_bytes(content[:place] + b"9" * len(digits) + content[place + len(digits) :])
+    with pytest.raises(UserError, match=r"CORTEX_RIGHT has rows up to [\d,]+, and the file has [\d,]+"):
+        open_dtseries(path)
+
+
 def test_run_is_checked_against_its_catalog(tmp_path):
     series = open_dtseries(write_dtseries(tmp_path / "run.dtseries.nii", noise("32k", volumes=3)))
     check_run(series, tr=1.0, volumes=3)

@@ -1,4 +1,6 @@
+import itertools
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import google_crc32c
@@ -23,7 +25,7 @@ from hypothesis import strategies as st
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, TransposeCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
-from simdata.store import BoldReader
+from simdata.store import BoldReader, mapped
 from simdata.store.chunkwise import ChunkReader
 from simdata.store.layout import read_layout
 from simdata.store.mapped import MappedReader
@@ -202,6 +204,34 @@ def test_windows_outside_of_the_array_are_refused(as_built, window):
 
 def test_no_windows_are_no_values(as_built):
     assert BoldReader(as_built).read(np.empty((0, 4), int), 3).shape == (0, 3, VERTICES)
+
+
+@pytest.mark.parametrize("codec", [ZstdCodec(), BloscCodec(), GzipCodec()])
+def test_a_chunk_that_is_too_short_is_noticed(tmp_path, codec):
+    """What it would leave in the caller's memory are the values of another batch."""
+    write_bold(tmp_path, noise("int8"), [codec], object_shape=(1, 1, 2, 1, VERTICES))
+    short, long = tmp_path / "short", tmp_path / "bold/c/0/0/0/0/0"
+    write_bold(short, noise("int8"), [codec], object_shape=(1, 1, 1, 1, VERTICES))
+    long.write_bytes((short / "bold/c/0/0/0/0/0").read_bytes())
+    with pytest.raises(OSError, match=f"has {VERTICES} bytes, not {2 * VERTICES}"):
+        BoldReader(tmp_path).read(np.array([[0, 0, 0, 0]]), 1)
+
+
+def test_what_ends_a_reading_waits_for_the_threads_that_copy(tmp_path, monkeypatch):
+    write_bold(tmp_path, noise("int8"), object_shape=(1, 1, SECONDS, 1, VERTICES))
+    reader, numbers, ended = BoldReader(tmp_path, threads=2), itertools.count(), []
+
+    def one_fails(*arguments):
+        if next(numbers) == 0:
+            raise MemoryError
+        time.sleep(0.3)
+        ended.append(1)
+
+    monkeypatch.setattr(mapped, "copy_rows", one_fails)
+    index = np.array([[0, 0, second % 8, 0] for second in range(64)])
+    with pytest.raises(MemoryError):
+        reader.read(index, 3)
+    assert ended
 
 
 @pytest.mark.parametrize("layout", [AS_BUILT, COMPRESSED], ids=["mapped", "decoded"])

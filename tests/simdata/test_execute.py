@@ -29,6 +29,8 @@ def test_other_exceptions_are_bugs_and_are_raised():
 
 def test_memory_bounds_the_number_of_workers():
     assert workers_within(None, 700e6, 8) == 8
-    assert workers_within(1500e6, 700e6, 8) == 2
+    assert workers_within(1500e6, 700e6, 8) == 1, "this process takes memory too"
+    assert workers_within(1800e6, 700e6, 8) == 2
+    assert workers_within(800e6, 700e6, 8) == 1
     with pytest.raises(UserError, match="500MB is too little: one worker needs 700MB"):
         workers_within(500e6, 700e6, 8)
