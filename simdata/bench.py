@@ -109,11 +109,15 @@ def bench(store: Path, *, seconds: float, scratch: Path | None, progress: Progre
     Raises
     ------
     UserError
-        If there is no store, or it has no runs.
+        If there is no store, it has no runs, or a layout that simdata does not know.
     """
     complete = np.argwhere(open_store(store).run_status.values == COMPLETE)
     if not len(complete):
         raise UserError(f"{store}: has no complete runs to measure; build it first")
+    if read_layout(zarr.open_array(store, path="bold", mode="r")) is None:
+        raise UserError(
+            f"{store}: only zarr can read its layout, slowly: simdata rechunk STORE OUT --layout seconds"
+        )
     reader = BoldReader(store)
     run_bytes = int(np.prod(reader.shape[2:])) * reader.dtype.itemsize
     chosen = complete[: max(LAYOUT_RUNS, SAMPLE_BYTES // run_bytes)]
@@ -175,7 +179,7 @@ def _from_disk(store: Path, runs: np.ndarray, *, threads: int = 1, cold: bool = 
 
 
 def _from_memory(store: Path, runs: np.ndarray) -> Way:
-    """As `simtrain fit --feed memory`: windows are copied out of whole runs that are in memory."""
+    """Windows copied out of whole runs in memory, as `simtrain fit --feed memory` does in its own way."""
     reader = BoldReader(store)
     held = np.stack([reader.read_run(*run, side) for run in runs.tolist() for side in range(reader.shape[3])])
     size = FRAMES * reader.shape[4] * reader.dtype.itemsize
@@ -240,8 +244,6 @@ def _objects(store: Path, runs: np.ndarray) -> list[Path]:
     """The files that hold some runs."""
     folder = store / "bold"
     layout = read_layout(zarr.open_array(folder, mode="r"))
-    if layout is None:
-        return [path for path in folder.rglob("*") if path.is_file()]
     places = itertools.product(runs.tolist(), range(layout.objects_per_run), range(layout.shape[3]))
     paths = {folder / layout.key(*run, block, side) for run, block, side in places}
     return sorted(path for path in paths if path.exists())

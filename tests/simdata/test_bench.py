@@ -1,6 +1,7 @@
 """`simdata bench`: figures of a real store, and the advice that follows from given ones."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -37,6 +38,16 @@ def test_a_store_without_runs_has_nothing_to_measure(own):
     zarr.open_group(own / "s.zarr", mode="r+")["run_status"][:] = 0
     with pytest.raises(UserError, match="no complete runs"):
         call("bench", own / "s.zarr")
+
+
+def test_a_layout_that_only_zarr_reads_is_no_use_to_measure(own):
+    path = own / "s.zarr"
+    values = zarr.open_array(path, path="bold", mode="r")
+    shape, dtype = values.shape, values.dtype
+    shutil.rmtree(path / "bold")
+    zarr.create_array(path, name="bold", shape=shape, dtype=dtype, chunks=(1, 1, 5, 2, 1000), fill_value=-128)
+    with pytest.raises(UserError, match="only zarr can read its layout"):
+        call("bench", path)
 
 
 def findings(own, other, free):
