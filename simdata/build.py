@@ -121,8 +121,8 @@ def build(
     workers = workers_within(options.max_memory, needed, options.workers)
     film_workers = workers_within(options.max_memory, max(FILM_MEMORY, needed), options.workers)
     encoders = create_all(recipe.encoders)
-    with creating(out):
-        if not out.exists():
+    if not out.exists():
+        with creating(out):
             _create(recipe, encoders, out, runs, films)
     with exclusive(out) as staging:
         _make_ready(recipe, encoders, out, runs)

@@ -37,7 +37,7 @@ def exclusive(store: Path) -> Iterator[Path]:
         try:
             yield staging
         finally:
-            shutil.rmtree(staging)
+            shutil.rmtree(staging, ignore_errors=True)
             if not unfinished(store):
                 shutil.rmtree(folder)
 
@@ -54,8 +54,10 @@ def creating(store: Path) -> Iterator[None]:
     store.parent.mkdir(parents=True, exist_ok=True)
     lock = store.with_name(f".{store.name}.lock")
     with _held(lock, f"{store}: another build is creating it; wait for that to end"):
-        yield
-        lock.unlink()
+        try:
+            yield
+        finally:
+            lock.unlink()
 
 
 def unfinished(store: Path) -> bool:
