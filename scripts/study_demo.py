@@ -99,18 +99,20 @@ def main() -> None:
     parser.add_argument("--set", dest="settings", action="append", default=[], help="as for simtrain fit")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    results: dict[str, list[Found]] = {}
-    for modalities, name in ARMS.items():
-        runs = [
+    runs = {
+        name: [
             trained(options.store, options.out, modalities, seed, options.settings) for seed in options.seeds
         ]
-        results[name] = [found_in(run) for run in runs]
+        for modalities, name in ARMS.items()
+    }
+    results: dict[str, list[Found]] = {
+        name: [found_in(run) for run in of_arm] for name, of_arm in runs.items()
+    }
     baselines = options.out / "baselines"
     if not (baselines / "ceiling/retrieval.json").exists():
         simtrain("baseline", options.store, "--out", baselines, "--config", "demo", "--ico", 1)
     results |= {name: [found_in(baselines / kind)] for kind, name in BASELINES.items()}
-    first = trained(options.store, options.out, next(iter(ARMS)), options.seeds[0], options.settings)
-    curves, gained = lag_curve(first), gains(results)
+    curves, gained = lag_curve(runs["all three"][0]), gains(results)
     ceiling = found_in(baselines / "ceiling")  # of other subjects' BOLD, in place of the film
     content = {"seeds": options.seeds, "results": results, "gains": gained, "lags": curves}
     content["ceiling"] = ceiling

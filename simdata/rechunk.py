@@ -61,7 +61,6 @@ def rechunk(store: Path, out: Path, *, layout: str, progress: Progress) -> tuple
         If a chunk is damaged.
     """
     named = parse_layout(layout)
-    open_store(store)
     if out.exists():
         raise UserError(f"{out}: exists already; remove it, or write to another place")
     with _unchanging(store):

@@ -135,9 +135,10 @@ def must_be_new(run: Run, dataset: Dataset, windows: np.ndarray, name: str) -> N
         the scenes are to be new, but a movie was divided otherwise in its training.
     """
     if name != "new-subjects":
+        seen, scenes = run.seen_scenes, list(dataset.identity["scenes"].items())
         for movie in np.unique(windows["movie"]):
-            title, now = list(dataset.identity["scenes"].items())[movie]
-            if run.seen_scenes.get(title, {now}) != {now}:
+            title, now = scenes[movie]
+            if seen.get(title, {now}) != {now}:
                 raise UserError(
                     f"{name}: {run.path} was trained with other clips or sets of scenes in {title} than "
                     f"{dataset.path} has, so that its test scenes may not be new"

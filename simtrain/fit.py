@@ -22,7 +22,7 @@ from simtrain.dataset import Dataset
 from simtrain.feeds import Batches, open_feed
 from simtrain.footprint import training_bytes
 from simtrain.initial import kept_weights
-from simtrain.jitter import must_follow_the_stimulus, with_room
+from simtrain.jitter import training_samples
 from simtrain.learner import Learner
 from simtrain.metrics import Metrics, NoMetrics
 from simtrain.patch_table import kept_table
@@ -101,9 +101,7 @@ def _prepare(dataset: Dataset, run: Run, device: torch.device) -> tuple[Training
     embeddings = dataset.embeddings(config)
     clips = windows.clip_split(dataset, embeddings.values())
     found = windows.find_windows(dataset, clips, config.data.frames, config.data.lag)
-    must_follow_the_stimulus(config.data)
-    chosen, sides = with_room(windows.training(found), config.data.lag_jitter), config.data.sides
-    samples = windows.by_hemisphere(chosen, sides)
+    samples = training_samples(windows.training(found), config.data)
     if len(samples) < config.train.batch_size:
         raise UserError(
             f"{dataset.path} has {len(samples)} training samples at a lag of {config.data.lag} s, less than "
@@ -117,7 +115,7 @@ def _prepare(dataset: Dataset, run: Run, device: torch.device) -> tuple[Training
     if config.model.patches is not None:
         kept_table(run.path, config.model.patches, config.model.ico).lay_out(learner.sim.encoder)
     training = Training(config, learner.to(device))
-    return training, samples, windows.by_hemisphere(windows.validation(found), sides)
+    return training, samples, windows.by_hemisphere(windows.validation(found), config.data.sides)
 
 
 def _loop(

@@ -6,6 +6,7 @@ import numpy as np
 
 from simdata.errors import UserError
 from simtrain.config import Data
+from simtrain.windows import by_hemisphere
 
 
 def must_follow_the_stimulus(data: Data) -> None:
@@ -35,6 +36,18 @@ def with_room(windows: np.ndarray, jitter: int) -> np.ndarray:
     place = run * length + windows["second"] + jitter
     shifts = (shift for shift in range(-jitter, jitter + 1) if shift)
     return windows[np.logical_and.reduce([np.isin(place + shift, place) for shift in shifts])]
+
+
+def training_samples(windows: np.ndarray, data: Data) -> np.ndarray:
+    """(n,) SAMPLE: training windows (WINDOW) with room for the jitter, in every hemisphere in use.
+
+    Raises
+    ------
+    UserError
+        As `must_follow_the_stimulus`.
+    """
+    must_follow_the_stimulus(data)
+    return by_hemisphere(with_room(windows, data.lag_jitter), data.sides)
 
 
 def jittered(samples: np.ndarray, jitter: int, seed: int, epoch: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from simtrain.dataset import SPLITS, Dataset, Embedding
 
 TRAIN, VAL, TEST = (SPLITS.index(name) for name in ("train", "val", "test"))
 HEMISPHERES = 2
-BOTH = (0, 1)  # positions of the hemispheres, L and R
+BOTH = tuple(range(HEMISPHERES))  # their positions, L and R
 
 WINDOW = np.dtype(
     [
@@ -40,18 +40,15 @@ def covered(frames: int, embeddings: Iterable[Embedding]) -> int:
     return max([frames, *(embedding.window for embedding in embeddings)])
 
 
-def clip_split(dataset: Dataset, embeddings: Iterable[Embedding], length: int = 1) -> np.ndarray:
+def clip_split(dataset: Dataset, embeddings: Iterable[Embedding]) -> np.ndarray:
     """(movies, seconds) int8: the set of the clip beginning there, 0 where there is no usable one.
 
-    A clip has ``length`` s, or the window of an embedding where that is longer.
+    A clip is as long as the longest window of the embeddings, or 1 s.
     """
     embeddings = list(embeddings)
-    length = covered(length, embeddings)
-    usable = dataset.segment != 0
-    for later in range(1, length):
-        for table in (dataset.segment, dataset.scene_split):
-            usable[:, :-later] &= table[:, later:] == table[:, :-later]
-        usable[:, -later:] = False
+    movie, clip = np.indices(dataset.segment.shape).reshape(2, -1)
+    whole = within_scene(dataset, movie, clip, 0, covered(1, embeddings) - 1)
+    usable = whole.reshape(dataset.segment.shape) & (dataset.segment != 0)
     for embedding in embeddings:
         usable &= ~np.isnan(embedding.values).any(axis=-1)
     return np.where(usable, dataset.scene_split, 0).astype(np.int8)

@@ -39,9 +39,10 @@ class LogMel(AudioEncoder):
 
         # A second is no whole number of hops: each window has frames of its own.
         windows = torch.from_numpy(span).unfold(0, self.window * AUDIO_RATE, AUDIO_RATE)[starts]
-        power = self._mel(windows) / FFT
-        log = torch.log10(power + FLOOR)
-        return torch.cat([log.mean(dim=-1), log.std(dim=-1, correction=0)], dim=1).numpy()
+        with torch.inference_mode():
+            power = self._mel(windows) / FFT
+            log = torch.log10(power + FLOOR)
+            return torch.cat([log.mean(dim=-1), log.std(dim=-1, correction=0)], dim=1).numpy()
 
     def parameters(self) -> dict[str, Any]:
         return {

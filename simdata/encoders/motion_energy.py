@@ -42,12 +42,13 @@ class MotionEnergy(VideoEncoder):
     def encode(self, span: np.ndarray, starts: np.ndarray) -> np.ndarray:
         import torch  # here: a process that only converts runs is half as large without
 
-        luminance = torch.from_numpy(span).float() @ torch.tensor(LUMINANCE) / 255
-        spatial = torch.from_numpy(self._spatial)
-        even, odd = (luminance.flatten(1) @ spatial).view(len(span), 2, -1).unbind(1)
-        energy = torch.log1p(1e3 * self._energy(even, odd))
         per_window = self.window * RATE - TAPS + 1
-        return torch.stack([energy[s * RATE :][:per_window].mean(dim=0) for s in starts]).numpy()
+        with torch.inference_mode():
+            luminance = torch.from_numpy(span).float() @ torch.tensor(LUMINANCE) / 255
+            spatial = torch.from_numpy(self._spatial)
+            even, odd = (luminance.flatten(1) @ spatial).view(len(span), 2, -1).unbind(1)
+            energy = torch.log1p(1e3 * self._energy(even, odd))
+            return torch.stack([energy[s * RATE :][:per_window].mean(dim=0) for s in starts]).numpy()
 
     def _energy(self, even: torch.Tensor, odd: torch.Tensor) -> torch.Tensor:
         """(times, features): cos(kx - wt) is even.cos + odd.sin, and sin(kx - wt) is odd.cos - even.sin."""

@@ -12,7 +12,7 @@ from simdata.errors import UserError
 from simdata.store.embeddings import settle_embeddings
 from simdata.store.opening import open_store
 from simdata.store.provenance import WORK_FOLDER, Provenance
-from simdata.store.schema import quiet_zarr, settle_subjects
+from simdata.store.schema import settle_subjects
 
 
 @contextmanager
@@ -67,10 +67,9 @@ def unfinished(store: Path) -> bool:
 
 
 def _settle(store: Path) -> None:
-    with quiet_zarr():
-        settle_subjects(store)
-        settle_embeddings(store)
-        Provenance(store).close()
+    settle_subjects(store)
+    settle_embeddings(store)
+    Provenance(store).close()
 
 
 @contextmanager

@@ -75,7 +75,8 @@ def append_subjects(path: Path, catalog: Catalog, subjects: Sequence[str]) -> No
 def settle_subjects(path: Path) -> None:
     """Undo what a killed `append_subjects` had begun."""
     count = zarr.open_group(path, mode="r")["subject"].shape[0]
-    _resize_subjects(zarr.open_group(path, mode="r+", use_consolidated=False), count)
+    with quiet_zarr():
+        _resize_subjects(zarr.open_group(path, mode="r+", use_consolidated=False), count)
 
 
 def _resize_subjects(group: zarr.Group, count: int) -> None:

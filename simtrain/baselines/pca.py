@@ -20,7 +20,7 @@ from simtrain.config import Config, Data
 from simtrain.dataset import Dataset, Embedding
 from simtrain.feeds import Stream
 from simtrain.frames import Frames
-from simtrain.jitter import must_follow_the_stimulus, with_room
+from simtrain.jitter import training_samples
 from simtrain.learner import Learner
 from simtrain.models.sim import SIM
 from simtrain.sampler import Cursor, epoch_order, shuffled_batches
@@ -159,9 +159,7 @@ def train_head(
     """
     if config.train.patience is not None:
         raise UserError("train.patience: PCA's projectors are trained without validation; set it to null")
-    must_follow_the_stimulus(config.data)
-    jitter, train = config.data.lag_jitter, config.train
-    samples = by_hemisphere(with_room(windows, jitter), config.data.sides)
+    samples, train = training_samples(windows, config.data), config.train
     if len(samples) < train.batch_size:
         raise UserError(
             f"{dataset.path} has {len(samples)} training samples, less than a batch "
@@ -171,7 +169,7 @@ def train_head(
     learner = PcaLearner(config, dataset, embeddings, axes)
     learner.stimuli.fit(clips)
     training = Training(config, learner.to(device))
-    drawn = shuffled_batches(samples, train.batch_size, train.seed, Cursor(), jitter)
+    drawn = shuffled_batches(samples, train.batch_size, train.seed, Cursor(), config.data.lag_jitter)
     feed = Stream(BoldReader(dataset.path), config.data.frames, device)
     with feed.batches(drawn, train.batch_size) as batches:
         for batch in batches:

@@ -5,6 +5,7 @@ import json
 import pytest
 import xarray as xr
 from click.testing import CliRunner
+from command_line import call, sets
 
 from simdata.errors import UserError
 from simtrain.cli import cli
@@ -23,16 +24,6 @@ def run(rich_store, tmp_path_factory):
     out = tmp_path_factory.mktemp("named") / "run"
     call("fit", rich_store, "--config", "demo", "--modalities", MODALITIES, *sets(TRAINING), "--out", out)
     return out
-
-
-def sets(overrides):
-    return [text for override in overrides for text in ("--set", override)]
-
-
-def call(*arguments):
-    result = CliRunner().invoke(cli, [str(argument) for argument in arguments])
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 def test_each_embedding_is_trained_and_tested_by_its_name(run, rich_store):

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from click.testing import CliRunner
+from command_line import call, sets
 
 from simtrain import checkpoint
-from simtrain.cli import cli
 
 LEFT = ["data.hemispheres=L", "model.ico=1", "model.dim=16", "model.depth=1", "model.dim_head=16"]
 LEFT += ["train.steps=4", "train.batch_size=16", "train.validation_samples=16", "train.validate_every=2"]
@@ -36,16 +35,6 @@ def runs(store, left_store, tmp_path_factory):
     for name, place in (("whole", store), ("left", left_store)):
         call("fit", place, "--config", "demo", *sets(LEFT), "--out", folder / name)
     return folder
-
-
-def sets(overrides):
-    return [word for override in overrides for word in ("--set", override)]
-
-
-def call(*arguments):
-    result = CliRunner().invoke(cli, [str(argument) for argument in arguments])
-    assert result.exit_code == 0, result.output + str(result.exception)
-    return result.output
 
 
 def weights(folder):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from click.testing import CliRunner
+from command_line import call, sets
 from range_server import serve
 
 from simdata.errors import UserError
@@ -15,13 +15,8 @@ from simtrain.dataset import open_dataset
 
 TINY = ["model.ico=1", "model.dim=16", "model.depth=1", "model.dim_head=16", "train.steps=3"]
 TINY += ["train.batch_size=8", "train.validation_samples=8", "train.validate_every=3"]
-SETTINGS = [word for setting in TINY for word in ("--set", setting)]
+SETTINGS = sets(TINY)
 POOLS = ("--experiment", "new-subjects", "--pool", "8", "--clips", "20")
-
-
-def call(*arguments):
-    result = CliRunner().invoke(cli, [str(argument) for argument in arguments])
-    assert result.exit_code == 0, result.output + str(result.exception)
 
 
 @pytest.mark.parametrize("feed", ["stream", "memory"])
