@@ -18,7 +18,6 @@ Everything is measured here, side by side and in turns, on synthetic runs of the
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import platform
@@ -36,6 +35,7 @@ from pathlib import Path
 import numpy as np
 
 from simdata import catalog as catalogs
+from simdata import json_text
 from simdata.checksum import sha256
 from simdata.cifti import CortexBlock, open_dtseries
 from simdata.convert import ConvertedRun, convert_run, memory_needed
@@ -373,9 +373,10 @@ def main() -> None:
     for part in options.parts:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             result[part] = benches[part](Path(folder), options)
-        print(f"{part}: {json.dumps({k: v for k, v in result[part].items() if k not in ('runs', 'points')})}")
+        shown = {key: value for key, value in result[part].items() if key not in ("runs", "points")}
+        print(f"{part}: {json_text.dumps(shown)}")
     if options.out:
-        options.out.write_text(json.dumps(result, indent=2) + "\n")
+        options.out.write_text(json_text.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

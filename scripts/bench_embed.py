@@ -14,7 +14,6 @@ model's forward inside its encoder against the same batches straight through the
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import platform
 import resource
@@ -32,6 +31,7 @@ import numpy as np
 import torch
 from scipy.io import wavfile
 
+from simdata import json_text
 from simdata.decoding import decord
 from simdata.encoders import AudioEncoder, Grid, VideoEncoder, uniform_frames
 from simdata.encoders.base import AUDIO_RATE
@@ -254,7 +254,7 @@ def main() -> None:
     print(f"decoding, ours / bare decord: {result['decode_ours_over_bare']:.2f} x the speed")
     if options.forward:
         print(f"forward, inside / straight: {result['forward_windows_per_second']['ratio']:.2f} x the speed")
-    text = json.dumps(result, indent=2)
+    text = json_text.dumps(result, indent=2)
     if options.out:
         options.out.write_text(text + "\n")
     else:

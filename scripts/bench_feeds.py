@@ -15,7 +15,6 @@ what a core gives where others use the machine too.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -29,6 +28,7 @@ import zarr
 from torch import Tensor
 from zarr.codecs import Crc32cCodec
 
+from simdata import json_text
 from simdata.store import BoldReader
 from simtrain.dataset import Dataset, Embedding
 from simtrain.feeds import Device, Feed, Memory, Runs, Stream
@@ -232,7 +232,7 @@ def main() -> None:
         result[name] = entry
         print(f"{name:32s} {clock:9.0f} /s {core:9.0f} /core s  {note}")
     if options.out:
-        options.out.write_text(json.dumps(result, indent=2) + "\n")
+        options.out.write_text(json_text.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

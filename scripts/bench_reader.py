@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
-import json
 import mmap
 import os
 import statistics
@@ -34,6 +33,7 @@ from rich.console import Console
 from rich.table import Table
 from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
 
+from simdata import json_text
 from simdata.cores import available_cores
 from simdata.store import BoldReader
 from simdata.store.memory import map_file
@@ -375,7 +375,7 @@ def main() -> None:
     show(f"cold ({stayed:.1%} at most left in memory)", result["cold"])
     print("one thread, warm, is " + ", ".join(f"{r:,.1f} x {n}" for n, r in result["ours_over"].items()))
     if options.out:
-        options.out.write_text(json.dumps(result, indent=2) + "\n")
+        options.out.write_text(json_text.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ InfoNCE of fMRI and video, backward, AdamW, on random windows of BOLD that are o
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import resource
 import statistics
@@ -24,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
+from simdata import json_text
 from simtrain.models.projector import Projector
 from simtrain.models.sit import SiT, sincos_positions
 
@@ -160,7 +160,7 @@ def main() -> None:
         ratio = result["published_over"][name]
         print(f"{name:14s} {step[name]:8.3f} s a step, {peak[name]:6.0f} MB, {ratio:.2f} x")
     if options.out:
-        options.out.write_text(json.dumps(result, indent=2) + "\n")
+        options.out.write_text(json_text.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # per core; before numpy and torc
 
 import argparse
 import io
-import json
 import platform
 import shutil
 import statistics
@@ -36,6 +35,7 @@ import zarr
 from synthetic_store import write_store
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from simdata import json_text
 from simdata.store import BoldReader
 from simtrain import windows
 from simtrain.dataset import open_dataset
@@ -411,7 +411,7 @@ def report(result: dict, out: Path | None) -> None:
             f" {made['per_second']:10,.0f} {made['simtrain_over']:8.1f}"
         )
     if out:
-        out.write_text(json.dumps(result, indent=2) + "\n")
+        out.write_text(json_text.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,13 +10,13 @@ which the map tells the vertices near a pole from the rest of the cortex (0.5: n
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from scipy.stats import rankdata
 
+from simdata import json_text
 from simdata.meshes import RADIUS
 from simdata.synthetic.response import POLES, REGION
 from simtrain.cifti import STRUCTURES
@@ -65,7 +65,7 @@ def main() -> None:
         for name, areas in maps.items():
             print(f"{file:45} {name:22} {' '.join(f'{area:6.3f}' for area in areas.values())}")
     if arguments.out is not None:
-        arguments.out.write_text(json.dumps(found, indent=2) + "\n")
+        arguments.out.write_text(json_text.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

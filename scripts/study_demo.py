@@ -16,6 +16,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from simdata import json_text
+
 ARMS = {"fmri,video,audio": "all three", "fmri,video": "without audio", "fmri,audio": "without video"}
 BASELINES = {"ridge": "ridge regression", "pca": "PCA and projectors"}
 DIRECTIONS = ("fmri->video", "fmri->audio")
@@ -116,7 +118,7 @@ def main() -> None:
     ceiling = found_in(baselines / "ceiling")  # of other subjects' BOLD, in place of the film
     content = {"seeds": options.seeds, "results": results, "gains": gained, "lags": curves}
     content["ceiling"] = ceiling
-    (options.out / "study.json").write_text(json.dumps(content, indent=2) + "\n")
+    (options.out / "study.json").write_text(json_text.dumps(content, indent=2) + "\n")
     print(table(results))
     tops = {name: found["fmri->others"]["top-1"]["mean"] for name, found in ceiling.items()}
     print(f"\nceiling, top-1 %: {', '.join(f'{name} {100 * top:.1f}' for name, top in tops.items())}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from simdata import __version__
+from simdata import __version__, json_text
 from simdata import catalog as catalogs
 from simdata.encoding import ENCODINGS
 from simdata.errors import UserError
@@ -218,7 +217,7 @@ def bench(store: Path, seconds: float, scratch: Path | None, file: Path | None) 
         found = measure(store, seconds=seconds, scratch=scratch, progress=progress)
     print_findings(found, Console(width=None if sys.stdout.isatty() else 110))
     if file is not None:
-        file.write_text(json.dumps(found.as_json(), indent=2) + "\n")
+        file.write_text(json_text.dumps(found.as_json(), indent=2) + "\n")
 
 
 @cli.command()

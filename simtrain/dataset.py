@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from simtrain.config import Config
 FORMAT = "1."
 SPLITS = ("none", "train", "val", "test")
 NOT_SETTINGS = ("long_name", "films")  # attributes of an embedding that say nothing of its encoder
+ROUNDING = 1e-6  # s: 30 pictures of .1 s are 3.0000000000000004 s, and not 4
 STIMULI = tuple(kind for kind in modalities.KINDS if kind != "fmri")
 
 
@@ -77,7 +79,7 @@ class Dataset:
             return Embedding(
                 variable,
                 array.values.astype(np.float32),
-                int(np.ceil(array.attrs["window"])),
+                math.ceil(array.attrs["window"] - ROUNDING),
                 _digest(json.dumps(made, sort_keys=True).encode()),
             )
 

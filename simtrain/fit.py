@@ -28,7 +28,8 @@ from simtrain.metrics import Metrics, NoMetrics
 from simtrain.patch_table import kept_table
 from simtrain.run import Run
 from simtrain.sampler import shuffled_batches
-from simtrain.training import Training, learning_rate
+from simtrain.schedule import learning_rate
+from simtrain.training import Training
 from simtrain.validation import Validation
 
 
@@ -148,6 +149,7 @@ def _loop(
                 _save(run.checkpoint.with_name(checkpoint.BEST), training.tested_state())
             pace.lap()
         if step % train.checkpoint_every == 0 or training.finished or stopped is not None:
+            metrics.settle()
             _save(run.checkpoint, training.state_dict())
     if training.patience.exhausted:
         progress.console.print(f"step {training.step}: no better val/loss in {train.patience} validations")
@@ -208,7 +210,7 @@ def _training_values(training: Training, losses: dict[str, torch.Tensor]) -> dic
             f"the loss is {values['train/loss']} at step {training.step}: lower train.learning_rate"
         )
     values |= {f"train/{name}": value for name, value in training.readings().items()}
-    return values | {"train/learning_rate": learning_rate(training.config, training.step - 1)}
+    return values | {"train/learning_rate": learning_rate(training.config, training.step)}
 
 
 def _progress(console: Console) -> Progress:

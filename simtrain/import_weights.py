@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from simdata import json_text
 from simdata.checksum import sha256
 from simdata.errors import UserError
 from simtrain import checkpoint, windows
@@ -101,7 +102,7 @@ def import_weights(
             weights = _on_standardised(weights, learner, modality)
         learner.sim.projectors[modality].load_state_dict(weights)
     run = Run.start(out, config, dataset, table=table)
-    (out / RECORD).write_text(json.dumps(_record(files, published, tuple(projectors)), indent=2) + "\n")
+    json_text.write(out / RECORD, _record(files, published, tuple(projectors)))
     checkpoint.save(run.checkpoint, Training(config, learner).state_dict())
     return run, _notes(files, published)
 

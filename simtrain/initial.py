@@ -19,6 +19,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from simdata import json_text
 from simdata.errors import UserError
 from simtrain import checkpoint
 from simtrain.config import Config, Encoder, PretrainConfig
@@ -115,7 +116,7 @@ class Initial:
     def write(self, folder: Path) -> None:
         checkpoint.save(folder / WEIGHTS, {"encoder": self.encoder})
         record = {"key": self.key, "origin": self.origin}
-        (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")
+        json_text.write(folder / RECORD, record)
 
     def _misshapen(self, config: Config) -> list[str]:
         shape = patch_vertices(config.model.ico).shape

@@ -5,24 +5,26 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
+
+from simdata import json_text
 
 
 class Metrics:
     """Scalars of a run, to ``metrics.jsonl`` (one JSON object a line) and to TensorBoard.
 
-    What an earlier part of the run wrote behind ``step``, and so will be written again, is dropped.
+    A value that is not finite is null. What an earlier part of the run wrote behind ``step``, and so will be
+    written again, is dropped.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
         path = folder / "metrics.jsonl"
-        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        # A line without its end was being written when the machine stopped.
-        whole = [line for line in lines if line.endswith("\n")]
-        kept = path.with_suffix(".tmp")
-        kept.write_text("".join(line for line in whole if json.loads(line)["step"] <= step))
-        os.replace(kept, path)
+        lines = path.read_text(errors="replace").splitlines(keepends=True) if path.exists() else []
+        found = [_parsed(line) for line in lines]
+        kept = [record for record in found if record is not None and record["step"] <= step]
+        json_text.write_whole(path, "".join(json_text.dumps(record) + "\n" for record in kept))
         self._file = path.open("a", buffering=1)
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
@@ -34,9 +36,14 @@ class Metrics:
         self._board.close()
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.write(json_text.dumps({"step": step, **values}) + "\n")
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
+
+    def settle(self) -> None:
+        """What was written is on the disk: a checkpoint that follows is never ahead of it."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
 
 class NoMetrics:
@@ -50,3 +57,14 @@ class NoMetrics:
     def __exit__(self, *_: object) -> None: ...
 
     def write(self, step: int, values: dict[str, float]) -> None: ...
+
+    def settle(self) -> None: ...
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """What a line holds; None if it is not whole, as one that was being written at a power cut."""
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return record if line.endswith("\n") and isinstance(record, dict) and "step" in record else None

@@ -13,6 +13,7 @@ import torch
 import xarray as xr
 import zarr
 
+from simdata import json_text
 from simdata.checksum import sha256
 from simdata.errors import UserError
 from simdata.store import BoldReader
@@ -166,7 +167,7 @@ def _coordinates(dataset: Dataset, chosen: list[int], seconds: int, data: Data) 
 
 def _attributes(run: Run, dataset: Dataset) -> dict[str, Any]:
     config = run.config
-    return {
+    attributes = {
         "Conventions": "CF-1.11",
         "title": "Embeddings of movie-watching fMRI and of the movie in one common space",
         "source": f"simtrain predict, model of {run.path.absolute()}",
@@ -182,6 +183,7 @@ def _attributes(run: Run, dataset: Dataset) -> dict[str, Any]:
         "trained_on": run.store,
         "software": software_versions(),
     }
+    return json_text.plain(attributes)
 
 
 def _empty(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from simdata import json_text
 from simtrain.bootstrap import CONFIDENCE, RESAMPLES, Bootstrap
 from simtrain.dataset import Dataset
 from simtrain.film_tables import WITHOUT_BOLD
@@ -87,7 +87,7 @@ def write(
         },
         "tables": {name: table for name, table in rows.items() if name != "windows"},
     }
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    json_text.write(path, content)
 
 
 def summary(experiment: str, result: Result, seed: int) -> list[Row]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from simdata import json_text
 from simtrain import figures, tables
 from simtrain.bootstrap import CONFIDENCE, RESAMPLES
 from simtrain.dataset import Dataset
@@ -75,7 +75,7 @@ def write(
         "experiments": {name: _as_json(result) for name, result in results.items()},
         "tables": {name: table for name, table in rows.items() if name != "windows"},
     }
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    json_text.write(path, content)
 
 
 def _as_json(result: Result) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+from simdata import json_text
 from simdata.errors import UserError
 from simtrain import config as configuration
 from simtrain.config import Config, PretrainConfig, Recipe
@@ -75,8 +76,8 @@ class Run:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UserError(f"{path} exists and is not a run folder: give --out a new or empty folder")
         path.mkdir(parents=True, exist_ok=True)
-        _write_json(path / "store.json", _identity(config, dataset))
-        _write_json(path / "software.json", software_versions())
+        json_text.write(path / "store.json", _identity(config, dataset))
+        json_text.write(path / "software.json", software_versions())
         if initial is not None:
             initial.write(path)
         if table is not None:
@@ -143,7 +144,3 @@ def _identity(config: Recipe, dataset: Dataset) -> dict:
     """Of the store, and of those of its embeddings that are in use."""
     used = dataset.embeddings(config).values() if isinstance(config, Config) else ()
     return dataset.identity | {"embeddings": {one.variable: one.identity for one in used}}
-
-
-def _write_json(path: Path, content: dict) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from simdata import json_text
 from simdata.checksum import sha256
 from simdata.errors import UserError
 from simdata.meshes import HEMISPHERES, Mesh
@@ -104,7 +104,7 @@ def write(
     if parcels is not None:
         content["parcels"] = table(mean, parcels)
         _write_csv(folder / f"{name}.{mesh}.parcels.csv", content["parcels"])
-    (folder / f"{name}.{mesh}.json").write_text(json.dumps(content, indent=2) + "\n")
+    json_text.write(folder / f"{name}.{mesh}.json", content)
 
 
 def record(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -19,6 +18,7 @@ from simtrain.frames import Frames
 from simtrain.learner import Learner
 from simtrain.models.sit import Block
 from simtrain.sampler import Cursor
+from simtrain.schedule import learning_rate
 from simtrain.stopping import Patience
 
 TESTED = ("step", "learner", "average")
@@ -57,7 +57,7 @@ class Training:
         With several processes, ``batch`` is this one's share, and all the rest is that of the whole.
         """
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, self.step)
+            group["lr"] = learning_rate(self.config, self.step + 1)
         self.learner.train()
         self.optimizer.zero_grad(set_to_none=True)
         loss, parts = self.gradients(batch)
@@ -171,14 +171,6 @@ def top1(embeddings: dict[str, Tensor], ignore: Tensor) -> dict[str, Tensor]:
         similarity = (embeddings["fmri"] @ embeddings[modality].T).masked_fill(ignore, -torch.inf)
         values[f"top1-{modality}"] = (similarity.argmax(dim=1) == truth).float().mean()
     return values
-
-
-def learning_rate(train: Any, step: int) -> float:
-    """The rate of an update: a linear rise over the warm-up, then half a cosine down to 0 at the end."""
-    rising = math.ceil(train.warmup * train.steps)
-    if step < rising:
-        return train.learning_rate * (step + 1) / rising
-    return train.learning_rate * (1 + math.cos(math.pi * (step - rising) / (train.steps - rising))) / 2
 
 
 def mixed_precision(amp: str, device: torch.device) -> torch.dtype | None:

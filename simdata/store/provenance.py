@@ -13,6 +13,7 @@ from typing import Any
 
 import zarr
 
+from simdata.json_text import dumps, plain
 from simdata.sources import Fingerprint
 from simdata.store.schema import quiet_zarr
 
@@ -36,9 +37,9 @@ class Provenance:
 
     def record(self, key: str, entry: dict[str, Any]) -> None:
         """Note that a source was converted; survives a kill."""
-        self._records[key] = entry
+        entry = self._records[key] = plain(entry)
         with self._journal.open("a") as file:
-            file.write(json.dumps({"key": key, "entry": entry}) + "\n")
+            file.write(dumps({"key": key, "entry": entry}) + "\n")
             file.flush()
             os.fsync(file.fileno())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from simdata import json_text
 from simdata.errors import UserError
 from simdata.store import BoldReader
 from simtrain import checkpoint
@@ -114,7 +114,7 @@ class Baselines:
             "store": self._dataset.identity,
             "software": software_versions(),
         }
-        path.write_text(json.dumps(content, indent=2) + "\n")
+        json_text.write(path, content)
 
     def ridge(self) -> tuple[Ridge, Targets]:
         """Fitted to predict the targets from the delays that were asked for."""

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from simtrain.counts import share_near
 from simtrain.models.sit import Block, SiT, sincos_positions
 
 
@@ -50,7 +51,7 @@ def draw_mask(
     kind : "tubes" or "random"
     seeds : one for each sample
     """
-    batch, shown = len(seeds), patches - round(ratio * patches)
+    batch, shown = len(seeds), patches - share_near(ratio, patches)
     draws = 1 if kind == "tubes" else frames
     noise = (torch.rand(draws, patches, generator=torch.Generator().manual_seed(seed)) for seed in seeds)
     # Stable, so that equal draws do not depend on the device.

@@ -19,7 +19,7 @@ from simtrain.config import load
 from simtrain.dataset import open_dataset, resolve
 from simtrain.embedding import load_learner
 from simtrain.run import Run
-from simtrain.training import Training, learning_rate, mixed_precision
+from simtrain.training import Training, mixed_precision
 
 CPU = torch.device("cpu")
 TINY = [
@@ -205,16 +205,6 @@ def test_fp16_needs_a_gpu():
 def test_too_few_samples_for_a_batch_are_named(store, tmp_path):
     with pytest.raises(UserError, match=r"376 training samples.*train\.batch_size: 1000"):
         _fit(store, tmp_path / "run", "train.batch_size=1000")
-
-
-def test_the_learning_rate_rises_then_falls_to_zero():
-    train = load("demo", ["train.steps=100", "train.warmup=0.1", "train.learning_rate=2.0"]).train
-    rates = [learning_rate(train, step) for step in range(101)]
-    assert rates[0] == pytest.approx(0.2)
-    assert rates[9] == rates[10] == 2.0
-    assert rates[55] == pytest.approx(1.0)
-    assert rates[100] == pytest.approx(0.0)
-    assert rates == sorted(rates[:10]) + sorted(rates[10:], reverse=True)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
