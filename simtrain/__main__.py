@@ -1,3 +1,20 @@
-from simtrain.cli import main
+"""How simtrain starts, by its name and by ``python -m simtrain``."""
 
-main()
+from __future__ import annotations
+
+import signal
+
+
+def main() -> None:
+    """`simtrain.cli.main`, for which packages are imported that take seconds: Ctrl-C ends that in silence."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from simtrain import cli
+
+    signal.signal(signal.SIGINT, before)
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

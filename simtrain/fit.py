@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,11 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from simdata.errors import UserError
 from simdata.store import BoldReader
-from simtrain import checkpoint, distributed, validation, windows
+from simtrain import checkpoint, distributed, interrupts, validation, windows
 from simtrain.dataset import Dataset
 from simtrain.feeds import Batches, open_feed
 from simtrain.footprint import training_bytes
 from simtrain.initial import kept_weights
+from simtrain.interrupts import Interrupts
 from simtrain.jitter import training_samples
 from simtrain.learner import Learner
 from simtrain.metrics import Metrics, NoMetrics
@@ -42,10 +39,11 @@ def fit(dataset: Dataset, run: Run, device: torch.device, console: Console, feed
 
     Returns
     -------
-    The number of the signal (SIGINT or SIGTERM) that stopped it before, None if it came to its end.
+    The number of the signal that stopped it before (`simtrain.interrupts`), None if it came to its end.
     """
-    prepared = _prepare(dataset, run, device)
-    return go_on(*prepared, dataset, run, console, feed, jitter=run.config.data.lag_jitter)
+    with interrupts.caught():
+        prepared = _prepare(dataset, run, device)
+        return go_on(*prepared, dataset, run, console, feed, jitter=run.config.data.lag_jitter)
 
 
 def go_on(
@@ -90,9 +88,12 @@ def go_on(
         (Metrics if distributed.rank() == 0 else NoMetrics)(run.path, training.step) as metrics,
         source.batches(shares, size) as batches,
         _progress(console) as progress,
-        _interrupts() as interrupt,
+        interrupts.caught() as interrupt,
     ):
+        interrupt.hold()
         stopped = _loop(training, validate, batches, metrics, progress, interrupt, run)
+    if stopped is not None:
+        console.print(f"stopped at step {training.step} of {train.steps}")
     return stopped
 
 
@@ -125,17 +126,16 @@ def _loop(
     batches: Batches,
     metrics: Metrics,
     progress: Progress,
-    interrupt: SimpleNamespace,
+    interrupt: Interrupts,
     run: Run,
 ) -> int | None:
     train = training.config
     task = progress.add_task("training", total=train.steps, completed=training.step, note="")
     pace = _Pace(training, batches)
-    coming, stopped = iter(batches), None
+    coming, stopped = iter(batches), distributed.agree(interrupt.signal)
     while not training.finished and stopped is None:
         losses = training.update(next(coming))
         step, last = training.step, training.step == train.steps
-        stopped = distributed.agree(interrupt.signal)
         if step % train.log_every == 0 or last:
             values = _training_values(training, losses)
             values |= pace.lap()
@@ -148,6 +148,7 @@ def _loop(
             if training.patience.improved(values["val/loss"]) and train.patience is not None:
                 _save(run.checkpoint.with_name(checkpoint.BEST), training.tested_state())
             pace.lap()
+        stopped = distributed.agree(interrupt.signal)
         if step % train.checkpoint_every == 0 or training.finished or stopped is not None:
             metrics.settle()
             _save(run.checkpoint, training.state_dict())
@@ -179,28 +180,6 @@ class _Pace:
 
     def _now(self) -> np.ndarray:
         return np.array([time.perf_counter(), self._training.step, self._batches.waited])
-
-
-@contextmanager
-def _interrupts() -> Iterator[SimpleNamespace]:
-    """``.signal`` becomes the number of the first SIGINT or SIGTERM; a second one acts as usual."""
-    caught = SimpleNamespace(signal=None)
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def catch(number: int, _: object) -> None:
-        caught.signal = number
-        restore()
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    for number in before:
-        signal.signal(number, catch)
-    try:
-        yield caught
-    finally:
-        restore()
 
 
 def _training_values(training: Training, losses: dict[str, torch.Tensor]) -> dict[str, float]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from simtrain import config as configuration
-from simtrain import distributed, pretraining
+from simtrain import distributed, interrupts, pretraining
 from simtrain.commands.options import (
     device_option,
     feed_option,
@@ -58,18 +60,16 @@ def fit_command(
 
     On several GPUs: torchrun --nproc-per-node=4 -m simtrain fit STORE ...
     """
-    dataset = open_dataset(store)
 
     def start() -> Run:
         config, initial = resolve_initial(_configuration(out, name, overrides, modalities), out)
         config, table = resolve_patches(config, out)
         return Run.start(out, resolve(config, dataset), dataset, initial, table)
 
-    run = distributed.first_before_others(start)
-    stopped = fit(dataset, run, torch_device(device), _console(), feed)
-    if stopped is not None:
-        _say(f"stopped; go on with: {shlex.join([*_program(), 'fit', str(store), '--out', str(out)])}")
-        sys.exit(128 + stopped)
+    with _stopping("fit", store, out):
+        dataset = open_dataset(store)
+        run = distributed.first_before_others(start)
+        interrupts.leave(fit(dataset, run, torch_device(device), _console(), feed))
     _say(f"trained {out}; test it with: {shlex.join(['simtrain', 'retrieve', str(out), str(store)])}")
 
 
@@ -90,19 +90,31 @@ def pretrain_command(
     store: str | Path, out: Path, name: str | None, overrides: tuple[str, ...], device: str, feed: str
 ) -> None:
     """Train the encoder alone on STORE, to fill in hidden patches of BOLD (vsMAE)."""
-    dataset = open_dataset(store)
 
     def start() -> Run:
         config, table = resolve_patches(_configuration(out, name, overrides, kind=PretrainConfig), out)
         return Run.start(out, pretraining.resolve(config, dataset), dataset, table=table)
 
-    run = distributed.first_before_others(start)
-    stopped = pretraining.pretrain(dataset, run, torch_device(device), _console(), feed)
-    if stopped is not None:
-        _say(f"stopped; go on with: {shlex.join([*_program(), 'pretrain', str(store), '--out', str(out)])}")
-        sys.exit(128 + stopped)
+    with _stopping("pretrain", store, out):
+        dataset = open_dataset(store)
+        run = distributed.first_before_others(start)
+        interrupts.leave(pretraining.pretrain(dataset, run, torch_device(device), _console(), feed))
     command = ["simtrain", "fit", str(store), "--out", "RUN", *start_options(run.config, run.path)]
     _say(f"pretrained {out}; start from it with: {shlex.join(command)}")
+
+
+@contextmanager
+def _stopping(command: str, store: str | Path, out: Path) -> Iterator[None]:
+    """Leave work that a signal stopped with what goes on with it, and 128 + the signal's number as status.
+
+    Under torchrun the status is 0: to any other it answers with a traceback, and tells no one else.
+    """
+    with interrupts.caught():
+        try:
+            yield
+        except interrupts.Stopped as stopped:
+            _say(f"go on with: {shlex.join([*_program(), command, str(store), '--out', str(out)])}")
+            sys.exit(128 + stopped.number if distributed.size() == 1 else 0)
 
 
 def _configuration(

@@ -1,10 +1,13 @@
 """Two processes (gloo) must do what one does, given the same seed."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,7 +125,23 @@ class _Counting(BoldReader):
 
 
 def test_a_signal_stops_both_at_one_step(store, tmp_path):
+    """One process gets it: all leave in order. Everyone gets it, as from a batch system: so does torchrun."""
     out = tmp_path / "run"
+    process = _torchrun(store, out)
+    _signal(_children(process)[1:])
+    said, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    step = _assert_stopped(out, said)
+    process = _torchrun(store, out)
+    _signal([process.pid, *_children(process)])
+    said, errors = process.communicate(timeout=60)
+    assert "SignalException" in errors
+    assert "ChildFailedError" not in errors
+    assert _assert_stopped(out, said) > step
+
+
+def _torchrun(store, out):
+    """A training by two processes, at its first line of metrics."""
     settings = [part for text in [*TINY, "train.steps=100000"] for part in ("--set", text)]
     command = [
         "torch.distributed.run",
@@ -134,15 +153,33 @@ def test_a_signal_stops_both_at_one_step(store, tmp_path):
         str(store),
     ]
     command = [sys.executable, "-m", *command, "--out", str(out), "--config", "demo", *settings]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     metrics = out / "metrics.jsonl"
-    while not (metrics.exists() and metrics.stat().st_size):
+    before = metrics.stat().st_size if metrics.exists() else 0
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (metrics.exists() and metrics.stat().st_size > before):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=60)
-    assert "stopped; go on with: torchrun --nproc-per-node=2 -m simtrain fit" in said
-    assert checkpoint.load(out / "checkpoint.pt")["step"] == _lines(out)[-1]["step"]
+    return process
+
+
+def _children(process):
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def _signal(pids):
+    for _ in range(2):
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        time.sleep(0.05)
+
+
+def _assert_stopped(out, said):
+    step = _lines(out)[-1]["step"]
+    assert f"stopped at step {step} of 100000" in said
+    assert "go on with: torchrun --nproc-per-node=2 -m simtrain fit" in said
+    assert checkpoint.load(out / "checkpoint.pt")["step"] == step
+    return step
 
 
 def test_gradients_of_gathered_embeddings_are_those_of_the_whole_batch(tmp_path):
