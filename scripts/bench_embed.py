@@ -14,6 +14,7 @@ model's forward inside its encoder against the same batches straight through the
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import multiprocessing
 import platform
 import resource
@@ -32,13 +33,26 @@ import torch
 from scipy.io import wavfile
 
 from simdata import json_text
-from simdata.decoding import decord
 from simdata.encoders import AudioEncoder, Grid, VideoEncoder, uniform_frames
 from simdata.encoders.base import AUDIO_RATE
 from simdata.movies import block_bounds, stimulus_blocks
 
 WINDOW, FRAMES, SIZE, RATE = 3, 16, 224, 24
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+
+
+def import_decord():
+    """The rival, without harm: on import, decord2 3.4 loads every library of the installed nvidia-* packages,
+    and one of them, nvblas, takes over the BLAS calls of torch and crashes it where there is no GPU."""
+    find_spec = importlib.util.find_spec
+    importlib.util.find_spec = lambda name, package=None: (
+        None if name == "nvidia" else find_spec(name, package)
+    )
+    try:
+        import decord
+    finally:
+        importlib.util.find_spec = find_spec
+    return decord
 
 
 class ModelInput(VideoEncoder):
@@ -114,7 +128,7 @@ def published(film: Path, seconds: int) -> int:
             subprocess.run([*cut, "-c:v", "libx264", "-c:a", "aac", str(clip)], check=True)
             mono = ["-vn", "-ac", "1", "-ar", str(AUDIO_RATE)]
             subprocess.run(["ffmpeg", "-loglevel", "error", "-i", str(clip), *mono, str(sound)], check=True)
-            reader = decord.VideoReader(str(clip))
+            reader = import_decord().VideoReader(str(clip))
             index = np.linspace(0, len(reader) - 1, FRAMES).astype(int)
             pictures = torch.from_numpy(reader.get_batch(index).asnumpy()).permute(0, 3, 1, 2).float()
             scale = SIZE / min(pictures.shape[2:])
@@ -130,7 +144,7 @@ def bare_decode(film: Path, seconds: int) -> int:
     """Every picture that the encoders' grid needs, through decord and away."""
     with av.open(str(film)) as container:
         width = round(container.streams.video[0].width * SIZE / container.streams.video[0].height)
-    reader = decord.VideoReader(str(film), width=width, height=SIZE)
+    reader = import_decord().VideoReader(str(film), width=width, height=SIZE)
     times = (np.arange(seconds * FRAMES) + 0.5) / FRAMES
     needed = np.unique(np.floor(times * RATE).astype(int))
     for first in range(0, len(needed), 64):

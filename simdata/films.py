@@ -72,7 +72,8 @@ def convert_film(
         rows = {"frame": block.frame, "waveform": block.waveform, **block.embeddings}
         for name, values in rows.items():
             arrays[name][movie, block.start : block.stop] = values
-    record = fingerprint.as_record(film.relative, digest) | {"frame_rate": info.frame_rate}
+    record = fingerprint.as_record(film.relative, digest)
+    record |= {"frame_rate": info.frame_rate, "colour": info.colour.text}
     return ConvertedFilm(folder, list(arrays), info.duration, record)
 
 

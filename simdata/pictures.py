@@ -1,142 +1,203 @@
-"""A film's pictures on the grids of all that want some, each decoded once, at exact presentation times.
+"""A film's pictures on the grids of all that want some, decoded once, from front to back, at exact times.
 
-decord 3.4 reports picture times from the first picture, wherever the stream starts (checked on streams with
-offsets, B-frames and variable frame rate); the stream's start time, read with PyAV, puts that right.
+Decoding in sequence is the one way that gives every codec's pictures right: pictures that were sought differ
+from them with open groups of pictures, and lists of times from what is decoded with edit lists.
 """
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
-from simdata.decoding import decord
 from simdata.encoders.base import Grid
 from simdata.errors import UserError
 from simdata.film_info import FilmInfo, check_whole
+from simdata.film_streams import convert, open_film, shown, undecodable
 
-TIME_ROUNDING = 6e-5  # s: decord rounds times to 0.1 ms
-DECODED_AT_ONCE = 64  # pictures
-SHORT_SIDE = 224  # pixels
+ROUNDING = 5e-4  # s: a container's clock is as coarse as this; half its step, if that is finer, is forgiven
+LOOKAHEAD = 16  # pictures that may carry each other's times
+SCALING = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
 class Pictures:
     """The film's pictures on several grids.
 
-    A picture is decoded with its short side at 224 pixels, its own shape kept, and scaled down from there; a
-    grid that needs more has a decoder of its own. So what an encoder sees does not depend on which others
-    look on, and the usual 224-pixel ones see pictures that were scaled once.
+    A grid's picture is scaled once, straight from the decoded one as a player shows it: upright, with square
+    pixels, in full-range RGB. So what an encoder sees does not depend on which others look on.
     """
 
     def __init__(self, path: Path, info: FilmInfo, grids: Sequence[Grid]) -> None:
-        self._path, self._grids, self._end = path, grids, info.duration
-        sides = [max(SHORT_SIDE, _short_side(grid, info)) for grid in grids]
-        self._scaled = [
-            grid.size if grid.fit == "stretch" else _size(_short_side(grid, info), info) for grid in grids
-        ]
-        try:
-            readers = {side: _open(path, *_size(side, info)) for side in set(sides)}
-            times = readers[sides[0]].get_frame_timestamp(np.arange(len(readers[sides[0]])))
-        except decord.DECORDError as error:
-            raise self._undecodable(error) from None
-        self._readers = [(readers[side], [i for i, s in enumerate(sides) if s == side]) for side in readers]
-        times = times.astype(np.float64) + info.picture_start
-        check_whole(path, "pictures", times[-1, 1], info.duration)
-        self._shown = times[:, 0] - TIME_ROUNDING
-        # What the last call gave, by grid: the number of its first tick, and pictures.
-        self._held = [(0, np.empty((0, *grid.size, 3), np.uint8)) for grid in grids]
+        self._screens = [_Screen(grid, info) for grid in grids]
+        self._coming = _pictures(path, info)
+        self._now: _Picture | None = None
+        self._next, self._change = next(self._coming)
 
     def spans(self, start: int, stops: Sequence[int]) -> list[np.ndarray]:
-        """(k, y, x, 3) uint8 for each grid: its seconds [start, stop). Overlaps with the last call are not
-        decoded again."""
-        spans, sources, places = [], [], []
-        for grid, stop, held in zip(self._grids, stops, self._held, strict=True):
-            ticks = np.arange(start * grid.rate, stop * grid.rate)
-            span = np.zeros((len(ticks), *grid.size, 3), np.uint8)
-            kept = _overlap(held, ticks)
-            span[: len(kept)] = kept
-            spans.append(span)
-            places.append(span[len(kept) :])
-            sources.append(self._on_screen(grid, ticks[len(kept) :]))
+        """(k, y, x, 3) uint8 for each grid: its seconds [start, stop); black where there is no picture.
+
+        ``start`` must not go back before an earlier one.
+        """
+        for screen in self._screens:
+            screen.forget(start)
+        self._show(max(stops))
+        return [screen.span(start, stop) for screen, stop in zip(self._screens, stops, strict=True)]
+
+    def _show(self, until: int) -> None:
+        """Put on all screens what is to be seen before ``until`` s."""
+        while True:
+            for screen in self._screens:
+                screen.show(self._now, min(self._change, until))
+            if self._change >= until:
+                return
+            self._now = self._next
+            self._next, self._change = next(self._coming, (None, math.inf))
+
+
+class _Screen:
+    """Pictures of one grid, at consecutive ticks from number ``_first`` on."""
+
+    def __init__(self, grid: Grid, info: FilmInfo) -> None:
+        self._grid, self._first = grid, 0
+        self._pictures: deque[np.ndarray | None] = deque()
+        self._size = grid.size if grid.fit == "stretch" else _covering(grid.size, info)
+        self._reformatter = VideoReformatter()
+
+    def forget(self, start: int) -> None:
+        """Drop what is before ``start`` s."""
+        first = start * self._grid.rate
+        while self._pictures and self._first < first:
+            self._pictures.popleft()
+            self._first += 1
+        self._first = max(self._first, first)
+
+    def show(self, picture: _Picture | None, until: float) -> None:
+        """A picture, or none, stays on screen until a time in s."""
+        stop = math.ceil(until * self._grid.rate - self._grid.phase - 1e-9)
+        missing = stop - self._first - len(self._pictures)
+        if missing > 0:
+            self._pictures.extend([self._seen(picture)] * missing)
+
+    def span(self, start: int, stop: int) -> np.ndarray:
+        span = np.zeros(((stop - start) * self._grid.rate, *self._grid.size, 3), np.uint8)
+        for place, picture in zip(span, self._pictures, strict=False):
+            if picture is not None:
+                place[:] = picture
+        return span
+
+    def _seen(self, picture: _Picture | None) -> np.ndarray | None:
+        if picture is None:
+            return None
+        if self._grid.resize is not None:
+            (seen,) = self._grid.resize(picture.rgb[None])
+            return seen
+        return _middle(picture.scaled(self._size, self._reformatter), self._grid.size)
+
+
+class _Picture:
+    """A decoded picture as a player shows it."""
+
+    def __init__(self, path: Path, info: FilmInfo, frame: av.VideoFrame, whole: VideoReformatter) -> None:
+        self._path, self._info, self._frame, self._whole = path, info, frame, whole
+
+    @cached_property
+    def rgb(self) -> np.ndarray:
+        """(y, x, 3) uint8 of the film's own size; made once for all that want it."""
+        return self.scaled((self._info.height, self._info.width), self._whole)
+
+    def scaled(self, size: tuple[int, int], reformatter: VideoReformatter) -> np.ndarray:
+        """(*size, 3) uint8."""
+        swapped, rows_reversed, columns_reversed = self._info.turn
+        height, width = size[::-1] if swapped else size
+        colours = self._info.colour
         try:
-            for reader, users in self._readers:
-                self._decode(reader, [(i, sources[i], places[i]) for i in users])
-        except decord.DECORDError as error:
-            raise self._undecodable(error) from None
-        self._held = [(start * grid.rate, span) for grid, span in zip(self._grids, spans, strict=True)]
-        return spans
-
-    def _decode(self, reader: decord.VideoReader, users: list[tuple[int, np.ndarray, np.ndarray]]) -> None:
-        """Decode for each (grid, numbers of the film's pictures, ascending, where to put them)."""
-        needed = np.unique(np.concatenate([source for _, source, _ in users]))
-        needed = needed[(needed >= 0) & (needed < len(self._shown))]
-        for first in range(0, len(needed), DECODED_AT_ONCE):
-            batch = needed[first : first + DECODED_AT_ONCE]
-            decoded = reader.get_batch(batch).asnumpy()
-            for i, source, out in users:
-                here = slice(np.searchsorted(source, batch[0]), np.searchsorted(source, batch[-1], "right"))
-                if here.start == here.stop:
-                    continue
-                distinct, inverse = np.unique(source[here], return_inverse=True)
-                chosen = np.searchsorted(batch, distinct)
-                if decoded.shape[1:3] != self._scaled[i]:
-                    pictures = _resized(decoded[chosen], self._scaled[i])
-                else:
-                    pictures, inverse = decoded, chosen[inverse]
-                # "clip" spares take() a buffer; there is nothing to clip.
-                np.take(_middle(pictures, self._grids[i].size), inverse, axis=0, out=out[here], mode="clip")
-
-    def _on_screen(self, grid: Grid, ticks: np.ndarray) -> np.ndarray:
-        """Number of the picture on screen at each tick, the last one shown by then: -1 before the first, and
-        one that there is not behind the end."""
-        times = (ticks + grid.phase) / grid.rate
-        shown = np.searchsorted(self._shown, times, side="right") - 1
-        return np.where(times < self._end, shown, len(self._shown))
-
-    def _undecodable(self, error: Exception) -> UserError:
-        reason = str(error).strip().splitlines()[-1]
-        return UserError(f"{self._path}: cannot be decoded ({reason}); is it cut short?")
+            picture = reformatter.reformat(
+                self._frame,
+                width,
+                height,
+                "rgb24",
+                src_colorspace=colours.matrix,
+                dst_colorspace=colours.matrix,
+                interpolation=SCALING,
+                src_color_range=colours.range,
+                dst_color_range=ColorRange.JPEG if colours.range else None,
+                threads=1,
+            ).to_ndarray()
+        except Exception as error:
+            raise undecodable(self._path, error) from None
+        if swapped:
+            picture = picture.transpose(1, 0, 2)
+        return picture[:: -1 if rows_reversed else 1, :: -1 if columns_reversed else 1]
 
 
-def _open(path: Path, height: int, width: int) -> decord.VideoReader:
-    """A reader that scales pictures to a size, or to a wider one: decord 3.4 fails at some widths, among them
-    48, 96 and 144, where its rows of pixels are padded, but never at multiples of 64."""
-    reader = decord.VideoReader(str(path), width=width, height=height)
-    try:
-        reader.get_batch([0])
-    except decord.DECORDError:
-        reader = decord.VideoReader(str(path), width=-(-width // 64) * 64, height=height)
-    return reader
+def _pictures(path: Path, info: FilmInfo) -> Iterator[tuple[_Picture | None, float]]:
+    """Pictures in the order in which they are shown, each with the time in s from which it is on screen; in
+    the end none."""
+    last, whole = -math.inf, VideoReformatter()
+    with open_film(path) as container:
+        stream = container.streams[info.picture_stream]
+        stream.thread_type = "AUTO"
+        forgiven = min(ROUNDING, float(stream.time_base) / 2)
+        for frame, time in _timed(info, shown(path, container, stream)):
+            time -= info.zero
+            _check_picture(path, info, frame, time, last)
+            last = time
+            yield _Picture(path, info, frame, whole), time - forgiven
+    check_whole(path, "picture", last + 1 / info.frame_rate, info.duration)
+    yield None, info.duration
 
 
-def _overlap(held: tuple[int, np.ndarray], ticks: np.ndarray) -> np.ndarray:
-    """The held pictures that are the first ones of ``ticks``."""
-    first, pictures = held
-    skipped = ticks[0] - first if len(ticks) else len(pictures)
-    return pictures[skipped : skipped + len(ticks)] if 0 <= skipped < len(pictures) else pictures[:0]
+def _timed(info: FilmInfo, frames: Iterator[av.VideoFrame]) -> Iterator[tuple[av.VideoFrame, float]]:
+    """Frames with the times at which they are shown, on the container's clock."""
+    if info.times == "regular":
+        for number, frame in enumerate(frames):
+            yield frame, info.zero + info.picture_start + number / info.frame_rate
+    elif info.times == "sorted":
+        waiting, times = deque(), []
+        for frame in frames:
+            waiting.append(frame)
+            heapq.heappush(times, _time(frame))
+            if len(waiting) > LOOKAHEAD:
+                yield waiting.popleft(), heapq.heappop(times)
+        yield from zip(waiting, sorted(times), strict=True)
+    else:
+        for frame in frames:
+            yield frame, _time(frame)
 
 
-def _short_side(grid: Grid, info: FilmInfo) -> int:
-    """Of the smallest whole picture of the film's shape that covers a grid's."""
-    scale = max(grid.size[0] / info.height, grid.size[1] / info.width)
-    return math.ceil(scale * min(info.height, info.width) - 1e-9)
+def _time(frame: av.VideoFrame) -> float:
+    ticks = frame.pts if frame.pts is not None else frame.dts
+    return math.nan if ticks is None else float(ticks * frame.time_base)
 
 
-def _size(short_side: int, info: FilmInfo) -> tuple[int, int]:
-    """(y, x) of the film's shape."""
-    scale = short_side / min(info.height, info.width)
+def _check_picture(path: Path, info: FilmInfo, frame: av.VideoFrame, time: float, last: float) -> None:
+    if not time >= last:
+        raise UserError(
+            f"{path}: has pictures out of order at {max(last, 0):.1f} s: their times are not known; "
+            f"{convert(path, '-fflags +genpts ')}"
+        )
+    if (frame.width, frame.height) != info.coded:
+        raise UserError(
+            f"{path}: its pictures change from {info.coded[0]} x {info.coded[1]} to {frame.width} x "
+            f"{frame.height} pixels at {time:.1f} s; {convert(path)}"
+        )
+
+
+def _covering(size: tuple[int, int], info: FilmInfo) -> tuple[int, int]:
+    """(y, x) of the smallest whole picture of the film's shape that covers ``size``."""
+    scale = max(size[0] / info.height, size[1] / info.width)
+    short = min(info.height, info.width)
+    scale = math.ceil(scale * short - 1e-9) / short
     return round(info.height * scale), round(info.width * scale)
 
 
-def _resized(pictures: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    frames = (av.VideoFrame.from_ndarray(picture, format="rgb24") for picture in pictures)
-    smaller = (frame.reformat(size[1], size[0], interpolation="AREA") for frame in frames)
-    return np.stack([frame.to_ndarray(format="rgb24") for frame in smaller])
-
-
-def _middle(pictures: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    top, left = ((have - want) // 2 for have, want in zip(pictures.shape[1:3], size, strict=True))
-    return pictures[:, top : top + size[0], left : left + size[1]]
+def _middle(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    top, left = ((have - want) // 2 for have, want in zip(picture.shape[:2], size, strict=True))
+    return picture[top : top + size[0], left : left + size[1]]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 FORMAT_VERSION = "1.0"
 ABSENT, COMPLETE = 0, 1
 STATUS_FLAGS = {"flag_values": [ABSENT, COMPLETE], "flag_meanings": "absent complete"}
-SOFTWARE = ("simdata", "zarr", "xarray", "nibabel", "numpy", "scipy", "decord2", "torch", "torchaudio")
+SOFTWARE = ("simdata", "zarr", "xarray", "nibabel", "numpy", "scipy", "av", "torch", "torchaudio")
 
 
 def create(
