@@ -37,7 +37,8 @@ import numpy as np
 from simdata import catalog as catalogs
 from simdata import json_text
 from simdata.checksum import sha256
-from simdata.cifti import CortexBlock, open_dtseries
+from simdata.cifti import open_dtseries
+from simdata.cifti_header import CortexBlock
 from simdata.convert import ConvertedRun, convert_run, memory_needed
 from simdata.cores import available_cores as cores
 from simdata.encoding import ENCODINGS, Encoding

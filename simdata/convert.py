@@ -14,7 +14,8 @@ import numpy as np
 
 from simdata.ahead import read_ahead
 from simdata.checksum import sha256
-from simdata.cifti import CortexBlock, DenseSeries, check_run, open_dtseries
+from simdata.cifti import DenseSeries, check_run, open_dtseries
+from simdata.cifti_header import CortexBlock
 from simdata.encoding import Encoding
 from simdata.errors import UserError
 from simdata.kernel import convert_vertices

@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 from nibabel.cifti2 import BrainModelAxis
 
-from simdata.cifti import STRUCTURES
+from simdata.cifti_header import STRUCTURES
 from simdata.meshes import HEMISPHERES, fs_lr_sphere
 
 CORTEX_ROWS = {"59k": {"L": 54_216, "R": 54_225}, "32k": {"L": 29_696, "R": 29_716}}

@@ -14,8 +14,8 @@ from nibabel.nifti1 import Nifti1Extension
 
 from simdata import catalog as catalogs
 from simdata.catalog import Catalog, Movie
-from simdata.cifti import CIFTI_EXTENSION
 from simdata.errors import UserError
+from simdata.nifti import CIFTI_EXTENSION
 from simdata.synthetic.film import write_film
 from simdata.synthetic.grayordinates import brain_models
 from simdata.synthetic.latents import scenes

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from nibabel.cifti2 import BrainModelAxis, Cifti2Image, SeriesAxis
+from nibabel.nifti2 import header_dtype
 
 from simdata.meshes import DIVISIONS, fs_lr_sphere
 
@@ -54,3 +56,65 @@ def noise(density: str, volumes: int, seed: int = 0) -> np.ndarray:
     grayordinates = brain_models(density).size
     baseline = 10_000 + 500 * rng.standard_normal(grayordinates)
     return (baseline + 150 * rng.standard_normal((volumes, grayordinates))).astype(np.float32)
+
+
+def rewritten(
+    source: Path,
+    target: Path,
+    edit: Callable[[bytes], bytes] = bytes,
+    *,
+    data: bytes | None = None,
+    extension: tuple[int, int] | None = None,
+    **fields: object,
+) -> Path:
+    """A copy of a CIFTI file with its XML edited, and fields of its NIfTI header, or its data, set.
+
+    ``extension`` is the length and the code that the header's extension states, if not its own.
+    """
+    content = source.read_bytes()
+    header = np.frombuffer(content[:540], header_dtype).copy()
+    first = int(header["vox_offset"][0])
+    before = content[552:first].rstrip(b"\0")
+    xml = edit(before)
+    xml += b"\0" * (-(len(xml) + 8) % 16)
+    header["vox_offset"] = 544 + 8 + len(xml)
+    for name, value in fields.items():
+        header[name] = value
+    stated = np.array(extension or (len(xml) + 8, 32), "<i4").tobytes()
+    target.write_bytes(
+        header.tobytes() + b"\1\0\0\0" + stated + xml + (content[first:] if data is None else data)
+    )
+    return target
+
+
+class Small:
+    """A file of a few vertices, to write often."""
+
+    def __init__(self, folder: Path, volumes: int) -> None:
+        left, right = (
+            BrainModelAxis.from_surface(
+                np.arange(first, 100, 3), 32_492, name=f"CIFTI_STRUCTURE_CORTEX_{side}"
+            )
+            for first, side in ((0, "LEFT"), (1, "RIGHT"))
+        )
+        models = left + right
+        self.rows = len(models)
+        path = write_dtseries(folder / "small.dtseries.nii", np.zeros((volumes, self.rows)), models=models)
+        self.content = path.read_bytes()
+
+    def write(self, path: Path, values: np.ndarray, scaling: tuple[float, float] = (1, 0)) -> Path:
+        """Write (rows, volumes) in their own type and byte order, with a slope and an intercept."""
+        order = values.dtype.byteorder if values.dtype.byteorder in "<>" else "<"
+        header = np.frombuffer(self.content[:540], header_dtype).astype(header_dtype.newbyteorder(order))
+        codes = nib.nifti1.data_type_codes
+        header["datatype"], header["bitpix"] = (
+            codes.code[values.dtype.newbyteorder("=").type],
+            values.itemsize * 8,
+        )
+        header["scl_slope"], header["scl_inter"] = scaling
+        first = int(header["vox_offset"][0])
+        extension = np.frombuffer(self.content[544:552], "<i4").astype(f"{order}i4").tobytes()
+        path.write_bytes(
+            header.tobytes() + self.content[540:544] + extension + self.content[552:first] + values.tobytes()
+        )
+        return path

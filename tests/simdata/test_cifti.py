@@ -90,7 +90,7 @@ def test_a_header_cut_short_is_an_error(tmp_path):
     path = write_dtseries(tmp_path / "run.dtseries.nii", noise("32k", volumes=3))
     with path.open("r+b") as file:
         file.truncate(2000)
-    with pytest.raises(UserError, match="cannot be read as CIFTI-2"):
+    with pytest.raises(UserError, match=r"extension of its header says it has [\d,]+ of 1,456 bytes"):
         open_dtseries(path)
 
 
@@ -120,25 +120,6 @@ def test_unknown_meshes_and_missing_hemispheres_are_errors(tmp_path):
         open_dtseries(tmp_path / "small.dtseries.nii")
 
 
-def test_fewer_indices_than_rows_are_an_error(tmp_path):
-    path = write_dtseries(tmp_path / "run.dtseries.nii", noise("32k", volumes=3))
-    content = path.read_bytes()
-    place = content.index(b"<VertexIndices>") + len(b"<VertexIndices>")
-    path.write_bytes(content[: place + 1] + b" " * 20 + content[place + 21 :])
-    with pytest.raises(UserError, match=r"CORTEX_LEFT has [\d,]+ vertex indices for [\d,]+ rows"):
-        open_dtseries(path)
-
-
-def test_rows_that_the_file_does_not_have_are_an_error(tmp_path):
-    path = write_dtseries(tmp_path / "run.dtseries.nii", noise("32k", volumes=3))
-    content = path.read_bytes()
-    place = content.index(b'IndexOffset="', content.index(b"CORTEX_RIGHT") - 200) + len(b'IndexOffset="')
-    digits = content[place : content.index(b'"', place)]
-    path.write_bytes(content[:place] + b"9" * len(digits) + content[place + len(digits) :])
-    with pytest.raises(UserError, match=r"CORTEX_RIGHT has rows up to [\d,]+, and the file has [\d,]+"):
-        open_dtseries(path)
-
-
 def test_run_is_checked_against_its_catalog(tmp_path):
     series = open_dtseries(write_dtseries(tmp_path / "run.dtseries.nii", noise("32k", volumes=3)))
     check_run(series, tr=1.0, volumes=3)
@@ -148,7 +129,7 @@ def test_run_is_checked_against_its_catalog(tmp_path):
     with pytest.raises(UserError, match=r"TR of 0\.72 s, the catalog says 1 s"):
         check_run(open_dtseries(slow), tr=1.0, volumes=3)
     hertz = write_dtseries(tmp_path / "hertz.dtseries.nii", noise("32k", volumes=3), unit="HERTZ")
-    with pytest.raises(UserError, match="not seconds"):
+    with pytest.raises(UserError, match="its SeriesUnit is 'HERTZ', not SECOND"):
         open_dtseries(hertz)
 
 
