@@ -210,12 +210,12 @@ def _indices(field: _Field, name: str) -> np.ndarray:
     found = field.element.findall(name)
     if len(found) != 1:
         raise _wrong(field.path, f"{len(found)} {name} of {field.of}")
-    words = "".join(found[0].itertext()).split()
-    # Plain digits alone: numpy's way from text to numbers takes 1_0 and other scripts' digits too.
-    if not re.fullmatch(r"[0-9 ]*", text := " ".join(words)) or max(map(len, words), default=0) > 10:
-        bad = next(word for word in words if not re.fullmatch(r"[0-9]{1,10}", word))
+    text = "".join(found[0].itertext())
+    # Plain digits alone: what makes numbers of text takes 1_0 and other scripts' digits too.
+    if text.encode().translate(None, b"0123456789 \t\r\n"):
+        bad = next(word for word in text.split() if not re.fullmatch(r"[0-9]+", word))
         raise _wrong(field.path, f"{name} with {_short(bad)} of {field.of}, which is no index")
-    return np.fromstring(text, np.int64, sep=" ")
+    return np.fromstring(text, np.int64, sep=" ")  # what int64 cannot hold is its largest
 
 
 def _check_vertices(field: _Field, vertices: np.ndarray, count: int) -> None:
