@@ -34,8 +34,8 @@ def write_store(path: Path, subjects: int, encoding: str = "int8", movies: int =
         encoding=form,
         encoders=encoders,
         thumbnail=(90, 160),
-        attributes={"format_version": schema.FORMAT_VERSION, "catalog": text, "catalog_name": catalog.name}
-        | {"catalog_sha256": "", "stimulus_lag": catalog.stimulus_lag, "sources": {}},
+        metadata={"catalog": text, "catalog_name": catalog.name, "catalog_sha256": ""}
+        | {"stimulus_lag": catalog.stimulus_lag},
     )
     rng = np.random.default_rng(0)
     vertices = icosphere_vertices(ORDER)

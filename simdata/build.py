@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import xarray as xr
 import zarr
 
 from simdata.catalog import Catalog
@@ -34,6 +34,7 @@ from simdata.sources import Film, Run, find_film, find_runs
 from simdata.store import schema
 from simdata.store.layout import read_layout
 from simdata.store.lock import creating, exclusive
+from simdata.store.metadata import Metadata
 from simdata.store.opening import open_store
 from simdata.store.provenance import Provenance
 from simdata.store.writer import StoreWriter
@@ -41,7 +42,7 @@ from simdata.store.writer import StoreWriter
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides what the store's values are; kept in its root attributes.
+    """Everything that decides what the store's values are; kept in its metadata.
 
     ``encoders`` are written as `simdata.encoders.create` reads them.
     """
@@ -54,7 +55,6 @@ class Recipe:
     def attributes(self, encoders: Sequence[Encoder]) -> dict[str, Any]:
         """What a store must agree in to be continued with this recipe."""
         return {
-            "format_version": schema.FORMAT_VERSION,
             "catalog_sha256": hashlib.sha256(self.catalog_text.encode()).hexdigest(),
             "recipe": {
                 "mesh": "ico6",
@@ -67,15 +67,12 @@ class Recipe:
         }
 
     def description(self) -> dict[str, Any]:
-        """The other root attributes of a new store."""
+        """The other metadata of a new store."""
         return {
-            "title": self.catalog.title,
-            "references": self.catalog.reference,
             "catalog_name": self.catalog.name,
             "catalog": self.catalog_text,
             "stimulus_lag": self.catalog.stimulus_lag,
             "software": schema.software_versions(),
-            "sources": {},
         }
 
 
@@ -175,14 +172,14 @@ def _create(
         encoding=ENCODINGS[recipe.encoding],
         encoders=encoders,
         thumbnail=thumbnail_size(films),
-        attributes=recipe.attributes(encoders) | recipe.description(),
+        metadata=recipe.attributes(encoders) | recipe.description(),
     )
 
 
 def _make_ready(recipe: Recipe, encoders: Sequence[Encoder], out: Path, runs: Sequence[Run]) -> None:
     """Check that the store is one of this recipe, and give it room for all subjects."""
     store = open_store(out)
-    _check_recipe(recipe.attributes(encoders), out, store)
+    _check_recipe(recipe.attributes(encoders), out, Metadata.of(store, out))
     _check_layout(out)
     if new := [subject for subject in _subjects(runs) if subject not in store.subject]:
         schema.append_subjects(out, recipe.catalog, new)
@@ -192,8 +189,9 @@ def _subjects(runs: Sequence[Run]) -> list[str]:
     return list(dict.fromkeys(run.subject for run in runs))
 
 
-def _check_recipe(wanted: dict[str, Any], out: Path, store: xr.Dataset) -> None:
-    wanted, found = leaves(wanted), leaves({key: store.attrs.get(key) for key in wanted})
+def _check_recipe(wanted: dict[str, Any], out: Path, store: Metadata) -> None:
+    wanted = leaves(json.loads(json.dumps(wanted)))
+    found = leaves({"catalog_sha256": store.catalog_sha256, "recipe": store.recipe})
     for key in dict.fromkeys([*wanted, *found]):
         if wanted.get(key) != found.get(key):
             raise UserError(

@@ -14,6 +14,7 @@ from pydantic import Field
 from simdata.embedding_files import LISTED, file_record, place_of, read_rows
 from simdata.encoders.base import END_OF_FILM, Settings
 from simdata.errors import UserError
+from simdata.store.provenance import film_record
 from simdata.store.schema import COMPLETE
 
 
@@ -67,7 +68,7 @@ class StoredFilm:
     def of(cls, dataset: xr.Dataset, movie: str) -> StoredFilm:
         """Look up a movie; a UserError if its film is not in the store."""
         of_movie = dataset.sel(movie=movie)
-        record = dataset.attrs["sources"].get(f"film/{movie}")
+        record = film_record(dataset, movie)
         if record is None or int(of_movie.film_status) != COMPLETE:
             raise UserError(f"{movie}: its film is not in the store; run `simdata build` with it first")
         return cls(movie, int(of_movie.volumes), float(of_movie.film_duration), record)

@@ -20,6 +20,7 @@ from simdata.sources import Film, find_film
 from simdata.store.embeddings import StagedEmbeddings
 from simdata.store.lock import exclusive
 from simdata.store.opening import open_store
+from simdata.store.provenance import film_record
 
 
 @dataclass
@@ -58,7 +59,7 @@ def embed(
     with exclusive(store):
         dataset = open_store(store)
         films = _find_films(dataset, movies, on_error, summary)
-        records = {film.movie.name: dataset.attrs["sources"][film.key] for film in films}
+        records = {film.movie.name: film_record(dataset, film.movie.name) for film in films}
         staged = {
             encoder.array: StagedEmbeddings(
                 store, encoder.array, encoder.features, encoder.attributes(), records
@@ -116,7 +117,7 @@ def _find_films(dataset: xr.Dataset, movies: Path, on_error: str, summary: Summa
 
 def _check_same(dataset: xr.Dataset, film: Film) -> None:
     """Raise a UserError if a file is not the one that the store's record of the film is of."""
-    record = dataset.attrs["sources"].get(film.key)
+    record = film_record(dataset, film.movie.name)
     if record is None:
         raise UserError(f"{film.path}: is not in the store; run `simdata build` with it first")
     status = film.path.stat()

@@ -16,6 +16,7 @@ from simdata.errors import UserError
 from simdata.film_info import FilmInfo, probe
 from simdata.movies import block_bounds, stimulus_blocks
 from simdata.sources import Film, Fingerprint
+from simdata.store.metadata import Metadata
 
 THUMBNAIL_HEIGHT = 72
 FILM_MEMORY = 1300 * 2**20  # bytes, for 1080p and without weights: torch, and what runs left in the process
@@ -36,7 +37,7 @@ class ConvertedFilm:
 
 def film_arrays(group: zarr.Group) -> list[str]:
     """Names of the arrays that `simdata build` makes of a film."""
-    return ["frame", "waveform", *group.attrs["recipe"]["encoders"]]
+    return ["frame", "waveform", *Metadata.of(group, group.store_path.path).recipe["encoders"]]
 
 
 def thumbnail_size(films: Sequence[Film]) -> tuple[int, int]:

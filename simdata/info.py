@@ -12,6 +12,7 @@ from rich.table import Table
 
 from simdata.catalog import SPLITS
 from simdata.store.opening import open_store
+from simdata.store.provenance import records
 from simdata.store.schema import COMPLETE
 
 
@@ -24,21 +25,21 @@ def print_info(path: Path, console: Console) -> None:
 
 
 def _summary(path: Path, store: xr.Dataset) -> Table:
-    attrs = store.attrs
+    metadata = store.simdata.metadata
     table = Table(title=str(path), show_header=False, title_justify="left", box=None)
     splits = Counter(store.subject_split.values.tolist())
     by_split = ", ".join(f"{splits[split]} {split}" for split in SPLITS if splits[split])
     status = store.run_status.values
-    sources = attrs["sources"].values()
-    table.add_row("catalog", f"{attrs['catalog_name']} (sha256 {attrs['catalog_sha256'][:12]})")
+    sources = records(store, path).values()
+    table.add_row("catalog", f"{metadata.catalog_name} (sha256 {metadata.catalog_sha256[:12]})")
     table.add_row("subjects", f"{store.sizes['subject']} ({by_split})")
     table.add_row("runs", f"{np.count_nonzero(status == COMPLETE)} complete, of {status.size} possible")
     table.add_row(
         "mesh", f"ico6, {int(store.cortex.sum('vertex').min()):,} or more cortical vertices a hemisphere"
     )
-    table.add_row("encoding", f"{attrs['recipe']['encoding']}, {attrs['recipe']['normalisation']}")
-    table.add_row("stimulus lag", f"{attrs['stimulus_lag']} s (applied by training, not here)")
-    table.add_row("sources", f"{len(attrs['sources'])} files, {_size(sum(s['size'] for s in sources))}")
+    table.add_row("encoding", f"{metadata.recipe['encoding']}, {metadata.recipe['normalisation']}")
+    table.add_row("stimulus lag", f"{metadata.stimulus_lag} s (applied by training, not here)")
+    table.add_row("sources", f"{len(sources)} files, {_size(sum(s['size'] for s in sources))}")
     table.add_row("on disk", _size(sum(file.stat().st_size for file in path.rglob("*") if file.is_file())))
     return table
 

@@ -24,6 +24,7 @@ from simdata.store.chunk_codecs import encode_chunk
 from simdata.store.direct import BoldReader
 from simdata.store.layout import read_layout
 from simdata.store.lock import exclusive, unfinished
+from simdata.store.metadata import change
 from simdata.store.opening import open_store
 from simdata.store.provenance import WORK_FOLDER
 from simdata.store.schema import COMPLETE, quiet_zarr
@@ -40,7 +41,8 @@ CODECS = {
 def rechunk(store: Path, out: Path, *, layout: str, progress: Progress) -> tuple[int, int]:
     """Write ``store`` to ``out`` with ``bold`` in another layout.
 
-    Everything else is copied byte for byte, but for the root attributes ``layout`` and ``history``. Chunks
+    Everything else is copied byte for byte, but for what is said of the
+    layout in the metadata and in the root attribute ``history``. Chunks
     are compared with their checksums on the way. ``out`` appears when it is whole; a call that was killed is
     continued by the next of the same kind. One run of one hemisphere is in memory at a time, and its encoded
     form.
@@ -171,11 +173,11 @@ def _create_bold(source: zarr.Array, folder: Path, named: NamedLayout) -> None:
 
 
 def _describe(copy: Path, named: NamedLayout, text: str) -> None:
-    """Say in the root attributes what was done; ``history`` is CF's, a line for each program."""
+    """Say what was done; the root attribute ``history`` is CF's, a line for each program."""
     group = zarr.open_group(copy, mode="r+")
     done = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} simdata {__version__}: rechunk --layout {text}"
     earlier = group.attrs.get("history")
-    group.attrs["layout"] = named.model_dump(exclude_none=True)
+    change(group, layout=named.model_dump(exclude_none=True))
     group.attrs["history"] = f"{earlier}\n{done}" if earlier else done
     with quiet_zarr():
         zarr.consolidate_metadata(copy)

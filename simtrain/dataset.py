@@ -13,10 +13,10 @@ import xarray as xr
 
 from simdata.errors import UserError
 from simdata.store.location import location, open_zarr
+from simdata.store.metadata import Metadata
 from simtrain import modalities
 from simtrain.config import Config
 
-FORMAT = "1."
 SPLITS = ("none", "train", "val", "test")
 NOT_SETTINGS = ("long_name", "films")  # attributes of an embedding that say nothing of its encoder
 ROUNDING = 1e-6  # s: 30 pictures of .1 s are 3.0000000000000004 s, and not 4
@@ -103,11 +103,7 @@ def open_dataset(path: str | Path) -> Dataset:
     """
     path = location(path)
     with open_zarr(path, "build one with `simdata build`") as store:
-        version = str(store.attrs.get("format_version"))
-        if not version.startswith(FORMAT):
-            raise UserError(
-                f"{path} has format version {version}; this simtrain reads {FORMAT}x: build the store anew"
-            )
+        metadata = Metadata.of(store, path)
         split = [SPLITS.index(name) for name in store.subject_split.values]
         return Dataset(
             path=path,
@@ -118,9 +114,9 @@ def open_dataset(path: str | Path) -> Dataset:
             segment=store.segment.values,
             scene_split=store.scene_split.values,
             cortex=store.cortex.values.astype(bool),
-            lag=int(store.attrs["stimulus_lag"]),
+            lag=metadata.stimulus_lag,
             encoders={modality: _known_encoders(store, modality) for modality in STIMULI},
-            identity=_identity(path, store),
+            identity=_identity(path, store, metadata),
         )
 
 
@@ -179,13 +175,13 @@ def _encoder(dataset: Dataset, modality: str, wanted: str | None) -> str:
     return wanted
 
 
-def _identity(path: str | Path, store: xr.Dataset) -> dict:
+def _identity(path: str | Path, store: xr.Dataset, metadata: Metadata) -> dict:
     subjects = store.subject.values.tolist()
     return {
         "path": str(path),
-        "format_version": str(store.attrs["format_version"]),
-        "catalog_name": store.attrs["catalog_name"],
-        "catalog_sha256": store.attrs["catalog_sha256"],
+        "format_version": metadata.format_version,
+        "catalog_name": metadata.catalog_name,
+        "catalog_sha256": metadata.catalog_sha256,
         "subjects": dict(zip(subjects, store.subject_split.values.tolist(), strict=True)),
         "runs": int((store.run_status == 1).sum()),
         "scenes": {

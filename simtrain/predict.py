@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 import zarr
 
-from simdata import json_text
+from simdata.attributes import flat
 from simdata.checksum import sha256
 from simdata.errors import UserError
 from simdata.store import BoldReader
@@ -183,7 +183,7 @@ def _attributes(run: Run, dataset: Dataset) -> dict[str, Any]:
         "trained_on": run.store,
         "software": software_versions(),
     }
-    return json_text.plain(attributes)
+    return flat(attributes)
 
 
 def _empty(

@@ -12,13 +12,15 @@ import numpy as np
 import xarray as xr
 import zarr
 
+from simdata.attributes import as_json, flat, structure
 from simdata.encoders.base import BLOCK
 from simdata.errors import UserError
 from simdata.movies import block_bounds
+from simdata.store.metadata import Metadata
 from simdata.store.provenance import WORK_FOLDER
 from simdata.store.schema import embedding_array, feature_dimension, quiet_zarr
 
-FILMS = "films"  # attribute: of which file the rows of each movie are
+FILMS = "films"  # attribute: of which file the rows of each movie are, as JSON
 STAGED, REPLACED = "embeddings", "replaced"  # folders: of arrays that are being made; of one's predecessor
 
 
@@ -47,8 +49,8 @@ class StagedEmbeddings:
         self._folder = store / WORK_FOLDER / STAGED / name
         present = present_films(store, name, features, attributes)
         kept = {movie: r for movie, r in (present or {}).items() if films.get(movie, r) == r}
-        self._wanted = json.loads(json.dumps(attributes)) | {FILMS: kept | films}
-        self.is_current = present == self._wanted[FILMS]
+        self._wanted = flat(attributes | {FILMS: kept | films})
+        self.is_current = present == kept | films
         if not self.is_current and not self._continues():
             self._begin(features, len(self._movies), group["bold"].shape[2])
             for movie in kept:
@@ -121,7 +123,7 @@ def present_films(store: Path, name: str, features: int, attributes: dict[str, A
         If the array is one of those that `simdata build` makes, or another one's features go by its name.
     """
     group = zarr.open_group(store, mode="r")
-    if name in group.attrs["recipe"]["encoders"]:
+    if name in Metadata.of(group, store).recipe["encoders"]:
         raise UserError(f"{name} belongs to `simdata build`: choose another name (name=..., --name)")
     for other, array in group.arrays():
         # xarray opens no store in which a dimension has two lengths.
@@ -133,16 +135,17 @@ def present_films(store: Path, name: str, features: int, attributes: dict[str, A
             )
     if name not in group or group[name].shape[-1] != features:
         return None
-    found = dict(group[name].attrs)
-    wanted = json.loads(json.dumps(attributes))
-    return found.get(FILMS) if all(found.get(key) == value for key, value in wanted.items()) else None
+    found, wanted = dict(group[name].attrs), json.loads(json.dumps(flat(attributes)))
+    if any(found.get(key) != value for key, value in wanted.items()):
+        return None
+    return structure(found, FILMS, f"{store}: {name}")
 
 
 def forget_film(store: Path, movie: str, position: int) -> None:
     """Drop the rows of a movie whose film has changed from the arrays that a build cannot make again."""
     group = zarr.open_group(store, mode="r+")
     for name, array in group.arrays():
-        if movie in (films := dict(array.attrs.get(FILMS, {}))):
+        if movie in (films := structure(array.attrs, FILMS, f"{store}: {name}")):
             del films[movie]
-            array.attrs[FILMS] = films
+            array.attrs[FILMS] = as_json(films)
             shutil.rmtree(store / name / f"c/{position}", ignore_errors=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
 
 from simdata.catalog import Catalog, parse
-from simdata.errors import UserError
 from simdata.store.location import location, open_zarr
-from simdata.store.schema import FORMAT_VERSION
+from simdata.store.metadata import Metadata
 
 
 def open_store(path: str | Path) -> xr.Dataset:
@@ -23,11 +23,7 @@ def open_store(path: str | Path) -> xr.Dataset:
         If there is no store at ``path``, which may be a URL, or one of another format version.
     """
     dataset = open_zarr(location(path), "make one with `simdata build`")
-    found = dataset.attrs.get("format_version")
-    if found != FORMAT_VERSION:
-        raise UserError(
-            f"{path}: has format version {found}, this simdata reads {FORMAT_VERSION}; build the store again"
-        )
+    Metadata.of(dataset, path)
     return dataset
 
 
@@ -41,7 +37,12 @@ class Conveniences:
     @property
     def catalog(self) -> Catalog:
         """The catalog that the store was built from."""
-        return parse(self._dataset.attrs["catalog"], "the store's catalog")
+        return parse(self.metadata.catalog_text, "the store's catalog")
+
+    @property
+    def metadata(self) -> Metadata:
+        """Of what the store was built, and how."""
+        return Metadata.of(self._dataset, "the dataset")
 
     def scanner_units(self) -> xr.DataArray:
         """BOLD as it came off the scanner: z-scores times s.d. plus mean, lazily."""
@@ -50,4 +51,5 @@ class Conveniences:
     def flag_names(self, name: str) -> dict[int, str]:
         """Code -> meaning of a flag variable such as ``segment`` or ``run_status``."""
         attrs = self._dataset[name].attrs
-        return dict(zip(attrs["flag_values"], attrs["flag_meanings"].split(), strict=True))
+        codes = np.atleast_1d(attrs["flag_values"]).tolist()  # netCDF has no lists of one number
+        return dict(zip(codes, attrs["flag_meanings"].split(), strict=True))

@@ -1,23 +1,31 @@
 """Where each part of the store came from, kept so that a killed build knows what is done.
 
-While a build runs, every finished source is a line of a journal beside the arrays; at its end, however it
-ends, the journal moves into the root attribute ``sources``, and after a kill before the next writer begins.
+A record is JSON text in ``run_source`` or ``film_source``, at the place of its run or film, so that a
+selection of the store has the records of what it holds. While a build runs, every finished source is a line
+of a journal beside the arrays; at its end, however it ends, the journal moves into the arrays, and after a
+kill before the next writer begins.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import xarray as xr
 import zarr
 
+from simdata.attributes import as_json
+from simdata.errors import UserError
 from simdata.json_text import dumps, plain
 from simdata.sources import Fingerprint
-from simdata.store.schema import quiet_zarr
 
 WORK_FOLDER = ".build"
+RUNS, FILMS = "run_source", "film_source"
+Record = dict[str, Any]
 
 
 class Provenance:
@@ -27,7 +35,8 @@ class Provenance:
         self._store = store
         self._journal = store / WORK_FOLDER / "journal.jsonl"
         self._journal.parent.mkdir(exist_ok=True)
-        self._records: dict[str, dict[str, Any]] = dict(zarr.open_group(store, mode="r").attrs["sources"])
+        with xr.open_zarr(store, chunks=None) as dataset:
+            self._records = records(dataset, store)
         self._records.update(self._read_journal())
 
     def is_current(self, key: str, path: Path) -> bool:
@@ -35,7 +44,7 @@ class Provenance:
         record = self._records.get(key)
         return record is not None and Fingerprint(record["size"], record["mtime_ns"]) == Fingerprint.of(path)
 
-    def record(self, key: str, entry: dict[str, Any]) -> None:
+    def record(self, key: str, entry: Record) -> None:
         """Note that a source was converted; survives a kill."""
         entry = self._records[key] = plain(entry)
         with self._journal.open("a") as file:
@@ -44,20 +53,78 @@ class Provenance:
             os.fsync(file.fileno())
 
     def close(self) -> None:
-        """Move the journal into the store's attributes."""
-        if self._journal.exists():
-            with quiet_zarr():
-                zarr.open_group(self._store, mode="r+").attrs["sources"] = self._records
-                zarr.consolidate_metadata(self._store)
-            self._journal.unlink()
+        """Move the journal into the store's arrays."""
+        if journal := self._read_journal():
+            group = zarr.open_group(self._store, mode="r+")
+            movies, subjects = group["movie"][:].tolist(), group["subject"][:].tolist()
+            _add(group[RUNS], [[f"{subject}/{movie}" for movie in movies] for subject in subjects], journal)
+            _add(group[FILMS], [f"film/{movie}" for movie in movies], journal)
+        self._journal.unlink(missing_ok=True)
 
-    def _read_journal(self) -> dict[str, dict[str, Any]]:
-        records = {}
+    def _read_journal(self) -> dict[str, Record]:
+        found = {}
         if self._journal.exists():
             for line in self._journal.read_text().splitlines():
                 try:
                     record = json.loads(line)
                 except json.JSONDecodeError:  # the line that a kill cut short
                     continue
-                records[record["key"]] = record["entry"]
-        return records
+                found[record["key"]] = record["entry"]
+        return found
+
+
+def _add(array: zarr.Array, keys: list[Any], new: dict[str, Record]) -> None:
+    """Write those records whose keys are an array's; a chunk that has none of them stays as it is."""
+    keys = np.array(keys, object).reshape(array.shape)
+    length = array.chunks[0]
+    for start in range(0, len(keys), length):
+        of_chunk = keys[start : start + length]
+        if any(key in new for key in of_chunk.flat):
+            texts = array[start : start + length].astype(object)
+            for place, key in np.ndenumerate(of_chunk):
+                if key in new:
+                    texts[place] = as_json(new[key])
+            array[start : start + length] = texts
+
+
+def records(dataset: xr.Dataset, place: str | Path) -> dict[str, Record]:
+    """All records of a store by key; ``place`` says which store, in messages.
+
+    Raises
+    ------
+    UserError
+        If it has lost them, or one is damaged.
+    """
+    return dict(_stored(dataset, RUNS, place)) | dict(_stored(dataset, FILMS, place))
+
+
+def film_record(dataset: xr.Dataset, movie: str) -> Record | None:
+    """Of the film of a movie; None if it is not in the store."""
+    return dict(_stored(dataset.sel(movie=[movie]), FILMS, "the store")).get(f"film/{movie}")
+
+
+def _stored(dataset: xr.Dataset, name: str, place: str | Path) -> Iterator[tuple[str, Record]]:
+    if name not in dataset:
+        raise UserError(
+            f"{place}: has no variable {name!r}, which says what files it was made of; build it again"
+        )
+    array = dataset[name]
+    owners = array.subject.values.tolist() if "subject" in array.dims else ["film"]
+    movies = array.movie.values.tolist()
+    texts = array.transpose(..., "movie").values.reshape(len(owners), len(movies))
+    for (row, column), text in np.ndenumerate(texts.astype(object)):
+        if text:
+            key = f"{owners[row]}/{movies[column]}"
+            yield key, _parsed(text, f"{place}: {name} of {key}")
+
+
+def _parsed(text: str, place: str) -> Record:
+    try:
+        record = json.loads(text)
+    except ValueError:
+        record = None
+    if not isinstance(record, dict):
+        raise UserError(
+            f"{place} is damaged ({text[:60]!r}): set it to '' and build again, which converts it anew"
+        )
+    return record

@@ -21,18 +21,20 @@ import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec
 
+from simdata.attributes import flat
 from simdata.catalog import SPLITS, Catalog
 from simdata.encoders.base import AUDIO_RATE, BLOCK
 from simdata.encoding import Encoding
 from simdata.meshes import HEMISPHERES, icosphere
 from simdata.resample import ORDER
+from simdata.store.metadata import COMMENT, VARIABLE, as_variable
 
 if TYPE_CHECKING:
     from simdata.encoders import Encoder
 
-FORMAT_VERSION = "1.0"
 ABSENT, COMPLETE = 0, 1
 STATUS_FLAGS = {"flag_values": [ABSENT, COMPLETE], "flag_meanings": "absent complete"}
+RECORDS = 1024  # subjects whose sources are in one chunk
 SOFTWARE = ("simdata", "zarr", "xarray", "nibabel", "numpy", "scipy", "av", "torch", "torchaudio")
 
 
@@ -44,17 +46,31 @@ def create(
     encoding: Encoding,
     encoders: Sequence[Encoder],
     thumbnail: tuple[int, int],
-    attributes: dict[str, Any],
+    metadata: dict[str, Any],
 ) -> None:
-    """Write a store without data: every run absent, ready to be filled. Appears whole or not at all."""
+    """Write a store without data: every run absent, ready to be filled. Appears whole or not at all.
+
+    ``metadata`` is what `simdata.store.metadata` keeps.
+    """
     coords = subject_coords(catalog, subjects) | _film_coords(catalog)
-    dataset = xr.Dataset(_run_arrays(catalog, subjects, encoding), coords, attributes)
+    dataset = xr.Dataset(_run_arrays(catalog, subjects, encoding), coords, _root_attributes(catalog))
+    dataset[VARIABLE] = as_variable(**metadata)
     dataset = dataset.assign(_film_arrays(catalog, encoders, thumbnail)).assign(_surface_arrays())
     temporary = path.with_name(f".{path.name}.creating")
     shutil.rmtree(temporary, ignore_errors=True)
     with quiet_zarr():
         dataset.to_zarr(temporary, compute=False, zarr_format=3, consolidated=True)
     os.replace(temporary, path)
+
+
+def _root_attributes(catalog: Catalog) -> dict[str, str]:
+    """For people: nothing here is read again, since xarray drops it when variables are added to a store."""
+    return {
+        "Conventions": "CF-1.11",
+        "title": catalog.title,
+        "references": catalog.reference,
+        "comment": COMMENT,
+    }
 
 
 def append_subjects(path: Path, catalog: Catalog, subjects: Sequence[str]) -> None:
@@ -80,9 +96,14 @@ def settle_subjects(path: Path) -> None:
 
 
 def _resize_subjects(group: zarr.Group, count: int) -> None:
+    """Give every array room for so many subjects: a user's own too, or xarray opens the store no more."""
     for _, array in group.arrays():
-        if array.metadata.dimension_names[:1] == ("subject",) and array.shape[0] != count:
-            array.resize((count, *array.shape[1:]))
+        names = array.metadata.dimension_names or ()
+        shape = tuple(
+            count if name == "subject" else size for name, size in zip(names, array.shape, strict=False)
+        )
+        if names and shape != array.shape:
+            array.resize(shape)
 
 
 @contextmanager
@@ -163,6 +184,7 @@ def _run_arrays(catalog: Catalog, subjects: Sequence[str], encoding: Encoding) -
         {"long_name": "whether the run is in the store", **STATUS_FLAGS},
         {"chunks": (subject, movie)},
     )
+    arrays["run_source"] = _records(run, (subject, movie), "file that the run was made of")
     return arrays
 
 
@@ -196,6 +218,7 @@ def _film_arrays(
         "film_duration": xr.Variable(
             "movie", np.full(films, np.nan), {"long_name": "length of the film", "units": "s"}
         ),
+        "film_source": _records(("movie",), (films,), "file that the film's arrays were made of"),
         "segment": _flags(_segments(catalog), catalog.segment_names, "clip shown in this second"),
         "scene_split": _flags(_scene_splits(catalog), ["none", *SPLITS], "set of the scene in this second"),
     }
@@ -218,7 +241,7 @@ def embedding_array(
         (films, seconds, features),
         np.dtype("f4"),
         (1, BLOCK, features),
-        attributes,
+        flat(attributes),
     )
 
 
@@ -275,6 +298,12 @@ def _flags(table: np.ndarray, meanings: Sequence[str], long_name: str) -> xr.Var
         "flag_meanings": " ".join(meanings),
     }
     return xr.Variable(("movie", "second"), table, attrs)
+
+
+def _records(dims: tuple[str, ...], shape: tuple[int, ...], what: str) -> xr.Variable:
+    """A variable of JSON texts, empty at first. Not metadata: those of thousands of runs take megabytes."""
+    attrs = {"long_name": f"{what}, as JSON: its path, size, time of change and hash; empty if there is none"}
+    return xr.Variable(dims, np.full(shape, "", object), attrs, {"chunks": (RECORDS, *shape[1:])})
 
 
 def strings(dim: str, values: Sequence[str], **attrs: str) -> xr.Variable:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from simdata.attributes import flat
 from simdata.errors import UserError
 from simdata.store import BoldReader
 from simdata.store.schema import quiet_zarr
@@ -191,6 +192,5 @@ def _as_dataset(dataset: Dataset, lag: int, maps: np.ndarray, counts: np.ndarray
     coords = {name: xr.Variable(name, values) for name, values in names.items()}
     coords["subject_set"] = xr.Variable("subject_set", np.array(SETS, object))
     comment = f"over the seconds that follow the film's scenes by {lag} s; no rest, no test-retest clip"
-    return xr.Dataset(
-        variables, coords, {"Conventions": "CF-1.11", "comment": comment, "store": dataset.identity}
-    )
+    attributes = {"Conventions": "CF-1.11", "comment": comment, "store": dataset.identity}
+    return xr.Dataset(variables, coords, flat(attributes))

@@ -25,6 +25,8 @@ from simdata.encoding import ENCODINGS
 from simdata.errors import UserError
 from simdata.resample import cortex_weights
 from simdata.store.lock import creating, exclusive
+from simdata.store.metadata import Metadata
+from simdata.store.provenance import records
 
 VOLUMES = 20
 CATALOG = {
@@ -178,9 +180,10 @@ def test_cortex_is_what_all_runs_share(sources, store):
 
 
 def test_provenance_names_every_source_without_a_path_of_this_machine(sources, store):
-    attrs = xr.open_zarr(store).attrs
-    assert set(attrs["sources"]) == {"1/A", "1/B", "2/A", "film/A", "film/B"}
-    record = attrs["sources"]["2/A"]
+    opened = xr.open_zarr(store)
+    found, metadata = records(opened, store), Metadata.of(opened, store)
+    assert set(found) == {"1/A", "1/B", "2/A", "film/A", "film/B"}
+    record = found["2/A"]
     path = sources / "bold/2/A.dtseries.nii"
     sha = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
     assert (record["path"], record["size"], record["sha256"]) == (
@@ -189,9 +192,9 @@ def test_provenance_names_every_source_without_a_path_of_this_machine(sources, s
         sha,
     )
     assert record["density"] == "59k"
-    assert attrs["software"]["zarr"]
-    assert str(sources) not in json.dumps(attrs)
-    assert yaml.safe_load(attrs["catalog"]) == CATALOG
+    assert metadata.software["zarr"]
+    assert str(sources) not in json.dumps(found)
+    assert yaml.safe_load(metadata.catalog_text) == CATALOG
 
 
 def test_a_second_build_does_nothing(sources, store):
@@ -254,7 +257,7 @@ def test_a_build_that_stops_leaves_its_records_for_others(own_sources, tmp_path)
     damage(own_sources, "flat")
     with pytest.raises(UserError, match=r"1/B\.dtseries\.nii"):
         run_build(own_sources, out)
-    sources = xr.open_zarr(out).attrs["sources"]
+    sources = records(xr.open_zarr(out), out)
     assert set(sources) == {"1/A"}
     assert not (out / ".build").exists()
 

@@ -1,3 +1,4 @@
+import json
 import os
 import warnings
 
@@ -44,7 +45,7 @@ def make_store(path, encoding="int8", subjects=("100610", "102311")):
         encoding=ENCODINGS[encoding],
         encoders=[NamedEncoder("video", "motion", 12), NamedEncoder("audio", "mel", 5)],
         thumbnail=(72, 102),
-        attributes={"format_version": schema.FORMAT_VERSION, "catalog": TEXT, "sources": {}},
+        metadata={"catalog": TEXT, "recipe": {"encoders": {}}},
     )
     return path
 
@@ -63,9 +64,11 @@ def test_plain_xarray_sees_every_variable_with_its_dimensions(store):
         "bold_mean": (*RUN_DIMS, "hemisphere", "vertex"),
         "bold_std": (*RUN_DIMS, "hemisphere", "vertex"),
         "run_status": RUN_DIMS,
+        "run_source": RUN_DIMS,
         "frame": ("movie", "second", "y", "x", "channel"),
         "waveform": ("movie", "second", "sample"),
         "film_status": ("movie",),
+        "film_source": ("movie",),
         "film_duration": ("movie",),
         "segment": ("movie", "second"),
         "scene_split": ("movie", "second"),
@@ -74,6 +77,7 @@ def test_plain_xarray_sees_every_variable_with_its_dimensions(store):
         "cortex": ("hemisphere", "vertex"),
         "sphere": ("hemisphere", "vertex", "xyz"),
         "faces": ("face", "corner"),
+        "simdata_metadata": (),
     }
     assert dict(opened.sizes) | {"subject": 2, "movie": 4, "second": 921, "vertex": 40_962} == dict(
         opened.sizes
@@ -175,11 +179,11 @@ def test_opening_something_else_is_a_clear_error(tmp_path):
     with pytest.raises(UserError, match="is not a simdata store"):
         simdata.open(tmp_path)
     xr.Dataset({"x": ("t", [1.0])}).to_zarr(tmp_path / "other.zarr", zarr_format=3)
-    with pytest.raises(UserError, match="format version None"):
+    with pytest.raises(UserError, match="no variable 'simdata_metadata', whose attributes say"):
         simdata.open(tmp_path / "other.zarr")
 
 
-def test_provenance_survives_a_kill_and_ends_in_the_attributes(tmp_path):
+def test_provenance_survives_a_kill_and_ends_in_the_store(tmp_path):
     path, source = make_store(tmp_path / "s.zarr"), tmp_path / "run.nii"
     source.write_bytes(b"data")
     status = source.stat()
@@ -191,7 +195,9 @@ def test_provenance_survives_a_kill_and_ends_in_the_attributes(tmp_path):
     assert again.is_current("100610/MOVIE1", source)
     assert not again.is_current("100610/MOVIE2", source)
     again.close()
-    assert xr.open_zarr(path).attrs["sources"] == {"100610/MOVIE1": entry}
+    stored = xr.open_zarr(path).run_source
+    assert json.loads(stored.sel(subject="100610", movie="MOVIE1").values.item()) == entry
+    assert (stored.values != "").sum() == 1
     source.write_bytes(b"changed")
     assert not Provenance(path).is_current("100610/MOVIE1", source)
 

@@ -47,14 +47,14 @@ def rich_store(store, tmp_path_factory) -> Path:
     rng = np.random.default_rng(1)
     latent = rng.standard_normal((len(VOLUMES), SECONDS, LATENT))
     noise = planted_embedding(rng, latent, "video", "noise", 12)
-    with warnings.catch_warnings(), xr.open_zarr(store) as old:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        added = xr.Dataset({"video_noise": noise}, attrs=old.attrs)
+        added = xr.Dataset({"video_noise": noise})
         added.to_zarr(path, mode="a", zarr_format=3, consolidated=True)
     return path
 
 
-def write_store(path: Path, **attributes: object) -> None:
+def write_store(path: Path, **metadata: object) -> None:
     rng = np.random.default_rng(0)
     latent = rng.standard_normal((len(VOLUMES), SECONDS, LATENT))
     cortex = planted_cortex()
@@ -96,15 +96,16 @@ def write_store(path: Path, **attributes: object) -> None:
         "hemisphere": xr.Variable("hemisphere", np.array(["L", "R"], object)),
         "volumes": xr.Variable("movie", np.array(VOLUMES)),
     }
-    attrs = {
-        "format_version": "1.0",
+    known = {
+        "format_version": "2.0",
         "catalog_name": "small",
         "catalog_sha256": "0" * 64,
         "stimulus_lag": LAG,
     }
+    variables["simdata_metadata"] = xr.Variable((), np.int8(0), known | metadata)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        xr.Dataset(variables, coords, attrs | attributes).to_zarr(path, zarr_format=3, consolidated=True)
+        xr.Dataset(variables, coords).to_zarr(path, zarr_format=3, consolidated=True)
 
 
 def planted_cortex() -> np.ndarray:

@@ -81,7 +81,7 @@ def test_what_was_fitted_is_written(found):
     assert (out / "pca/pca.pt").exists()
     with xr.open_zarr(out / "ceiling/isc.zarr") as maps:
         assert maps.isc.dims == ("subject_set", "movie", "hemisphere", "vertex")
-        assert maps.attrs["store"]["catalog_name"] == "small"
+        assert json.loads(maps.attrs["store"])["catalog_name"] == "small"
     fit = json.loads((out / "ceiling/fit.json").read_text())
     assert fit["notes"]["isc"]["test"]["q50"] > 0.1
     assert fit["settings"]["ico"] == 1
