@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
@@ -14,12 +15,13 @@ def location(store: str | Path) -> str | Path:
     return store if isinstance(store, str) and "://" in store else Path(store).absolute()
 
 
-def open_zarr(store: str | Path, advice: str) -> xr.Dataset:
+def open_zarr(store: str | Path, advice: str, **options: Any) -> xr.Dataset:
     """``xr.open_zarr`` of a store on this machine or elsewhere.
 
     Parameters
     ----------
     advice : what to do if there is none
+    options : of ``xr.open_zarr``
 
     Raises
     ------
@@ -27,7 +29,7 @@ def open_zarr(store: str | Path, advice: str) -> xr.Dataset:
         If there is no store, or no package that reads such URLs.
     """
     try:
-        return xr.open_zarr(store)
+        return xr.open_zarr(store, **options)
     except FileNotFoundError:
         raise UserError(f"{store} is not a simdata store (it has no zarr.json): {advice}") from None
     except (ImportError, ValueError) as error:

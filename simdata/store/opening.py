@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import xarray as xr
@@ -15,15 +16,35 @@ from simdata.store.metadata import Metadata
 def open_store(path: str | Path) -> xr.Dataset:
     """Open a store lazily with xarray, after checking that it is one.
 
-    The result is what ``xr.open_zarr`` gives; its accessor ``.simdata`` adds `Conveniences`.
+    The result is what ``xr.open_zarr`` gives, with two differences: values of int8 are float32 when decoded,
+    and what dask takes at once is a whole run or movie. So a selection by lists or slices goes straight to
+    ``.to_zarr(new)``, in the encoding it has. Its accessor ``.simdata`` adds `Conveniences`.
 
     Raises
     ------
     UserError
         If there is no store at ``path``, which may be a URL, or one of another format version.
     """
-    dataset = open_zarr(location(path), "make one with `simdata build`")
-    Metadata.of(dataset, path)
+    stored = open_zarr(location(path), "make one with `simdata build`", chunks=None, decode_cf=False)
+    Metadata.of(stored, path)
+    for variable in stored.variables.values():
+        if "scale_factor" in variable.attrs:  # of a JSON number xarray makes float64
+            variable.attrs["scale_factor"] = np.float32(variable.attrs["scale_factor"])
+    return _in_runs(xr.decode_cf(stored))
+
+
+def _in_runs(dataset: xr.Dataset) -> xr.Dataset:
+    """The dataset in dask arrays, which to_zarr can write as they lie in the store.
+
+    xarray's own are of a second each, as the chunks are. Two of them in one shard it refuses to write, and
+    for each it has a task.
+    """
+    token = uuid4().hex
+    for name, variable in dataset.variables.items():
+        chunks = variable.encoding.get("preferred_chunks")
+        if chunks and name not in dataset.indexes and variable.dtype.kind in "biuf":
+            whole = {dim: -1 if dim == "second" else size for dim, size in chunks.items()}
+            dataset[name] = variable.chunk(whole, name=f"{name}-{token}")
     return dataset
 
 
@@ -35,14 +56,14 @@ class Conveniences:
         self._dataset = dataset
 
     @property
-    def catalog(self) -> Catalog:
-        """The catalog that the store was built from."""
-        return parse(self.metadata.catalog_text, "the store's catalog")
-
-    @property
     def metadata(self) -> Metadata:
         """Of what the store was built, and how."""
         return Metadata.of(self._dataset, "the dataset")
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog that the store was built from."""
+        return parse(self.metadata.catalog_text, "the store's catalog")
 
     def scanner_units(self) -> xr.DataArray:
         """BOLD as it came off the scanner: z-scores times s.d. plus mean, lazily."""

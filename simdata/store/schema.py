@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 ABSENT, COMPLETE = 0, 1
 STATUS_FLAGS = {"flag_values": [ABSENT, COMPLETE], "flag_meanings": "absent complete"}
-RECORDS = 1024  # subjects whose sources are in one chunk
+SUBJECTS = 2**14  # in a chunk of small arrays: one chunk goes into any selection, a part of many into none
 SOFTWARE = ("simdata", "zarr", "xarray", "nibabel", "numpy", "scipy", "av", "torch", "torchaudio")
 
 
@@ -123,10 +123,13 @@ def software_versions() -> dict[str, str]:
 
 def subject_coords(catalog: Catalog, subjects: Sequence[str]) -> dict[str, xr.Variable]:
     splits = [catalog.splits.subjects.of(subject) for subject in subjects]
-    return {
+    coords = {
         "subject": strings("subject", subjects),
         "subject_split": strings("subject", splits, long_name="set of this subject: train, val or test"),
     }
+    for variable in coords.values():
+        variable.encoding["chunks"] = (SUBJECTS,)
+    return coords
 
 
 def _film_coords(catalog: Catalog) -> dict[str, xr.Variable]:
@@ -182,7 +185,7 @@ def _run_arrays(catalog: Catalog, subjects: Sequence[str], encoding: Encoding) -
         run,
         np.full((subject, movie), ABSENT, np.int8),
         {"long_name": "whether the run is in the store", **STATUS_FLAGS},
-        {"chunks": (subject, movie)},
+        {"chunks": (SUBJECTS, movie)},
     )
     arrays["run_source"] = _records(run, (subject, movie), "file that the run was made of")
     return arrays
@@ -253,7 +256,7 @@ def feature_dimension(array: str) -> str:
 def _surface_arrays() -> dict[str, xr.Variable]:
     vertices, faces = icosphere(ORDER)
     mirrored = np.stack([vertices, vertices * [-1, 1, 1]])
-    return {
+    arrays = {
         "cortex": xr.Variable(
             ("hemisphere", "vertex"),
             np.zeros(mirrored.shape[:2], bool),
@@ -270,6 +273,9 @@ def _surface_arrays() -> dict[str, xr.Variable]:
             {"long_name": "triangles; outward on L, swap two corners for outward normals on R"},
         ),
     }
+    for variable in arrays.values():
+        variable.encoding["chunks"] = variable.shape
+    return arrays
 
 
 def _segments(catalog: Catalog) -> np.ndarray:
@@ -303,7 +309,12 @@ def _flags(table: np.ndarray, meanings: Sequence[str], long_name: str) -> xr.Var
 def _records(dims: tuple[str, ...], shape: tuple[int, ...], what: str) -> xr.Variable:
     """A variable of JSON texts, empty at first. Not metadata: those of thousands of runs take megabytes."""
     attrs = {"long_name": f"{what}, as JSON: its path, size, time of change and hash; empty if there is none"}
-    return xr.Variable(dims, np.full(shape, "", object), attrs, {"chunks": (RECORDS, *shape[1:])})
+    return xr.Variable(
+        dims,
+        np.full(shape, "", object),
+        attrs,
+        {"chunks": (SUBJECTS if dims[0] == "subject" else shape[0], *shape[1:])},
+    )
 
 
 def strings(dim: str, values: Sequence[str], **attrs: str) -> xr.Variable:
