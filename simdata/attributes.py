@@ -35,9 +35,7 @@ def structure(attributes: Mapping[str, Any], name: str, place: str) -> dict[str,
     except (TypeError, ValueError):
         value = None
     if not isinstance(value, dict):
-        raise UserError(
-            f"{place}: its attribute {name!r} is not the JSON text that it was written as: {_cut(text)}"
-        )
+        raise UserError(f"{place}: its attribute {name!r} is damaged, it should be JSON text: {_cut(text)}")
     return value
 
 

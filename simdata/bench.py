@@ -28,6 +28,7 @@ from simdata.layout_names import parse_layout
 from simdata.progress import Progress
 from simdata.rechunk import BoldWriter
 from simdata.room import host_room
+from simdata.store.axes import check_variables
 from simdata.store.direct import BoldReader
 from simdata.store.layout import read_layout
 from simdata.store.memory import copy_rows
@@ -111,7 +112,9 @@ def bench(store: Path, *, seconds: float, scratch: Path | None, progress: Progre
     UserError
         If there is no store, it has no runs, or a layout that simdata does not know.
     """
-    complete = np.argwhere(open_store(store).run_status.values == COMPLETE)
+    dataset = open_store(store)
+    check_variables(dataset, store, ("bold", "run_status"))
+    complete = np.argwhere(dataset.run_status.values == COMPLETE)
     if not len(complete):
         raise UserError(f"{store}: has no complete runs to measure; build it first")
     if read_layout(zarr.open_array(store, path="bold", mode="r")) is None:

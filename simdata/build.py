@@ -32,6 +32,7 @@ from simdata.nested import leaves
 from simdata.progress import Progress
 from simdata.sources import Film, Run, find_film, find_runs
 from simdata.store import schema
+from simdata.store.axes import check_movies, check_whole_runs
 from simdata.store.layout import read_layout
 from simdata.store.lock import creating, exclusive
 from simdata.store.metadata import Metadata
@@ -180,6 +181,8 @@ def _make_ready(recipe: Recipe, encoders: Sequence[Encoder], out: Path, runs: Se
     """Check that the store is one of this recipe, and give it room for all subjects."""
     store = open_store(out)
     _check_recipe(recipe.attributes(encoders), out, Metadata.of(store, out))
+    check_whole_runs(store, out)
+    check_movies(store, out, recipe.catalog)
     _check_layout(out)
     if new := [subject for subject in _subjects(runs) if subject not in store.subject]:
         schema.append_subjects(out, recipe.catalog, new)

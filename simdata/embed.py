@@ -17,6 +17,7 @@ from simdata.films import check_covers_clips
 from simdata.movies import stimulus_blocks
 from simdata.progress import Progress
 from simdata.sources import Film, find_film
+from simdata.store.axes import check_whole_runs
 from simdata.store.embeddings import StagedEmbeddings
 from simdata.store.lock import exclusive
 from simdata.store.opening import open_store
@@ -58,6 +59,7 @@ def embed(
     made, summary = create_all(encoders), Summary()
     with exclusive(store):
         dataset = open_store(store)
+        check_whole_runs(dataset, store)
         films = _find_films(dataset, movies, on_error, summary)
         records = {film.movie.name: film_record(dataset, film.movie.name) for film in films}
         staged = {
@@ -99,7 +101,10 @@ def _embed_film(
 def _find_films(dataset: xr.Dataset, movies: Path, on_error: str, summary: Summary) -> list[Film]:
     """The films of the store's movies that are at hand and are what the store was built from."""
     films = []
+    known = dataset.movie.values.tolist()
     for movie in dataset.simdata.catalog.movies:
+        if movie.name not in known:  # a selection of the store's movies
+            continue
         try:
             film = find_film(movie, movies)
             check_covers_clips(film, probe(film.path))

@@ -22,6 +22,7 @@ from simdata.clip_rows import (
 )
 from simdata.embedding_files import listed, names_of
 from simdata.errors import UserError
+from simdata.store.axes import check_whole_runs
 from simdata.store.embeddings import StagedEmbeddings, present_films
 from simdata.store.lock import exclusive
 from simdata.store.opening import open_store
@@ -68,6 +69,7 @@ def import_embeddings(
     """
     with exclusive(store):
         dataset = open_store(store)
+        check_whole_runs(dataset, store)
         given = _assign(dataset, sources, key, drop_last)
         films = {movie: StoredFilm.of(dataset, movie) for movie in given}
         rows = {movie: source.read(layout) for movie, source in given.items()}

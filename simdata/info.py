@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from simdata.catalog import SPLITS
+from simdata.store.axes import check_variables
 from simdata.store.opening import open_store
 from simdata.store.provenance import records
 from simdata.store.schema import COMPLETE
@@ -19,6 +20,7 @@ from simdata.store.schema import COMPLETE
 def print_info(path: Path, console: Console) -> None:
     """Print the contents of the store at ``path``: summary, runs by movie, and variables."""
     store = open_store(path)
+    check_variables(store, path)
     console.print(_summary(path, store))
     console.print(_movies(store))
     console.print(_variables(path, store))

@@ -20,6 +20,7 @@ from simdata.cores import available_cores
 from simdata.errors import UserError
 from simdata.layout_names import NamedLayout, parse_layout
 from simdata.progress import Progress
+from simdata.store.axes import check_variables
 from simdata.store.chunk_codecs import encode_chunk
 from simdata.store.direct import BoldReader
 from simdata.store.layout import read_layout
@@ -66,7 +67,9 @@ def rechunk(store: Path, out: Path, *, layout: str, progress: Progress) -> tuple
     if out.exists():
         raise UserError(f"{out}: exists already; remove it, or write to another place")
     with _unchanging(store):
-        complete = np.argwhere(open_store(store).run_status.values == COMPLETE).tolist()
+        dataset = open_store(store)
+        check_variables(dataset, store, ("bold", "run_status"))
+        complete = np.argwhere(dataset.run_status.values == COMPLETE).tolist()
         work = _work_folder(store, out, named)
         copy = work / "store"
         _copy_all_but_bold(store, copy)

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from simdata.errors import UserError
+from simdata.store.axes import check_axes
 from simdata.store.location import location, open_zarr
 from simdata.store.metadata import Metadata
 from simtrain import modalities
@@ -50,7 +51,7 @@ class Dataset:
     ----------
     path : absolute, or a URL
     subject_split : (subjects,) int8, position in ``SPLITS``
-    volumes : (movies,) int, seconds of each run
+    volumes : (movies,) int, seconds of each run that the store has
     complete : (subjects, movies) bool
     segment, scene_split : (movies, seconds) int8; 0 is rest, and no set
     cortex : (hemispheres, vertices) bool
@@ -99,17 +100,18 @@ def open_dataset(path: str | Path) -> Dataset:
     Raises
     ------
     UserError
-        If there is no store of a known format at ``path``.
+        If there is no store of a known format at ``path``, or a part of one that lacks what training needs.
     """
     path = location(path)
     with open_zarr(path, "build one with `simdata build`") as store:
         metadata = Metadata.of(store, path)
+        check_axes(store, path)
         split = [SPLITS.index(name) for name in store.subject_split.values]
         return Dataset(
             path=path,
             subjects=[str(subject) for subject in store.subject.values],
             subject_split=np.array(split, dtype=np.int8),
-            volumes=store.volumes.values,
+            volumes=np.minimum(store.volumes.values, store.sizes["second"]),
             complete=store.run_status.values == 1,
             segment=store.segment.values,
             scene_split=store.scene_split.values,

@@ -17,6 +17,7 @@ from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
 from simdata.cores import available_cores
+from simdata.errors import UserError
 from simdata.store.chunkwise import ChunkReader
 from simdata.store.layout import read_layout
 from simdata.store.mapped import OBJECTS_PER_RUN, MappedReader
@@ -47,6 +48,11 @@ class BoldReader:
 
     def __init__(self, store: str | Path | Store, threads: int | None = None, verify: bool = False) -> None:
         array = zarr.open_array(store, path="bold", mode="r")
+        if array.ndim != len(AXES) + 1:
+            raise UserError(
+                f"{store}: its bold has {array.ndim} axes, not {', '.join(AXES)} and vertex; to make such a "
+                'store select by lists or slices, as sel(subject=["1"])'
+            )
         self.shape: tuple[int, ...] = array.shape
         self.dtype: np.dtype = array.dtype
         self.fill = array.fill_value

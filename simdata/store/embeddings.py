@@ -127,7 +127,7 @@ def present_films(store: Path, name: str, features: int, attributes: dict[str, A
         raise UserError(f"{name} belongs to `simdata build`: choose another name (name=..., --name)")
     for other, array in group.arrays():
         # xarray opens no store in which a dimension has two lengths.
-        named = array.metadata.dimension_names[-1:] == (feature_dimension(name),)
+        named = (array.metadata.dimension_names or ())[-1:] == (feature_dimension(name),)
         if other != name and named and array.shape[-1] != features:
             raise UserError(
                 f"{name}: {other} has another number of features under this name; choose another "
@@ -148,4 +148,6 @@ def forget_film(store: Path, movie: str, position: int) -> None:
         if movie in (films := structure(array.attrs, FILMS, f"{store}: {name}")):
             del films[movie]
             array.attrs[FILMS] = as_json(films)
+            with quiet_zarr():
+                zarr.consolidate_metadata(store)
             shutil.rmtree(store / name / f"c/{position}", ignore_errors=True)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from simdata.errors import UserError
+from simdata.store.axes import check_variables
 from simdata.store.embeddings import settle_embeddings
 from simdata.store.opening import open_store
 from simdata.store.provenance import WORK_FOLDER, Provenance
@@ -24,9 +25,9 @@ def exclusive(store: Path) -> Iterator[Path]:
     Raises
     ------
     UserError
-        If it is no store, or another build is writing to it.
+        If it is no store, or a part of one without its axes, or another build is writing to it.
     """
-    open_store(store)
+    check_variables(open_store(store), store)
     folder = store / WORK_FOLDER
     folder.mkdir(exist_ok=True)
     with _held(folder / "lock", f"{store}: another build is writing to it; wait for that to end"):

@@ -1,5 +1,6 @@
 """Embeddings from files that others wrote, put on a store's clock."""
 
+import json
 import re
 import subprocess
 import sys
@@ -81,14 +82,14 @@ def test_rows_lie_at_their_seconds_and_nothing_else_is_touched(own, rows):
     assert array.dims == ("movie", "second", "mine_feature")
     assert (array.encoder, array.modality, array.window, array.stride) == ("imported", "video", 3, 1)
     assert array.weights_sha256 == ""
-    assert array.parameters == {"first": 0}
+    assert json.loads(array.parameters) == {"first": 0}
 
 
 def test_where_the_rows_came_from_is_kept(own, rows):
     save(own, rows)
     folder = save_clips(own / "clips", rows["A"])
     import_files(own, f"A={folder}", f"B={own}/B.npy", options=["--drop-last", "B=0"])
-    films = opened(own).video_mine.films
+    films = json.loads(opened(own).video_mine.films)
     digests = subprocess.run(
         ["sha256sum", *(folder / f"clip_{number}.npy" for number in range(ROWS["A"]))],
         check=True,
@@ -296,7 +297,7 @@ def test_a_clip_that_was_repeated_to_fill_the_file_is_refused(own, rows):
     assert "Its last clip was repeated to fill the file: --drop-last B=2 drops them" in message
     import_files(own, *save(own, filled), options=["--drop-last", "B=2"])
     check_stored(own, rows)
-    films = opened(own).video_mine.films
+    films = json.loads(opened(own).video_mine.films)
     assert [films[movie]["imported"]["drop_last"] for movie in "AB"] == [0, 2]
 
 
@@ -344,7 +345,7 @@ def test_movies_must_fit_together(own, rows):
     refused(own, same, r"A\.npy: has the same rows for B as .*A\.npy for A")
     assert "written" in import_files(own, a, options=["--allow-missing"]).output
     assert np.isnan(opened(own).video_mine.sel(movie="B")).all()
-    assert set(opened(own).video_mine.films) == {"A"}
+    assert set(json.loads(opened(own).video_mine.films)) == {"A"}
 
 
 def test_unclear_sources_are_refused(own, rows):

@@ -1,6 +1,5 @@
 """A store through plain xarray and back: copies, selections, netCDF, variables of one's own."""
 
-import json
 import shutil
 import warnings
 
@@ -14,8 +13,9 @@ from store_files import VOLUMES, build, call, contents
 import simdata
 from simdata.errors import UserError
 from simdata.store import BoldReader
-from simdata.store.layout import read_layout
 from simdata.store.metadata import VARIABLE
+from simtrain.dataset import open_dataset
+from simtrain.windows import clip_split, find_windows
 
 SELECTIONS = {
     "whole": {},
@@ -112,3 +112,226 @@ def test_no_attribute_has_structure(pair):
         for value in attributes.values():
             assert isinstance(value, str | int | float) or all(isinstance(item, int) for item in value)
             assert not isinstance(value, bool)
+
+
+USED = {
+    "whole": {},
+    "one subject": {"subject": ["2"]},
+    "subjects in another order": {"subject": ["2", "1"]},
+    "one movie": {"movie": ["B"]},
+    "the first seconds": {"second": slice(0, 14)},
+}
+PARTS = {
+    "seconds from the middle": (
+        {"second": slice(5, 67)},
+        r"its second axis is 5, 6, 7, \.\.\.; take them from 0 on",
+    ),
+    "every other second": ({"second": slice(0, None, 2)}, r"its second axis is 0, 2, 4"),
+    "one hemisphere": ({"hemisphere": ["R"]}, "its hemisphere axis is R; keep both, L first"),
+    "hemispheres the other way": ({"hemisphere": ["R", "L"]}, "its hemisphere axis is R, L"),
+    "a subject twice": ({"subject": ["1", "1"]}, "it has subject 1 2 times"),
+    "no subject axis": ({"subject": "1"}, r"its bold is by \(movie, second, hemisphere, vertex\), not by"),
+}
+
+
+def selected(store, selection, out):
+    chosen = simdata.open(store).sel(selection)
+    if chosen.bold.ndim < 5:  # xarray keeps the shards of an axis that is gone
+        chosen = chosen.drop_encoding()
+    chosen.to_zarr(out)
+    return out
+
+
+@pytest.mark.parametrize("selection", USED.values(), ids=USED)
+def test_a_selection_is_a_store_for_everything(pair, tmp_path, selection):
+    new = selected(pair / "s.zarr", selection, tmp_path / "new.zarr")
+    chosen, dataset = xr.open_zarr(pair / "s.zarr").sel(selection), open_dataset(new)
+    assert dataset.subjects == chosen.subject.values.tolist()
+    assert dataset.complete.tolist() == (chosen.run_status.values == 1).tolist()
+    assert (dataset.volumes <= chosen.sizes["second"]).all()
+    clips = clip_split(dataset, [dataset.embedding("video_motion_energy")])
+    windows = find_windows(dataset, clips, frames=3, lag=5)
+    assert (windows["second"] + 3 <= chosen.sizes["second"]).all()
+    info = call("info", new).output
+    assert f"{chosen.sizes['subject']} (" in info
+    assert f"{int((chosen.run_source != '').sum() + (chosen.film_source != '').sum())} files" in info
+    reader = BoldReader(new, verify=True)
+    for place in np.ndindex(*chosen.bold.shape[:2], 2):
+        expected = chosen.bold.isel(subject=place[0], movie=place[1], hemisphere=place[2])
+        read = reader.read_run(*place).astype(float)
+        read[read == reader.fill] = np.nan
+        np.testing.assert_array_equal(read / 16, expected)
+    call("rechunk", new, tmp_path / "other.zarr", "--layout", "blocks")
+    np.testing.assert_array_equal(xr.open_zarr(tmp_path / "other.zarr").bold, chosen.bold)
+
+
+@pytest.mark.parametrize(("selection", "said"), PARTS.values(), ids=PARTS)
+def test_what_goes_by_position_refuses_other_parts(pair, tmp_path, selection, said):
+    new = selected(pair / "s.zarr", selection, tmp_path / "new.zarr")
+    before = contents(new)
+    with pytest.raises(UserError, match=said):
+        open_dataset(new)
+    with pytest.raises(UserError, match=said):
+        call(
+            "build", pair / "mini.yaml", "--source", pair / "bold", "--movies", pair / "movies", "--out", new
+        )
+    with pytest.raises(UserError, match=said):
+        call("embed", new, "--movies", pair / "movies", "--encoder", "logmel,name=again")
+    assert contents(new) == before
+    if "subject" in selection and not isinstance(selection["subject"], list):
+        with pytest.raises(UserError, match="select by lists or slices"):
+            call("info", new)
+        with pytest.raises(UserError, match="select by lists or slices"):
+            call("rechunk", new, tmp_path / "out.zarr", "--layout", "blocks")
+    else:
+        assert "catalog" in call("info", new).output
+
+
+def test_a_build_goes_on_with_a_selection_of_subjects(mine):
+    selected(mine / "s.zarr", {"subject": ["2"]}, mine / "one.zarr")
+    whole = contents(mine / "s.zarr")
+    shutil.rmtree(mine / "s.zarr")
+    (mine / "one.zarr").rename(mine / "s.zarr")
+    assert "1 converted, 3 already there" in build(mine).output
+    opened = xr.open_zarr(mine / "s.zarr")
+    assert opened.subject.values.tolist() == ["2", "1"]
+    shard = "bold/c/{}/{}/0/0/0"
+    assert (mine / "s.zarr" / shard.format(1, 0)).read_bytes() == whole[shard.format(0, 0)]
+    assert (mine / "s.zarr" / shard.format(0, 1)).read_bytes() == whole[shard.format(1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("selection", "said"),
+    [
+        ({"movie": ["B"]}, "has the movies B, its catalog has A, B"),
+        ({"second": slice(0, 14)}, "has 14 s of runs of 72 s"),
+    ],
+)
+def test_a_build_refuses_a_store_that_lacks_what_it_would_fill(mine, tmp_path, selection, said):
+    new = selected(mine / "s.zarr", selection, tmp_path / "new.zarr")
+    before = contents(new)
+    with pytest.raises(UserError, match=said):
+        call(
+            "build", mine / "mini.yaml", "--source", mine / "bold", "--movies", mine / "movies", "--out", new
+        )
+    assert contents(new) == before
+
+
+def test_embeddings_come_to_a_selection_of_movies(mine):
+    new = selected(mine / "s.zarr", {"movie": ["B"]}, mine / "new.zarr")
+    call("embed", new, "--movies", mine / "movies", "--encoder", "logmel,name=again")
+    opened = xr.open_zarr(new)
+    np.testing.assert_array_equal(opened.audio_again, opened.audio_logmel)
+
+
+@pytest.mark.parametrize("consolidated", [True, False])
+def test_variables_of_ones_own_stay(mine, consolidated):
+    """xarray drops the root attributes when it adds them; a subject who joins has no value in them."""
+    store = mine / "s.zarr"
+    own = xr.Dataset(
+        {
+            "age": ("subject", [31.0, 28.0]),
+            "heart_rate": (("movie", "subject", "second"), np.ones((2, 2, 72), "f4")),
+            "parcels": (("hemisphere", "vertex"), np.zeros((2, 40962), "i2")),
+            "answer": ((), 42),
+        },
+        coords={"handedness": ("subject", np.array(["L", "R"], object))},
+    )
+    own.to_zarr(store, mode="a", consolidated=consolidated)
+    assert "title" not in xr.open_zarr(store).attrs
+    if not consolidated:
+        zarr.consolidate_metadata(store)
+    assert "parcels" in call("info", store).output
+    assert open_dataset(store).subjects == ["1", "2"]
+    write_dtseries(mine / "bold/3/A.dtseries.nii", noise("32k", VOLUMES["A"]), "32k")
+    assert "1 converted, 4 already there" in build(mine).output
+    opened = xr.open_zarr(store)
+    assert opened.subject.values.tolist() == ["1", "2", "3"]
+    np.testing.assert_equal(opened.age.values, [31, 28, np.nan])
+    np.testing.assert_equal(opened.heart_rate.values[:, :, 0], [[1, 1, np.nan]] * 2)
+    assert opened.handedness.values.tolist() == ["L", "R", ""]
+    assert opened.answer == 42
+    call("rechunk", store, mine / "out.zarr", "--layout", "blocks")
+    np.testing.assert_equal(xr.open_zarr(mine / "out.zarr").heart_rate.values, opened.heart_rate.values)
+
+
+def test_regions_and_appended_seconds_of_ones_own(mine):
+    """zarr's other ways of writing: into a part of a variable, and along an axis."""
+    store = mine / "s.zarr"
+    opened = simdata.open(store)
+    own = xr.zeros_like(opened[["bold_mean"]].drop_vars(opened.coords)).rename(bold_mean="effect")
+    own.to_zarr(store, mode="a", compute=False)
+    one = xr.ones_like(own.isel(subject=[1]))
+    one.to_zarr(store, region={"subject": slice(1, 2)})
+    again = simdata.open(store)
+    assert again.effect.mean(("movie", "hemisphere", "vertex")).values.tolist() == [0, 1]
+    events = xr.Dataset({"event": ("press", np.arange(3))})
+    events.to_zarr(store, mode="a")
+    events.to_zarr(store, append_dim="press")
+    assert simdata.open(store).event.values.tolist() == [0, 1, 2, 0, 1, 2]
+    assert "0 converted, 4 already there" in build(mine).output
+
+
+def test_usual_work_with_the_dataset(pair):
+    opened = simdata.open(pair / "s.zarr")
+    loaded = opened.load()
+    assert loaded.bold.attrs["units"] == "1"
+    shifted = loaded.bold - loaded.bold.mean("second")
+    assert set(shifted.coords) == set(loaded.bold.mean("second").coords) | {"second"}
+    assert opened.run_status.to_dataframe().shape[0] == 4
+    assert len(loaded[["segment", "scene_split", VARIABLE]].to_dataframe()) == 2 * 72
+    both = xr.concat([opened.sel(subject=["1"]), opened.sel(subject=["2"])], "subject", data_vars="minimal")
+    xr.testing.assert_equal(both.load(), loaded)
+    assert both.simdata.metadata.catalog_name == "mini"
+
+
+BROKEN = {
+    "gone": (
+        lambda group: group.__delitem__(VARIABLE),
+        "has no variable 'simdata_metadata', whose attributes say",
+    ),
+    "no version": (
+        lambda group: _without(group, "format_version"),
+        "has lost its attribute 'format_version'",
+    ),
+    "no lag": (lambda group: _without(group, "stimulus_lag"), "has lost its attribute 'stimulus_lag'"),
+    "old": (
+        lambda group: group[VARIABLE].attrs.update(format_version="1.0"),
+        "has format version 1.0, and this",
+    ),
+    "newer": (lambda group: group[VARIABLE].attrs.update(format_version="3.1"), "has format version 3.1"),
+    "number": (lambda group: group[VARIABLE].attrs.update(format_version=2), "has format_version = 2;"),
+    "lag": (lambda group: group[VARIABLE].attrs.update(stimulus_lag="soon"), "has stimulus_lag = 'soon'"),
+    "cut": (
+        lambda group: group[VARIABLE].attrs.update(recipe='{"encoding": '),
+        "attribute 'recipe' is damaged",
+    ),
+    "list": (lambda group: group[VARIABLE].attrs.update(recipe="[1]"), "attribute 'recipe' is damaged"),
+    "record": (lambda group: group["run_source"].__setitem__((0, 0), "{"), "run_source of 1/A is damaged"),
+    "records": (lambda group: group.__delitem__("run_source"), "has no variable 'run_source'"),
+}
+
+
+def _without(group, name):
+    del group[VARIABLE].attrs[name]
+
+
+@pytest.mark.parametrize(("harm", "said"), BROKEN.values(), ids=BROKEN)
+def test_metadata_that_are_damaged_are_named(mine, harm, said):
+    store = mine / "s.zarr"
+    harm(zarr.open_group(store, mode="r+", use_consolidated=False))
+    zarr.consolidate_metadata(store)
+    with pytest.raises(UserError, match=said):
+        call("info", store)
+    if "stimulus_lag" in said or "format_version" in said:
+        with pytest.raises(UserError, match=said):
+            open_dataset(store)
+
+
+def test_a_store_of_the_old_format_is_told(tmp_path):
+    xr.Dataset(attrs={"format_version": "1.0", "sources": {}}).to_zarr(tmp_path / "old.zarr", zarr_format=3)
+    for look in (simdata.open, open_dataset):
+        with pytest.raises(
+            UserError, match=r"has format version 1\.0, and this simdata reads 2\.0: build the store"
+        ):
+            look(tmp_path / "old.zarr")

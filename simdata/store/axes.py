@@ -1,0 +1,91 @@
+"""Whether a store can be used by position: xarray's selections are stores too, but not all of them can."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import xarray as xr
+
+from simdata.catalog import Catalog
+from simdata.errors import UserError
+from simdata.meshes import HEMISPHERES
+from simdata.resample import ORDER
+
+RUN = ("subject", "movie")
+DIMENSIONS = {
+    "bold": (*RUN, "second", "hemisphere", "vertex"),
+    "run_status": RUN,
+    "run_source": RUN,
+    "film_source": ("movie",),
+    "film_status": ("movie",),
+    "film_duration": ("movie",),
+    "segment": ("movie", "second"),
+    "scene_split": ("movie", "second"),
+    "cortex": ("hemisphere", "vertex"),
+    "subject_split": ("subject",),
+    "volumes": ("movie",),
+}
+TRAINING = ("bold", "run_status", "segment", "scene_split", "cortex", "subject_split", "volumes")
+VERTICES = 10 * 4**ORDER + 2
+
+
+def check_variables(dataset: xr.Dataset, place: str | Path, names: Iterable[str] = DIMENSIONS) -> None:
+    """Raise a UserError unless a store has variables of these names, by their own dimensions."""
+    for name in names:
+        if name not in dataset:
+            raise _selection(place, f"it has no variable {name!r}", "keep all variables")
+        if dataset[name].dims != DIMENSIONS[name]:
+            found = ", ".join(map(str, dataset[name].dims))
+            raise _selection(
+                place,
+                f"its {name} is by ({found}), not by ({', '.join(DIMENSIONS[name])})",
+                'select by lists or slices, as sel(subject=["1"])',
+            )
+
+
+def check_axes(dataset: xr.Dataset, place: str | Path, names: Iterable[str] = TRAINING) -> None:
+    """Raise a UserError unless positions along the axes of a store are what they are in one that was built.
+
+    Subjects and movies may be any, in any order, and the seconds end early.
+    """
+    check_variables(dataset, place, names)
+    for axis in RUN:
+        label, times = Counter(dataset[axis].values.tolist()).most_common(1)[0]
+        if times > 1:
+            raise _selection(place, f"it has {axis} {label} {times} times", "take each once")
+    _check_labels(dataset, place, "second", range(dataset.sizes["second"]), "take them from 0 on")
+    _check_labels(dataset, place, "hemisphere", HEMISPHERES, "keep both, L first")
+    if dataset.sizes["vertex"] != VERTICES:
+        raise _selection(place, f"it has {dataset.sizes['vertex']} of {VERTICES} vertices", "keep all")
+
+
+def check_whole_runs(dataset: xr.Dataset, place: str | Path) -> None:
+    """Raise a UserError unless the seconds go on to the end of the longest run, too."""
+    check_axes(dataset, place, DIMENSIONS)
+    longest, seconds = int(dataset.volumes.max()), dataset.sizes["second"]
+    if seconds < longest:
+        raise _selection(place, f"it has {seconds} s of runs of {longest} s", "keep all seconds")
+
+
+def check_movies(dataset: xr.Dataset, place: str | Path, catalog: Catalog) -> None:
+    """Raise a UserError unless a store has the movies of a catalog."""
+    found, wanted = dataset.movie.values.tolist(), [movie.name for movie in catalog.movies]
+    if found != wanted:
+        raise _selection(
+            place, f"it has the movies {', '.join(found)}, its catalog has {', '.join(wanted)}", "keep all"
+        )
+
+
+def _check_labels(
+    dataset: xr.Dataset, place: str | Path, axis: str, wanted: Sequence[int | str], advice: str
+) -> None:
+    found = dataset[axis].values.tolist()
+    if found != list(wanted):
+        shown = ", ".join(map(str, found[:3])) + (", ..." if len(found) > 3 else "")
+        raise _selection(place, f"its {axis} axis is {shown}", advice)
+
+
+def _selection(place: str | Path, fault: str, advice: str) -> UserError:
+    return UserError(f"{place}: is a part of a store that is not enough for this: {fault}; {advice}")
