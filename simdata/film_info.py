@@ -167,5 +167,5 @@ def _turn(path: Path, frame: av.VideoFrame) -> tuple[bool, bool, bool]:
             along, across = ((b, c), (a, d)) if swapped else ((d, a), (b, c))
             if max(map(abs, across)) > 0.01 * min(map(abs, along)):
                 raise UserError(f"{path}: is to be turned, but not by a right angle; {convert(path)}")
-            return swapped, along[0] < 0, along[1] < 0
+            return bool(swapped), bool(along[0] < 0), bool(along[1] < 0)
     return False, False, False

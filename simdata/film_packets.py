@@ -12,7 +12,7 @@ import av
 import numpy as np
 
 from simdata.errors import UserError
-from simdata.film_streams import attempt, convert
+from simdata.film_streams import convert, packets
 
 JUMP = 10.0  # s: FFmpeg's own limit, beyond which a broadcast's clock was set anew
 STEP_BACK = 0.5  # s
@@ -71,8 +71,8 @@ def read_packets(
     for stream in tracks.values():
         stream.stream.thread_type = "NONE"  # the first frame, at once
     last = -np.inf
-    for packet in attempt(path, container.demux()):
-        track = tracks.get(packet.stream_index)
+    for packet in packets(path, container):
+        track = tracks.get(packet.stream.index)  # the last, empty ones have no number of their own
         if track is not None:
             track.add(packet)
         if packet.pts is not None:

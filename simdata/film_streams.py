@@ -16,6 +16,8 @@ from av.stream import Disposition
 
 from simdata.errors import UserError
 
+# Without a header (program streams, FLV) a stream is known from its first packet on: wait for late ones.
+PROBING = {"probesize": "50000000", "analyzeduration": "60000000"}
 NOT_THE_FILM = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
 CONVERT = "-c:v libx264 -crf 15 -c:a aac"
 
@@ -29,7 +31,7 @@ def open_film(path: Path) -> Iterator[av.container.InputContainer]:
         raise UserError(f"{path}: is not a file")
     try:
         # "file:" keeps FFmpeg from taking a name with a colon for a protocol.
-        container = av.open(f"file:{path}", metadata_errors="replace")
+        container = av.open(f"file:{path}", metadata_errors="replace", container_options=PROBING)
     except Exception as error:
         raise UserError(f"{path}: cannot be read as a film ({_reason(error)}); download it again") from None
     with container:
@@ -69,7 +71,7 @@ def shown(
     that cannot be decoded behind it is a UserError.
     """
     last = None
-    for packet in attempt(path, container.demux(stream)):
+    for packet in packets(path, container, stream):
         try:
             frames = packet.decode()
         except Exception as error:
@@ -83,6 +85,21 @@ def shown(
                 continue
             last = frame
             yield frame
+
+
+def packets(
+    path: Path, container: av.container.InputContainer, *streams: av.stream.Stream
+) -> Iterator[av.Packet]:
+    """Those of some streams, or all, in the file's order; an empty one ends each stream."""
+
+    def there() -> Iterator[av.Packet]:
+        try:
+            yield from container.demux(*streams)
+        except IndexError:
+            # PyAV 18.1 wants to end streams, too, that it saw first on the way: all of ours came before.
+            return
+
+    return attempt(path, there())
 
 
 def attempt(path: Path, items: Iterable[Item]) -> Iterator[Item]:

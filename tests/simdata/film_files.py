@@ -1,4 +1,4 @@
-"""Real mp4 films for tests: H.264 with the frame's number burned in, AAC with a tone every second."""
+"""Real films for tests: the frame's number is burned in, and there is a tone every second."""
 
 from __future__ import annotations
 
@@ -25,17 +25,25 @@ def write_film(
     sound_rate: int | None = 48_000,
     layout: str = "stereo",
     codec: str = "libx264",
+    sound_codec: str = "aac",
     b_frames: int = 2,
+    group: int = 24,
+    options: dict[str, str] | None = None,
+    container: dict[str, str] | None = None,
 ) -> Path:
-    """Write a film; ``uneven`` shows every odd picture early, ``sound_rate`` None leaves the sound out."""
-    with av.open(str(path), "w") as film:
-        options = {"bf": str(b_frames), "g": "24"} if codec == "libx264" else {}
+    """Write a film; ``uneven`` shows every odd picture early, ``sound_rate`` None leaves the sound out.
+
+    Key pictures are ``group`` pictures apart at most. ``options`` go to the picture's encoder, and
+    ``container`` to the muxer.
+    """
+    with av.open(str(path), "w", container_options=container) as film:
+        options = {"bf": str(b_frames), "g": str(group)} | (options or {})
         picture = film.add_stream(codec, rate=Fraction(rate), options=options)
         picture.width, picture.height = SIZE
-        picture.pix_fmt = "yuv420p"
+        picture.pix_fmt = "yuv422p10le" if codec == "prores_ks" else "yuv420p"
         if codec == "libx264":
             picture.codec_context.time_base = Fraction(1, CLOCK)
-        sound = film.add_stream("aac", rate=sound_rate, layout=layout) if sound_rate else None
+        sound = film.add_stream(sound_codec, rate=sound_rate, layout=layout) if sound_rate else None
         for number in range(int(seconds * rate)):
             frame = av.VideoFrame.from_ndarray(numbered(number), format="rgb24")
             time = picture_start + (number - (0.6 if uneven and number % 2 else 0)) / rate
@@ -54,6 +62,25 @@ def write_film(
                 film.mux(sound.encode(frame))
             film.mux(sound.encode())
     return path
+
+
+def cut(source: Path, target: Path, start: float, seconds: float) -> Path:
+    """Copy some seconds of a film without decoding, as `ffmpeg -ss START -i SOURCE -t SECONDS -c copy` does:
+    from the key picture before ``start`` on, which in mp4 and mov an edit list hides."""
+    with av.open(str(source)) as film, av.open(str(target), "w") as copy:
+        streams = {stream.index: copy.add_stream_from_template(stream) for stream in film.streams}
+        film.seek(int(start * 1e6))
+        zero = film.start_time / 1e6 + start
+        for packet in film.demux():
+            if packet.dts is None or packet.dts * packet.time_base >= zero + seconds:
+                continue
+            # Sound needs no more than a packet before the cut.
+            if packet.stream.type == "video" or packet.pts * packet.time_base > zero - 0.03:
+                shift = round(zero / packet.time_base)
+                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                packet.stream = streams[packet.stream.index]
+                copy.mux(packet)
+    return target
 
 
 def numbered(number: int) -> np.ndarray:
