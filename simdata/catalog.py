@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
+from collections.abc import Iterable
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from simdata.errors import UserError
+from simdata.fetched import is_there
+from simdata.patterns import LONGEST_NAME, check_bold, check_glob, check_regex
 from simdata.validation import validate
+from simdata.yaml_text import parse_yaml, read_text
 
-Seconds = Annotated[int, Field(ge=0)]
+MOST_SECONDS = 86_400  # of a run: a day
+Seconds = Annotated[int, Field(ge=0, le=MOST_SECONDS)]
 SPLITS = ("train", "val", "test")
 Split = Literal["train", "val", "test"]
 REST, REPEAT = "rest", "test-retest"
@@ -27,17 +33,50 @@ REST, REPEAT = "rest", "test-retest"
 def _flag_word(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_.@+-]+", name):
         raise ValueError("use letters, digits and _ - + @ . only (it becomes a CF flag meaning)")
+    if name.startswith("."):
+        raise ValueError("may not begin with a dot (it becomes a part of file names)")
     return name
 
 
-def _regex(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from None
-    return pattern
+def _name_part(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.+-]*", text):
+        raise ValueError("use letters, digits and _ - + . only (it becomes a part of file names)")
+    return text
 
 
+def _number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"Input should be a valid number (it is {value!r:.60})")
+    return value
+
+
+def _ids_or_fraction(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float | list):
+        raise ValueError(f"must be a list of subjects or a fraction such as 0.1, not {value!r:.60}")
+    if not isinstance(value, list):
+        return float(value)
+    if wrong := [one for one in value if not isinstance(one, str)]:
+        raise ValueError(f'write each id in quotes, such as "{str(wrong[0])[:60]}"')
+    _differ(value)
+    return value
+
+
+def _differ(names: Iterable[str]) -> None:
+    if twice := _repeated(names):
+        raise ValueError(f"listed twice: {', '.join(twice[:5])}")
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    return sorted(name for name, count in Counter(names).items() if count > 1)
+
+
+def _distinct(names: list[str]) -> list[str]:
+    _differ(names)
+    return names
+
+
+Number = Annotated[float, BeforeValidator(_number), Field(strict=False, allow_inf_nan=False)]
+Subjects = Annotated[list[str] | float, BeforeValidator(_ids_or_fraction)]
 Name = Annotated[str, AfterValidator(_flag_word)]
 
 
@@ -67,10 +106,10 @@ class Movie(_Strict):
     """
 
     name: Name
-    volumes: Annotated[int, Field(gt=0)]
-    phase_encoding: str
-    session: int
-    video: str
+    volumes: Annotated[int, Field(gt=0, le=MOST_SECONDS)]
+    phase_encoding: Annotated[str, AfterValidator(_name_part)]
+    session: Annotated[int, Field(ge=0, le=1_000_000)]
+    video: Annotated[str, AfterValidator(check_glob)]
     segments: list[Segment]
 
     @model_validator(mode="after")
@@ -95,8 +134,8 @@ class SubjectSplit(_Strict):
     where it is when more subjects arrive, and two labs with different downloads agree.
     """
 
-    val: list[str] | float = Field(default_factory=list)
-    test: list[str] | float = Field(default_factory=list)
+    val: Subjects = Field(default_factory=list)
+    test: Subjects = Field(default_factory=list)
     seed: int = 0
 
     @model_validator(mode="after")
@@ -105,8 +144,8 @@ class SubjectSplit(_Strict):
             raise ValueError("val and test must both be lists of subjects or both fractions")
         if isinstance(self.val, list):
             if both := set(self.val) & set(self.test):
-                raise ValueError(f"subjects both in val and test: {sorted(both)}")
-        elif min(self.val, self.test) < 0 or self.val + self.test >= 1:
+                raise ValueError(f"subjects both in val and test: {sorted(both)[:5]}")
+        elif not (min(self.val, self.test) >= 0 and self.val + self.test < 1):  # not so for NaN
             raise ValueError("fractions must be >= 0 and leave something for train")
         return self
 
@@ -126,8 +165,28 @@ class SceneSplit(_Strict):
     and takes precedence. What neither names is train.
     """
 
-    fractions: dict[Split, Annotated[tuple[float, float], Field(strict=False)]] = Field(default_factory=dict)
-    clips: dict[Split, list[str]] = Field(default_factory=dict)
+    fractions: dict[Split, Annotated[tuple[Number, Number], Field(strict=False)]] = Field(
+        default_factory=dict
+    )
+    clips: dict[Split, Annotated[list[str], AfterValidator(_distinct)]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _each_second_in_one(self) -> Self:
+        for split, (low, high) in self.fractions.items():
+            if not 0 <= low < high <= 1:
+                raise ValueError(
+                    f"fractions.{split}: [{low:g}, {high:g}] must be [from, to) with 0 <= from < to <= 1"
+                )
+        ordered = sorted((low, high, split) for split, (low, high) in self.fractions.items())
+        for (_, end, one), (start, _, other) in pairwise(ordered):
+            if start < end:
+                raise ValueError(f"fractions: {one} and {other} overlap between {start:g} and {end:g}")
+        listed = [name for names in self.clips.values() for name in names]
+        if REPEAT in listed:
+            raise ValueError(f"clips: {REPEAT} is shown in every run and belongs to no set")
+        if twice := _repeated(listed):
+            raise ValueError(f"clips: {', '.join(twice[:5])} is in two sets")
+        return self
 
     def of(self, segment: Segment, second: int) -> Split | None:
         """The set of one second of a segment; None for the test-retest clip."""
@@ -158,10 +217,12 @@ class Catalog(_Strict):
     name: Name
     title: str
     reference: str = ""
-    tr: Annotated[float, Field(gt=0, strict=False)]
+    tr: Number
     stimulus_lag: Seconds
-    bold: Annotated[list[str], Field(min_length=1)]
-    subject_pattern: Annotated[str, AfterValidator(_regex)]
+    bold: Annotated[
+        list[Annotated[str, AfterValidator(check_bold)]], Field(min_length=1), AfterValidator(_distinct)
+    ]
+    subject_pattern: Annotated[str, AfterValidator(check_regex)]
     movies: Annotated[list[Movie], Field(min_length=1)]
     splits: Splits = Splits()
 
@@ -170,22 +231,24 @@ class Catalog(_Strict):
         if self.tr != 1.0:
             raise ValueError("tr must be 1.0: the store is indexed by second, one volume each")
         names = [movie.name for movie in self.movies]
-        if len(set(names)) < len(names):
-            raise ValueError(f"movie names must differ: {names}")
-        for pattern in self.bold:
-            if "{subject}" not in pattern or "{movie}" not in pattern:
-                raise ValueError(f"bold pattern must contain {{subject}} and {{movie}}: {pattern}")
-            try:
-                pattern.format(subject="", movie="", phase_encoding="")
-            except (KeyError, IndexError, ValueError):
-                raise ValueError(
-                    f"bold pattern may use only {{subject}}, {{movie}}, {{phase_encoding}}: {pattern}"
-                ) from None
+        if len({name.casefold() for name in names}) < len(names):
+            raise ValueError(f"movie names must differ, not only in upper and lower case: {names[:20]}")
+        self._check_ids()
         clips = {segment.name for movie in self.movies for segment in movie.segments}
         for split, listed in self.splits.scenes.clips.items():
             if unknown := set(listed) - clips:
                 raise ValueError(f"splits.scenes.clips.{split}: no movie has the clips {sorted(unknown)}")
         return self
+
+    def _check_ids(self) -> None:
+        for split in ("val", "test"):
+            listed = getattr(self.splits.subjects, split)
+            for subject in listed if isinstance(listed, list) else ():
+                if len(subject) > LONGEST_NAME or not re.fullmatch(self.subject_pattern, subject):
+                    raise ValueError(
+                        f"splits.subjects.{split}: {subject[:60]!r} is no id by subject_pattern "
+                        f"{self.subject_pattern}"
+                    )
 
     @property
     def volumes(self) -> int:
@@ -208,10 +271,10 @@ def parse(text: str, origin: str) -> Catalog:
         If the text is not YAML, or keys are unknown, missing or of the wrong type; every fault
         is listed with its key.
     """
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{origin} is not valid YAML: {error}") from None
+    data = parse_yaml(text, origin)
+    if not isinstance(data, dict):
+        what = "is empty" if data is None else f"holds a {type(data).__name__}, no keys"
+        raise UserError(f"{origin} is not a valid catalog: it {what}; see `simdata catalog show demo`")
     return validate(Catalog, data, f"{origin} is not a valid catalog")
 
 
@@ -227,8 +290,8 @@ def load(name_or_path: str) -> tuple[Catalog, str]:
     known = shipped()
     if name_or_path in known:
         return parse(known[name_or_path], f"catalog {name_or_path}"), known[name_or_path]
-    if path.suffix in (".yaml", ".yml") and path.is_file():
-        text = path.read_text()
+    if path.suffix.lower() in (".yaml", ".yml") and is_there(path):
+        text = read_text(path)
         return parse(text, str(path)), text
     raise UserError(
         f"no catalog {name_or_path!r}: give the path of a .yaml file or one of {', '.join(known)}"

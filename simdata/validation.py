@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from simdata.errors import UserError
+
+SCALARS = (bool, int, float, date)
+LISTED = 20  # as many faults stand in a message
+LONGEST = 60  # characters of a value in it
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -22,8 +27,10 @@ def validate(model: type[Model], data: Any, what: str) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        faults = "\n".join(f"  {_key(fault['loc'])}: {_reason(fault)}" for fault in error.errors())
-        raise UserError(f"{what}:\n{faults}") from None
+        faults = [f"  {_key(fault['loc'])}: {_reason(fault)}" for fault in error.errors(include_url=False)]
+        if len(faults) > LISTED:
+            faults = [*faults[:LISTED], f"  and {len(faults) - LISTED:,} more"]
+        raise UserError("\n".join([f"{what}:", *faults])) from None
 
 
 def _key(location: tuple[int | str, ...]) -> str:
@@ -36,4 +43,17 @@ def _reason(fault: dict[str, Any]) -> str:
         return "unknown key"
     if fault["type"] == "missing":
         return "missing"
-    return fault["msg"].removeprefix("Value error, ")
+    given = fault["input"]
+    if fault["type"] == "string_type" and isinstance(given, SCALARS):
+        return f'{fault["msg"]}: write it in quotes, "{_short(given)}"'
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] != "value_error" and isinstance(given, int | float | str):
+        return f"{message} (it is {_short(given)!r})"
+    return message
+
+
+def _short(value: Any) -> Any:
+    """A value as it may stand in a message."""
+    if isinstance(value, int) and abs(value) >= 10**LONGEST:
+        return "a number of many digits"
+    return value if isinstance(value, SCALARS) else str(value)[:LONGEST]

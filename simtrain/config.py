@@ -15,8 +15,10 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from simdata.errors import UserError
+from simdata.fetched import is_there
 from simdata.nested import leaves
 from simdata.validation import validate
+from simdata.yaml_text import parse_yaml, read_text
 from simtrain import modalities as named
 from simtrain.modalities import Pair
 
@@ -343,8 +345,8 @@ def _read(name_or_path: str, kind: type[Recipe]) -> tuple[dict, str]:
     path, known = Path(name_or_path), presets(kind)
     if name_or_path in known:
         text, origin = known[name_or_path], f"preset {name_or_path}"
-    elif path.is_file():
-        text, origin = path.read_text(), str(path)
+    elif is_there(path):
+        text, origin = read_text(path), str(path)
     else:
         raise UserError(
             f"no configuration {name_or_path!r}: give the path of a YAML file or one of {', '.join(known)}"
@@ -354,10 +356,7 @@ def _read(name_or_path: str, kind: type[Recipe]) -> tuple[dict, str]:
 
 def read_yaml(text: str, origin: str) -> Any:
     """What is in a YAML text, and {} if there is nothing; ``origin`` names it in messages."""
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{origin} is not valid YAML: {error}") from None
+    data = parse_yaml(text, origin)
     return {} if data is None else data
 
 
@@ -365,10 +364,7 @@ def _nested(override: str) -> dict:
     key, equals, value = override.partition("=")
     if not equals or not all(key.split(".")):
         raise UserError(f"--set {override}: write key=value, such as train.steps=1000")
-    try:
-        nested = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {override}: the value is not valid YAML: {error}") from None
+    nested = parse_yaml(value, f"--set {override}: the value")
     for part in reversed(key.split(".")):
         nested = {part: nested}
     return nested

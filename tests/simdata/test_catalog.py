@@ -1,4 +1,6 @@
 import copy
+import re
+import time
 
 import pytest
 import yaml
@@ -144,3 +146,147 @@ def test_the_repeated_clip_is_in_no_set():
     hcp, _ = catalogs.load("hcp7t-movie")
     repeat = hcp.movies[0].segments[-1]
     assert hcp.splits.scenes.of(repeat, repeat.start) is None
+
+
+NOT_VALUES = [
+    (("tr",), True, r"tr: Input should be a valid number \(it is True\)"),
+    (("tr",), float("nan"), r"tr: Input should be a finite number"),
+    (("tr",), float("inf"), r"tr: Input should be a finite number"),
+    (("movies", 0, "volumes"), 10**8, r"movies\[0\]\.volumes: Input should be less than or equal to 86400"),
+    (("movies", 0, "volumes"), 10**400, r"movies\[0\]\.volumes: .*a number of many digits"),
+    (("movies", 0, "volumes"), -3, r"movies\[0\]\.volumes: Input should be greater than 0"),
+    (
+        ("movies", 0, "volumes"),
+        30.0,
+        r"movies\[0\]\.volumes: Input should be a valid integer \(it is 30\.0\)",
+    ),
+    (("movies", 0, "volumes"), True, r"movies\[0\]\.volumes: Input should be a valid integer \(it is True\)"),
+    (("movies", 0, "session"), 10**30, r"movies\[0\]\.session: Input should be less"),
+    (("movies", 0, "name"), "..", r"movies\[0\]\.name: may not begin with a dot"),
+    (("movies", 0, "name"), 1, r'movies\[0\]\.name: .*write it in quotes, "1"'),
+    (("movies", 0, "phase_encoding"), "../x", r"movies\[0\]\.phase_encoding: use letters"),
+    (("movies", 0, "video"), "../a.mp4", r"movies\[0\]\.video: '\.\./a\.mp4': may not have '\.\.'"),
+    (("movies", 0, "video"), "/films/a.mp4", r"movies\[0\]\.video: .* is absolute"),
+    (("movies", 0, "video"), "**/a.mp4", r"movies\[0\]\.video: .*not \*\*"),
+    (("bold",), ["../{subject}/{movie}.nii"], r"bold\[0\]: .*may not have '\.\.'"),
+    (("bold",), ["/data/{subject}/{movie}.nii"], r"bold\[0\]: .*is absolute"),
+    (("bold",), ["~/{subject}/{movie}.nii"], r"bold\[0\]: .*is absolute"),
+    (("bold",), ["{subject:>100000000}/{movie}.nii"], r"bold\[0\]: .*no other name, attribute, width"),
+    (("bold",), ["{subject!r}/{movie}.nii"], r"bold\[0\]: .*conversion"),
+    (("bold",), ["{subject.__class__}/{movie}.nii"], r"bold\[0\]: .*attribute"),
+    (("bold",), ["{subject[0]}/{movie}.nii"], r"bold\[0\]: bold pattern may use only|bold\[0\]: .*attribute"),
+    (("bold",), ["{{subject}}/{subject}/{movie}.nii"], r"bold\[0\]: .*braces are for fields"),
+    (("bold",), ["{subject}/{movie}.nii"] * 2, r"bold: listed twice"),
+    (("subject_pattern",), "", r"subject_pattern: matches no name"),
+    (("subject_pattern",), 123456, r'subject_pattern: .*in quotes, "123456"'),
+    (("subject_pattern",), "^[0-9]+$", r"subject_pattern: .*leave out \^"),
+    (("subject_pattern",), "(?P<subject>a)", r"subject_pattern: groups may have no names"),
+    (("subject_pattern",), r"([0-9])\1", r"subject_pattern: .*leave out"),
+    (
+        ("splits",),
+        {"scenes": {"fractions": {"test": [0.9, 0.1]}}},
+        r"splits\.scenes: fractions\.test: \[0\.9, 0",
+    ),
+    (("splits",), {"scenes": {"fractions": {"test": [-0.1, 0.5]}}}, r"splits\.scenes: fractions\.test"),
+    (("splits",), {"scenes": {"fractions": {"test": [0.5, 1.01]}}}, r"splits\.scenes: fractions\.test"),
+    (
+        ("splits",),
+        {"scenes": {"fractions": {"train": [0, 0.6], "test": [0.5, 1]}}},
+        r"fractions: train and test overlap between 0\.5 and 0\.6",
+    ),
+    (
+        ("splits",),
+        {"scenes": {"fractions": {"test": [float("nan"), 1]}}},
+        r"splits\.scenes\.fractions\.test\[0\]: Input should be a finite",
+    ),
+    (("splits",), {"scenes": {"fractions": {"test": [True, "1"]}}}, r"fractions\.test\[0\]: .*valid number"),
+    (("splits",), {"scenes": {"clips": {"test": ["one", "one"]}}}, r"clips\.test: listed twice: one"),
+    (("splits",), {"scenes": {"clips": {"test": ["one"], "val": ["one"]}}}, r"clips: one is in two sets"),
+    (("splits",), {"scenes": {"clips": {"test": [REPEAT]}}}, r"clips: test-retest is shown in every run"),
+    (
+        ("splits",),
+        {"subjects": {"val": [100610]}},
+        r'splits\.subjects\.val: write each id in quotes, .*"100610"',
+    ),
+    (("splits",), {"subjects": {"test": ["1", "1"]}}, r"splits\.subjects\.test: listed twice: 1"),
+    (("splits",), {"subjects": {"test": ["anna"]}}, r"splits\.subjects\.test: 'anna' is no id"),
+    (("splits",), {"subjects": {"val": True, "test": False}}, r"splits\.subjects\.val: must be a list"),
+    (("splits",), {"subjects": {"val": float("nan"), "test": 0.1}}, r"splits\.subjects: fractions must be"),
+    (("stimulus_lag",), -1, r"stimulus_lag: "),
+    (("stimulus_lag",), 10**9, r"stimulus_lag: "),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), NOT_VALUES)
+def test_values_that_cannot_be_name_their_key(path, value, message):
+    with pytest.raises(UserError, match=message):
+        parse(with_change(path, value), "lab.yaml")
+
+
+def test_movies_differ_in_more_than_upper_and_lower_case():
+    movies = [{**MINIMAL["movies"][0], "name": name} for name in ("rest1", "REST1")]
+    with pytest.raises(UserError, match="movie names must differ, not only in upper and lower case"):
+        parse(with_change(("movies",), movies), "lab.yaml")
+
+
+SLOW = [
+    "(a+)+",
+    "(a|aa)+",
+    "(a*)*b",
+    "([a-z]+[0-9]*)+x",
+    "a*a*a*a*a*b",
+    "(?:(?:a{0,99}){0,99}){0,99}",
+    "(x+x+)+y",
+]
+USABLE = ["[0-9]{6}", r"sub\d+|ctl\d+", r"\w+", "[A-Z]{2}(?:[0-9]{1,2}){3}", ".+", "[a-z]+-[a-z]+-[0-9]+"]
+
+
+@pytest.mark.parametrize("pattern", SLOW)
+def test_expressions_that_may_take_for_ever_are_refused(pattern):
+    with pytest.raises(UserError, match=r"subject_pattern: .*could take very long"):
+        parse(with_change(("subject_pattern",), pattern), "lab.yaml")
+
+
+@pytest.mark.parametrize("pattern", USABLE)
+def test_usual_expressions_are_taken_and_quick_on_any_name(pattern):
+    parse(with_change(("subject_pattern",), pattern), "lab.yaml")
+    start = time.process_time()
+    for name in ("a" * 255, "a-" * 127, "1" * 254 + "!", "x" * 127 + "-" * 128):
+        re.fullmatch(pattern, name)
+    assert time.process_time() - start < 5
+
+
+def test_many_faults_are_counted():
+    movies = [{**MINIMAL["movies"][0], "name": f"bad name {i}"} for i in range(300)]
+    with pytest.raises(UserError, match="and 280 more") as error:
+        parse(with_change(("movies",), movies), "lab.yaml")
+    assert len(str(error.value)) < 10_000
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("title: Größe".encode("latin-1"), r"mine\.yaml: is not UTF-8 \(line 1, byte 0xf6\)"),
+        ("title: mini".encode("utf-16"), "is not UTF-8"),
+        (b"title: a\0b", "is not valid YAML"),
+        (b"", "is not a valid catalog: it is empty"),
+        (b"# nothing\n", "is not a valid catalog: it is empty"),
+        (b"- a\n- b\n", "it holds a list, no keys"),
+        (b"x" * 2_000_000, "is larger than 1 MB"),
+        (b"\x89PNG\r\n", "is not UTF-8"),
+    ],
+)
+def test_files_that_are_no_catalogs_are_said_to_be(tmp_path, content, message):
+    file = tmp_path / "mine.yaml"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        catalogs.load(str(file))
+
+
+def test_a_byte_order_mark_and_a_folder_are_dealt_with(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_bytes(b"\xef\xbb\xbf" + yaml.safe_dump(MINIMAL).encode())
+    assert catalogs.load(str(file))[0].name == "mini"
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(UserError, match="is a folder, where a file is expected"):
+        catalogs.load(str(tmp_path / "folder.yaml"))
