@@ -30,7 +30,7 @@ from simdata.films import (
 )
 from simdata.nested import leaves
 from simdata.progress import Progress
-from simdata.sources import Film, Run, find_film, find_runs
+from simdata.sources import Film, Found, Rejected, Run, find_film, find_runs
 from simdata.store import schema
 from simdata.store.axes import check_movies, check_whole_runs
 from simdata.store.layout import read_layout
@@ -39,6 +39,7 @@ from simdata.store.metadata import Metadata
 from simdata.store.opening import open_store
 from simdata.store.provenance import Provenance
 from simdata.store.writer import StoreWriter
+from simdata.survey import survey
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,22 @@ class Options:
 
 @dataclass
 class Summary:
-    """What a build did, by the keys of runs and films; ``skipped`` gives the reasons."""
+    """What a build did, by the keys of runs and films; ``skipped`` gives the reasons.
+
+    Attributes
+    ----------
+    complete, possible : runs in the store now, and those that all subjects seen would have
+    not_taken : what looks like a subject or a run in the source and is neither in the store nor skipped
+    notes : what else the user should know
+    """
 
     converted: list[str] = field(default_factory=list)
     current: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
+    complete: int = 0
+    possible: int = 0
+    not_taken: list[Rejected] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def build(
@@ -112,7 +124,9 @@ def build(
         than a store of this recipe.
     """
     summary = Summary()
-    runs = find_runs(recipe.catalog, source, options.subjects)
+    found = find_runs(recipe.catalog, source, options.subjects)
+    summary.not_taken = survey(recipe.catalog, source, found)
+    runs = _usable(found, options, summary)
     films = _find_films(recipe.catalog, movies, options, summary)
     encoding = ENCODINGS[recipe.encoding]
     needed = max(memory_needed(run, encoding) for run in runs)
@@ -121,9 +135,9 @@ def build(
     encoders = create_all(recipe.encoders)
     if not out.exists():
         with creating(out):
-            _create(recipe, encoders, out, runs, films)
+            _create(recipe, encoders, out, found.with_runs, films)
     with exclusive(out) as staging:
-        _make_ready(recipe, encoders, out, runs)
+        _make_ready(recipe, encoders, out, found.with_runs)
         store = _Target(StoreWriter(out), Provenance(out), options, summary, progress)
         store.writer.clear_unpublished()
         convert_films = partial(
@@ -146,7 +160,26 @@ def build(
                 store.writer.settle_cortex()
         finally:
             store.provenance.close()
+        _count(summary, out, found)
     return summary
+
+
+def _usable(found: Found, options: Options, summary: Summary) -> list[Run]:
+    """The runs to convert; those that cannot be read are skipped, or end the build."""
+    if found.unusable and (options.on_error == "stop" or not found.runs):
+        others = len(found.unusable) - 1
+        more = f"\n{others} more {'run' if others == 1 else 'runs'} cannot be read" if others else ""
+        hint = "; --on-error skip leaves them out" if found.runs else ", and no run can"
+        raise UserError(f"{found.unusable[0][1]}{more or chr(10) + 'This run cannot be read'}{hint}")
+    summary.skipped |= {run.key: str(error) for run, error in found.unusable}
+    return found.runs
+
+
+def _count(summary: Summary, out: Path, found: Found) -> None:
+    status = open_store(out).run_status
+    elsewhere = set(found.subjects) - set(status.subject.values.tolist())
+    summary.complete = int((status == schema.COMPLETE).sum())
+    summary.possible = status.size + len(elsewhere) * status.sizes["movie"]
 
 
 def _find_films(catalog: Catalog, movies: Path, options: Options, summary: Summary) -> list[Film]:
@@ -164,12 +197,12 @@ def _find_films(catalog: Catalog, movies: Path, options: Options, summary: Summa
 
 
 def _create(
-    recipe: Recipe, encoders: Sequence[Encoder], out: Path, runs: Sequence[Run], films: Sequence[Film]
+    recipe: Recipe, encoders: Sequence[Encoder], out: Path, subjects: Sequence[str], films: Sequence[Film]
 ) -> None:
     schema.create(
         out,
         catalog=recipe.catalog,
-        subjects=_subjects(runs),
+        subjects=subjects,
         encoding=ENCODINGS[recipe.encoding],
         encoders=encoders,
         thumbnail=thumbnail_size(films),
@@ -177,19 +210,15 @@ def _create(
     )
 
 
-def _make_ready(recipe: Recipe, encoders: Sequence[Encoder], out: Path, runs: Sequence[Run]) -> None:
+def _make_ready(recipe: Recipe, encoders: Sequence[Encoder], out: Path, subjects: Sequence[str]) -> None:
     """Check that the store is one of this recipe, and give it room for all subjects."""
     store = open_store(out)
     _check_recipe(recipe.attributes(encoders), out, Metadata.of(store, out))
     check_whole_runs(store, out)
     check_movies(store, out, recipe.catalog)
     _check_layout(out)
-    if new := [subject for subject in _subjects(runs) if subject not in store.subject]:
+    if new := [subject for subject in subjects if subject not in store.subject]:
         schema.append_subjects(out, recipe.catalog, new)
-
-
-def _subjects(runs: Sequence[Run]) -> list[str]:
-    return list(dict.fromkeys(run.subject for run in runs))
 
 
 def _check_recipe(wanted: dict[str, Any], out: Path, store: Metadata) -> None:

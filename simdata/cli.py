@@ -81,6 +81,7 @@ def build(
     Done parts are left alone, so the same command resumes a killed build, adds new subjects, and does
     nothing when there is nothing to do.
     """
+    from simdata import report
     from simdata.build import Options, Recipe  # torch and dask take seconds to import: only here
     from simdata.build import build as build_store
 
@@ -94,6 +95,7 @@ def build(
         f"{out}: {len(summary.converted)} converted, {len(summary.current)} already there, "
         f"{len(summary.skipped)} skipped"
     )
+    report.print_build(summary, Console(width=None if sys.stdout.isatty() else 110))
     _report_skipped(summary.skipped)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from simdata.checksum import sha256
 from simdata.errors import UserError
+from simdata.fetched import check_content
 
 NUMPY, HDF5 = (".npy", ".npz"), (".h5", ".hdf5")
 SUFFIXES = (*NUMPY, *HDF5)
@@ -135,7 +136,7 @@ def clip_files(folder: Path, numbers: Sequence[int], step: int) -> list[Path]:
 
 def _in_order(folder: Path) -> list[tuple[int, Path]]:
     """(number, file) of the clips in a folder, by number."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    files = sorted(path for path in folder.iterdir() if not path.is_dir() and not path.name.startswith("."))
     if not files:
         raise UserError(f"{folder}: has no files; it should have one of {', '.join(SUFFIXES)} for each clip")
     for path in files:
@@ -211,8 +212,10 @@ def _choose(path: Path, names: Sequence[str], key: str | None) -> str:
 @contextmanager
 def _opened(path: Path) -> Iterator[Mapping[str, Any]]:
     """The arrays of a file by key; they are read when they are asked for."""
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such file or folder")
+    try:
+        check_content(path, may_be_empty=True)  # numpy says more of that
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file or folder") from None
     if path.suffix.lower() in HDF5:
         with _opened_hdf5(path) as arrays:
             yield arrays

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simdata.errors import UserError
+from simdata.fetched import check_content, is_there
 
 NAMES = ("model.safetensors", "pytorch_model.bin")
 
@@ -76,11 +77,10 @@ class TorchFile:
 def find_given(encoder: str, given: Path, advice: str) -> Path:
     """The file that a user's path means: itself, or the one of weights in a folder."""
     given = given.expanduser()
-    if given.is_file():
-        return given
-    for name in NAMES:
-        if (given / name).is_file():
-            return given / name
+    for file in (given, *(given / name for name in NAMES)):
+        if is_there(file) and not file.is_dir():
+            check_content(file)
+            return file
     looked = f"no {' or '.join(NAMES)} in it" if given.is_dir() else "no such file or folder"
     raise UserError(f"{encoder}: weights={given}: {looked}. {advice}")
 

@@ -342,6 +342,28 @@ def test_films_that_are_missing_or_too_short_are_named(own_sources, tmp_path):
     assert xr.open_zarr(tmp_path / "s.zarr").film_status.values.tolist() == [1, 0]
 
 
+def test_what_was_not_fetched_or_not_taken_is_told(own_sources, tmp_path):
+    """Of a DataLad clone of which not all was fetched, with folders that are not as the catalog says."""
+    bold, out = own_sources / "bold", tmp_path / "s.zarr"
+    link = bold / "7/A.dtseries.nii"
+    link.parent.mkdir()
+    link.symlink_to("../.git/annex/objects/x1/2k/MD5E-s5--a/MD5E-s5--a")
+    with pytest.raises(UserError, match=r"7/A\.dtseries\.nii: content not fetched .*run `datalad get"):
+        run_build(own_sources, out)
+    assert not out.exists(), "it is said before anything is converted"
+    shutil.copytree(bold / "1", bold / "1_old")
+    (bold / "8").mkdir()
+    result = run_build(own_sources, out, "--on-error", "skip")
+    assert result.exit_code == 3
+    assert "5 converted, 0 already there, 1 skipped" in result.output
+    assert "3 of 8 possible runs are in the store; 5 absent" in result.output
+    assert "skipped 7/A: " in result.output
+    assert xr.open_zarr(out).subject.values.tolist() == ["1", "2", "7"]
+    for path, reason in (("1_old", "its name is not that of a subject"), ("8", "is an empty folder")):
+        (line,) = (line for line in result.output.splitlines() if line.rstrip(" │").endswith(f" {path}"))
+        assert reason[:20] in line
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.3, 0.8])
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_killed_build_shows_no_half_run_and_goes_on(sources, store, tmp_path, delay, workers):

@@ -72,7 +72,7 @@ def test_brain_models_equal_a_real_header_but_for_places(templates):
 
 
 def test_files_lie_where_the_catalog_looks_and_open_with_nibabel(release):
-    runs = find_runs(DEMO, release / "hcp")
+    runs = find_runs(DEMO, release / "hcp").runs
     assert [run.key for run in runs] == [f"99000{s}/MOVIE{m}" for s in (1, 2) for m in (1, 2)]
     for run in runs:
         series = open_dtseries(run.path)
@@ -121,7 +121,7 @@ def test_a_demo_is_a_function_of_its_seed(release, tmp_path):
     small = short_catalog()
     for folder, seed in (("same", 0), ("other", 1)):
         write_demo(tmp_path / folder, subjects=2, density="32k", catalog=small, seed=seed)
-    first = find_runs(DEMO, release / "hcp")[0]
+    first = find_runs(DEMO, release / "hcp").runs[0]
     assert first.path.read_bytes() == (tmp_path / "same/hcp" / first.relative).read_bytes()
     assert first.path.read_bytes() != (tmp_path / "other/hcp" / first.relative).read_bytes()
 
