@@ -168,9 +168,9 @@ def _usable(found: Found, options: Options, summary: Summary) -> list[Run]:
     """The runs to convert; those that cannot be read are skipped, or end the build."""
     if found.unusable and (options.on_error == "stop" or not found.runs):
         others = len(found.unusable) - 1
-        more = f"\n{others} more {'run' if others == 1 else 'runs'} cannot be read" if others else ""
-        hint = "; --on-error skip leaves them out" if found.runs else ", and no run can"
-        raise UserError(f"{found.unusable[0][1]}{more or chr(10) + 'This run cannot be read'}{hint}")
+        more = f"\n{others} more cannot be read" if others else ""
+        hint = "\n--on-error skip leaves out what cannot be read" if found.runs else "\nNo run can be read"
+        raise UserError(f"{found.unusable[0][1]}{more}{hint}")
     summary.skipped |= {run.key: str(error) for run, error in found.unusable}
     return found.runs
 
