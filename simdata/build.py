@@ -17,8 +17,9 @@ from simdata.convert import ConvertedRun, convert_run, memory_needed
 from simdata.cores import available_cores
 from simdata.encoders import Encoder, create_all
 from simdata.encoding import ENCODINGS
-from simdata.errors import UserError
+from simdata.errors import StoreNotWritten, UserError
 from simdata.execute import execute, workers_within
+from simdata.faults import of_source, of_store
 from simdata.film_info import probe
 from simdata.films import (
     FILM_MEMORY,
@@ -121,7 +122,7 @@ def build(
     ------
     UserError
         For the first bad source unless ``options.on_error`` is "skip", or if ``out`` is something else
-        than a store of this recipe.
+        than a store of this recipe, or cannot be written.
     """
     summary = Summary()
     found = find_runs(recipe.catalog, source, options.subjects)
@@ -134,9 +135,9 @@ def build(
     film_workers = workers_within(options.max_memory, max(FILM_MEMORY, needed), options.workers)
     encoders = create_all(recipe.encoders)
     if not out.exists():
-        with creating(out):
+        with of_store(out), creating(out):
             _create(recipe, encoders, out, found.with_runs, films)
-    with exclusive(out) as staging:
+    with of_store(out), exclusive(out) as staging:
         _make_ready(recipe, encoders, out, found.with_runs)
         store = _Target(StoreWriter(out), Provenance(out), options, summary, progress)
         store.writer.clear_unpublished()
@@ -187,7 +188,8 @@ def _find_films(catalog: Catalog, movies: Path, options: Options, summary: Summa
     for movie in catalog.movies:
         try:
             film = find_film(movie, movies)
-            check_covers_clips(film, probe(film.path))  # now: films come after hours of runs
+            with of_source(film.path):
+                check_covers_clips(film, probe(film.path))  # now: films come after hours of runs
             films.append(film)
         except UserError as error:
             if options.on_error == "stop":
@@ -270,10 +272,13 @@ class _Target:
             self.progress.advance(what)
 
     def _is_current(self, source: Run | Film) -> bool:
-        return self.writer.is_complete(source) and self.provenance.is_current(source.key, source.path)
+        try:
+            return self.writer.is_complete(source) and self.provenance.is_current(source.key, source.path)
+        except OSError:  # a source that has gone meanwhile: converting it says so
+            return False
 
     def _skip(self, source: Run | Film, error: UserError) -> None:
-        if self.options.on_error == "stop":
+        if self.options.on_error == "stop" or isinstance(error, StoreNotWritten):
             raise error
         self.summary.skipped[source.key] = str(error)
 

@@ -18,6 +18,7 @@ from simdata.cifti import DenseSeries, check_run, open_dtseries
 from simdata.cifti_header import CortexBlock
 from simdata.encoding import Encoding
 from simdata.errors import UserError
+from simdata.faults import of_store
 from simdata.kernel import convert_vertices
 from simdata.meshes import HEMISPHERES, icosphere_vertices
 from simdata.resample import ORDER, Corners, cortex_weights
@@ -94,8 +95,9 @@ def convert_run(
                 parts[hemisphere] = _convert_hemisphere(source, corners, encoding, buffer.values, processor)
                 _check_values(series, hemisphere, parts[hemisphere])
                 written.append(disk.submit(buffer.write, shards[hemisphere]))
-        for writing in written:
-            writing.result()
+        with of_store(staging):
+            for writing in written:
+                writing.result()
         left_right = [parts[hemisphere] for hemisphere in HEMISPHERES]
         mean, std, cortex = (np.stack([getattr(p, k) for p in left_right]) for k in ("mean", "std", "cortex"))
         provenance = {

@@ -11,7 +11,8 @@ import xarray as xr
 
 from simdata.checksum import sha256
 from simdata.encoders import Encoder, create_all
-from simdata.errors import UserError
+from simdata.errors import StoreNotWritten, UserError
+from simdata.faults import of_source, of_store
 from simdata.film_info import probe
 from simdata.films import check_covers_clips
 from simdata.movies import stimulus_blocks
@@ -57,7 +58,7 @@ def embed(
         For the first bad film unless ``on_error`` is "skip"; for encoders that cannot be made.
     """
     made, summary = create_all(encoders), Summary()
-    with exclusive(store):
+    with of_store(store), exclusive(store):
         dataset = open_store(store)
         check_whole_runs(dataset, store)
         films = _find_films(dataset, movies, on_error, summary)
@@ -71,8 +72,19 @@ def embed(
         todo = [(film, _missing(staged, film.movie.name)) for film in films]
         progress.start("blocks", sum(len(blocks) for _, blocks in todo), 0)
         for film, blocks in todo:
-            _embed_film(film, made, staged, blocks, progress)
+            try:
+                with of_source(film.path):
+                    _embed_film(film, made, staged, blocks, progress)
+            except UserError as error:
+                if on_error == "stop" or isinstance(error, StoreNotWritten):
+                    raise
+                summary.skipped[film.movie.name] = str(error)
+                for part in staged.values():
+                    part.leave_out(film.movie.name)
         for array, part in staged.items():
+            if part.is_empty:  # no film could be embedded
+                part.discard()
+                continue
             (summary.current if part.is_current else summary.written).append(array)
             part.publish()
     return summary
@@ -94,7 +106,8 @@ def _embed_film(
     unfinished = [encoder for encoder in encoders if staged[encoder.array].missing(movie)]
     for block in stimulus_blocks(film.path, unfinished, blocks):
         for array, rows in block.embeddings.items():
-            staged[array].write(movie, block.start, rows)
+            with of_store(staged[array].store):
+                staged[array].write(movie, block.start, rows)
         progress.advance("blocks")
 
 
@@ -107,8 +120,9 @@ def _find_films(dataset: xr.Dataset, movies: Path, on_error: str, summary: Summa
             continue
         try:
             film = find_film(movie, movies)
-            check_covers_clips(film, probe(film.path))
-            _check_same(dataset, film)
+            with of_source(film.path):
+                check_covers_clips(film, probe(film.path))
+                _check_same(dataset, film)
         except UserError as error:
             if on_error == "stop":
                 raise

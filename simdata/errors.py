@@ -9,5 +9,9 @@ class UserError(Exception):
     """
 
 
+class StoreNotWritten(UserError):
+    """The place that is written to gave way (a full disk, a quota): the fault of no source."""
+
+
 class DamagedStore(UserError, OSError):
     """A part of a store is not as it was written: copy or build it again."""

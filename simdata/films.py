@@ -13,6 +13,7 @@ import zarr
 from simdata.checksum import sha256
 from simdata.encoders import Encoder, create_all
 from simdata.errors import UserError
+from simdata.faults import of_store
 from simdata.film_info import FilmInfo, probe
 from simdata.movies import block_bounds, stimulus_blocks
 from simdata.sources import Film, Fingerprint
@@ -65,14 +66,16 @@ def convert_film(
     group = zarr.open_group(store, mode="r")
     movie = list(group["movie"][:]).index(film.movie.name)
     folder = staging / f"film-{film.movie.name}"
-    arrays = {name: _beside(store / name, folder / name) for name in film_arrays(group)}
+    with of_store(staging):
+        arrays = {name: _beside(store / name, folder / name) for name in film_arrays(group)}
     size = group["frame"].shape[2:4]
     for block in stimulus_blocks(
         film.path, _encoders(tuple(encoders)), block_bounds(film.movie.volumes), size
     ):
         rows = {"frame": block.frame, "waveform": block.waveform, **block.embeddings}
         for name, values in rows.items():
-            arrays[name][movie, block.start : block.stop] = values
+            with of_store(staging):
+                arrays[name][movie, block.start : block.stop] = values
     record = fingerprint.as_record(film.relative, digest)
     record |= {"frame_rate": info.frame_rate, "colour": info.colour.text}
     return ConvertedFilm(folder, list(arrays), info.duration, record)

@@ -22,6 +22,7 @@ from simdata.clip_rows import (
 )
 from simdata.embedding_files import listed, names_of
 from simdata.errors import UserError
+from simdata.faults import of_source, of_store
 from simdata.store.axes import check_whole_runs
 from simdata.store.embeddings import StagedEmbeddings, present_films
 from simdata.store.lock import exclusive
@@ -67,12 +68,12 @@ def import_embeddings(
         If files cannot be read, do not have a row for each clip of the film, or have rows that no clip of the
         film can have given.
     """
-    with exclusive(store):
+    with of_store(store), exclusive(store):
         dataset = open_store(store)
         check_whole_runs(dataset, store)
         given = _assign(dataset, sources, key, drop_last)
         films = {movie: StoredFilm.of(dataset, movie) for movie in given}
-        rows = {movie: source.read(layout) for movie, source in given.items()}
+        rows = {movie: _read(source, layout) for movie, source in given.items()}
         check_one_encoder(given, rows)
         for movie, source in given.items():
             check_values(source, rows[movie], layout, allow_missing)
@@ -119,7 +120,8 @@ def _movies_in(path: Path, key: str | None, movies: Sequence[str]) -> list[tuple
         raise UserError(f"{path}: does not say of which movie its clips are; write MOVIE={path}")
     if key is not None and MOVIE not in key:
         raise UserError(f"--key {key}: would be the same for all movies in {path}; write {MOVIE} in it")
-    names = names_of(path)
+    with of_source(path):
+        names = names_of(path)
     keys = {movie: (key or MOVIE).replace(MOVIE, movie).strip("/") for movie in movies}
     found = [(movie, path, name) for movie, name in keys.items() if name in names]
     others = [name for name in names if name not in keys.values()]
@@ -130,6 +132,11 @@ def _movies_in(path: Path, key: str | None, movies: Sequence[str]) -> list[tuple
             f"{', '.join(movies)}. Say what to read by --key, such as --key '{MOVIE}', or write MOVIE={path}"
         )
     return found
+
+
+def _read(source: Source, layout: Layout) -> np.ndarray:
+    with of_source(source.path):
+        return source.read(layout)
 
 
 def _drops(texts: Sequence[str], movies: Sequence[str]) -> dict[str, int]:

@@ -42,15 +42,16 @@ class StagedEmbeddings:
     def __init__(
         self, store: Path, name: str, features: int, attributes: dict[str, Any], films: dict[str, Any]
     ) -> None:
-        self._store, self.name = store, name
+        self.store, self.name = store, name
         group = zarr.open_group(store, mode="r")
         self._movies = {movie: i for i, movie in enumerate(group["movie"][:])}
         self._seconds = dict(zip(self._movies, group["volumes"][:].tolist(), strict=True))
         self._folder = store / WORK_FOLDER / STAGED / name
         present = present_films(store, name, features, attributes)
         kept = {movie: r for movie, r in (present or {}).items() if films.get(movie, r) == r}
-        self._wanted = flat(attributes | {FILMS: kept | films})
-        self.is_current = present == kept | films
+        self._films = kept | films
+        self._wanted = flat(attributes | {FILMS: self._films})
+        self.is_current = present == self._films
         if not self.is_current and not self._continues():
             self._begin(features, len(self._movies), group["bold"].shape[2])
             for movie in kept:
@@ -88,15 +89,35 @@ class StagedEmbeddings:
             array = zarr.open_array(self._array, mode="r+")
             array[self._movies[movie], start : start + len(rows)] = rows
 
+    def leave_out(self, movie: str) -> None:
+        """The array is to have no rows of a movie after all; one that is in its place already keeps them."""
+        if self.is_current:
+            return
+        del self._films[movie]
+        self._wanted |= flat({FILMS: self._films})
+        zarr.open_array(self._array, mode="r+").attrs[FILMS] = self._wanted[FILMS]
+        (self._folder / "wanted.json").write_text(json.dumps(self._wanted))
+        shutil.rmtree(self._array / f"c/{self._movies[movie]}", ignore_errors=True)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are rows of no movie."""
+        return not self._films
+
+    def discard(self) -> None:
+        """Forget what was made, instead of `publish`."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        settle_embeddings(self.store)
+
     def publish(self) -> None:
         """Put the array in its place in the store, if it is not there already."""
         if self.is_current:
             return
-        target = self._store / self.name
+        target = self.store / self.name
         if target.exists():
             os.replace(target, self._folder / REPLACED)
         os.replace(self._array, target)
-        settle_embeddings(self._store)
+        settle_embeddings(self.store)
 
 
 def settle_embeddings(store: Path) -> None:

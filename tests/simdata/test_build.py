@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -328,6 +330,40 @@ def test_bad_sources_stop_the_build_or_are_skipped_and_leave_nothing(own_sources
     assert not (out / ".build").exists()
     write_run(own_sources / "bold", "1", "B", "32k")
     assert "1 converted" in run_build(own_sources, out, "--no-checksum").output
+
+
+def small_files_only():
+    """As on a disk that is full: a shard is 819 kB."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
+
+
+def test_a_full_disk_stops_the_build_and_no_source_is_skipped_for_it(sources, store, tmp_path):
+    out = tmp_path / "s.zarr"
+    code = "from simdata.cli import main; main()"
+    options = arguments(sources, out, "--no-checksum", "--on-error", "skip")
+    full = subprocess.run(
+        [sys.executable, "-c", code, *options], preexec_fn=small_files_only, capture_output=True, text=True
+    )
+    assert full.returncode == 1
+    assert "cannot be written (OSError: [Errno 27] File too large)" in full.stderr
+    assert "Traceback" not in full.stderr + full.stdout
+    assert xr.open_zarr(out).run_status.values.sum() == 0
+    assert "5 converted" in run_build(sources, out).output
+    assert_same_store(out, store)
+
+
+def test_what_nobody_foresaw_in_a_source_is_skipped_by_name(own_sources, tmp_path, monkeypatch):
+    def stumble(series, **_):
+        if series.path.name.startswith("B"):
+            raise ZeroDivisionError("something of a library's")
+
+    monkeypatch.setattr("simdata.convert.check_run", stumble)
+    message = r"1/B\.dtseries\.nii: cannot be read \(ZeroDivisionError: something of a library's\)"
+    with pytest.raises(UserError, match=message):
+        run_build(own_sources, tmp_path / "s.zarr", "--no-checksum")
+    skipping = run_build(own_sources, tmp_path / "s.zarr", "--no-checksum", "--on-error", "skip")
+    assert re.search(message, skipping.output)
+    assert xr.open_zarr(tmp_path / "s.zarr").run_status.values.tolist() == [[1, 0], [1, 0]]
 
 
 def test_films_that_are_missing_or_too_short_are_named(own_sources, tmp_path):

@@ -2,18 +2,21 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 import zarr
 from film_files import write_film
 from store_files import VOLUMES, build, call, contents, opened
 
+import simdata.embed
 from simdata.errors import UserError
 from simdata.store import embeddings
 
@@ -178,3 +181,46 @@ def test_a_killed_embed_shows_nothing_and_is_continued(own, delay):
         store.video_again.values, store.video_motion_energy.values, rtol=1e-4, atol=1e-6
     )
     assert not (own / "s.zarr/.build").exists()
+
+
+@pytest.mark.parametrize("there_before", [False, True])
+def test_a_film_that_breaks_off_is_skipped_and_the_other_is_whole(own, monkeypatch, there_before):
+    """Whatever raises it. The store's rows of an embedding of the same name go: others were asked for."""
+    if there_before:
+        embed(own, "logmel,window=3,name=short")
+    embed_film = simdata.embed.stimulus_blocks
+
+    def break_off(path, encoders, blocks):
+        blocks = list(blocks)
+        yield from embed_film(path, encoders, blocks[:1])
+        if path.name == "A.mp4":
+            raise av.error.InvalidDataError(1094995529, "Invalid data found", "avcodec_send_packet()")
+        yield from embed_film(path, encoders, blocks[1:])
+
+    before = contents(own / "s.zarr")
+    monkeypatch.setattr("simdata.embed.stimulus_blocks", break_off)
+    message = r"movies/A\.mp4: cannot be read \(InvalidDataError: .*Invalid data found"
+    with pytest.raises(UserError, match=message):
+        embed(own, SHORT)
+    assert contents(own / "s.zarr", without=[".build"]) == before
+    skipping = embed(own, SHORT, options=["--on-error", "skip"])
+    assert skipping.exit_code == 3
+    assert re.search(f"skipped A: .*{message}", skipping.output)
+    store = opened(own)
+    assert set(json.loads(store.audio_short.films)) == {"B"}
+    assert np.isnan(store.audio_short.sel(movie="A")).all()
+    assert np.isfinite(store.audio_short.sel(movie="B").values[: VOLUMES["B"] - 1]).all()
+    assert not (own / "s.zarr/.build").exists()
+    monkeypatch.undo()
+    assert "audio_short written" in embed(own, SHORT).output
+    assert np.isfinite(opened(own).audio_short.sel(movie="A").values[: VOLUMES["A"] - 1]).all()
+
+
+def test_where_all_films_break_no_array_appears(own, monkeypatch):
+    def break_off(path, encoders, blocks):
+        raise ZeroDivisionError
+
+    before = contents(own / "s.zarr")
+    monkeypatch.setattr("simdata.embed.stimulus_blocks", break_off)
+    assert embed(own, SHORT, options=["--on-error", "skip"]).exit_code == 3
+    assert contents(own / "s.zarr") == before
