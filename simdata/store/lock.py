@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import zarr
+
 from simdata.errors import UserError
 from simdata.store.axes import check_variables
 from simdata.store.embeddings import settle_embeddings
 from simdata.store.opening import open_store
 from simdata.store.provenance import WORK_FOLDER, Provenance
-from simdata.store.schema import settle_subjects
+from simdata.store.schema import quiet_zarr, settle_subjects
 
 
 @contextmanager
@@ -68,6 +70,9 @@ def unfinished(store: Path) -> bool:
 
 
 def _settle(store: Path) -> None:
+    with quiet_zarr():
+        if zarr.open_group(store, mode="r").metadata.consolidated_metadata is None:
+            zarr.consolidate_metadata(store)  # by which a writer goes; who writes without them drops them
     settle_subjects(store)
     settle_embeddings(store)
     Provenance(store).close()

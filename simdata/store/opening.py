@@ -39,13 +39,13 @@ def _in_runs(dataset: xr.Dataset) -> xr.Dataset:
     xarray's own are of a second each, as the chunks are. Two of them in one shard it refuses to write, and
     for each it has a task.
     """
-    token = uuid4().hex
-    for name, variable in dataset.variables.items():
-        chunks = variable.encoding.get("preferred_chunks")
-        if chunks and name not in dataset.indexes and variable.dtype.kind in "biuf":
+    token, chunked = uuid4().hex, {}
+    for name, array in dataset.data_vars.items():
+        chunks = array.encoding.get("preferred_chunks")
+        if chunks and array.dtype.kind in "biuf":  # not text, of which dask cannot tell the size
             whole = {dim: -1 if dim == "second" else size for dim, size in chunks.items()}
-            dataset[name] = variable.chunk(whole, name=f"{name}-{token}")
-    return dataset
+            chunked[name] = array.variable.chunk(whole, name=f"{name}-{token}")
+    return dataset.assign(chunked)
 
 
 @xr.register_dataset_accessor("simdata")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +25,7 @@ from simdata.attributes import flat
 from simdata.catalog import SPLITS, Catalog
 from simdata.encoders.base import AUDIO_RATE, BLOCK
 from simdata.encoding import Encoding
+from simdata.errors import UserError
 from simdata.meshes import HEMISPHERES, icosphere
 from simdata.resample import ORDER
 from simdata.store.metadata import COMMENT, VARIABLE, as_variable
@@ -76,12 +77,23 @@ def _root_attributes(catalog: Catalog) -> dict[str, str]:
 def append_subjects(path: Path, catalog: Catalog, subjects: Sequence[str]) -> None:
     """Grow the subject axis by subjects that came after the store was made.
 
-    Readers go by the consolidated metadata, which are written last: they see all of it, or nothing.
+    Readers go by the consolidated metadata, which are written last: they see all of it, or nothing. In a
+    user's own variables by subject the new ones have no value.
+
+    Raises
+    ------
+    UserError
+        If such a variable has no way to say so.
     """
     with quiet_zarr():
         group = zarr.open_group(path, mode="r+", use_consolidated=False)
         before = group["subject"].shape[0]
+        missing = {name: _missing(name, array) for name, array in _by_subject(group)}
         _resize_subjects(group, before + len(subjects))
+        for name, array in _by_subject(group):
+            if not np.array_equal(array.fill_value, missing[name], equal_nan=array.dtype.kind == "f"):
+                new = [slice(before, None) if dim == "subject" else slice(None) for dim in _dimensions(array)]
+                array[tuple(new)] = missing[name]
         for name, variable in subject_coords(catalog, subjects).items():
             group[name][before:] = variable.values
         group["run_status"][before:] = ABSENT
@@ -97,13 +109,35 @@ def settle_subjects(path: Path) -> None:
 
 def _resize_subjects(group: zarr.Group, count: int) -> None:
     """Give every array room for so many subjects: a user's own too, or xarray opens the store no more."""
-    for _, array in group.arrays():
-        names = array.metadata.dimension_names or ()
-        shape = tuple(
-            count if name == "subject" else size for name, size in zip(names, array.shape, strict=False)
-        )
-        if names and shape != array.shape:
+    for _, array in _by_subject(group):
+        sizes = zip(_dimensions(array), array.shape, strict=True)
+        shape = tuple(count if name == "subject" else size for name, size in sizes)
+        if shape != array.shape:
             array.resize(shape)
+
+
+def _by_subject(group: zarr.Group) -> Iterator[tuple[str, zarr.Array]]:
+    return ((name, array) for name, array in group.arrays() if "subject" in _dimensions(array))
+
+
+def _dimensions(array: zarr.Array) -> tuple[str | None, ...]:
+    return array.metadata.dimension_names or ()
+
+
+def _missing(name: str, array: zarr.Array) -> Any:
+    """The stored value that reads as missing."""
+    if name == "run_status":
+        return ABSENT
+    if array.dtype.kind in "fc":
+        return array.dtype.type("nan")
+    if array.dtype.kind not in "iub":  # text
+        return array.fill_value
+    if "_FillValue" not in array.attrs:
+        raise UserError(
+            f"{name}: has whole numbers by subject and no value for those who join now; write it as float, "
+            f"or with encoding={{{name!r}: {{'_FillValue': -1}}}}"
+        )
+    return array.dtype.type(array.attrs["_FillValue"])
 
 
 @contextmanager
@@ -339,6 +373,5 @@ def empty(
         fill = dtype.type(fill)
         attrs = {**attrs, "_FillValue": fill}
         encoding["fill_value"] = fill
-    chunks = tuple(min(size, length) for size, length in zip(block, shape, strict=True))
-    data = da.zeros(tuple(shape), dtype=dtype, chunks=chunks)
+    data = da.zeros(tuple(shape), dtype=dtype, chunks=-1)  # never made; in smaller chunks its graph is large
     return xr.Variable(tuple(dims), data, attrs, encoding)

@@ -89,6 +89,7 @@ def test_labels_and_attributes_say_what_it_is(run, store, predicted):
     assert attrs["Conventions"].startswith("CF-")
     assert attrs["stimulus_lag"] == LAG
     assert attrs["weights_step"] == 2
+    assert isinstance(attrs["trained_on"], str), "netCDF has no dictionaries"
     assert json.loads(attrs["config"]) == run.config.model_dump(mode="json")
     assert json.loads(attrs["store"]) == open_dataset(store).identity
     assert {"simdata", "torch", "zarr"} <= set(json.loads(attrs["software"]))
