@@ -34,15 +34,15 @@ def open_store(path: str | Path) -> xr.Dataset:
 
 
 def _in_runs(dataset: xr.Dataset) -> xr.Dataset:
-    """The dataset in dask arrays, which to_zarr can write as they lie in the store.
+    """The dataset with dask arrays that to_zarr can write as they lie in the store.
 
     xarray's own are of a second each, as the chunks are. Two of them in one shard it refuses to write, and
-    for each it has a task.
+    for each it has a task. What is one chunk needs no dask: then it can say what to select.
     """
     token, chunked = uuid4().hex, {}
     for name, array in dataset.data_vars.items():
-        chunks = array.encoding.get("preferred_chunks")
-        if chunks and array.dtype.kind in "biuf":  # not text, of which dask cannot tell the size
+        chunks = array.encoding.get("preferred_chunks", {})
+        if any(size < array.sizes[dim] for dim, size in chunks.items()):  # others are small
             whole = {dim: -1 if dim == "second" else size for dim, size in chunks.items()}
             chunked[name] = array.variable.chunk(whole, name=f"{name}-{token}")
     return dataset.assign(chunked)

@@ -302,6 +302,10 @@ def test_regions_and_appended_seconds_of_ones_own(mine):
 
 def test_usual_work_with_the_dataset(pair):
     opened = simdata.open(pair / "s.zarr")
+    clip = opened.segment == 1
+    assert opened.bold.isel(subject=0).where(clip.sel(movie="A"), drop=True).second.values.tolist() == [
+        *range(2, 16)
+    ]
     loaded = opened.load()
     assert loaded.bold.attrs["units"] == "1"
     shifted = loaded.bold - loaded.bold.mean("second")
