@@ -26,15 +26,15 @@ def open_zarr(store: str | Path, advice: str, **options: Any) -> xr.Dataset:
     Raises
     ------
     UserError
-        If there is no store, or no package that reads such URLs.
+        If there is no store, xarray cannot open it, or there is no package that reads such URLs.
     """
     try:
         return xr.open_zarr(store, **options)
     except FileNotFoundError:
         raise UserError(f"{store} is not a simdata store (it has no zarr.json): {advice}") from None
-    except (ImportError, ValueError) as error:
+    except (ImportError, OSError, ValueError, TypeError, KeyError) as error:
         if isinstance(store, Path):
-            raise
+            raise UserError(f"{store}: xarray cannot open it: {error}") from error
         raise UserError(
             f"{store} cannot be read ({error}): pip install 'simdata[remote]', or the package that fsspec "
             "names for such URLs"

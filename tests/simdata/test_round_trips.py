@@ -302,10 +302,8 @@ def test_regions_and_appended_seconds_of_ones_own(mine):
 
 def test_usual_work_with_the_dataset(pair):
     opened = simdata.open(pair / "s.zarr")
-    clip = opened.segment == 1
-    assert opened.bold.isel(subject=0).where(clip.sel(movie="A"), drop=True).second.values.tolist() == [
-        *range(2, 16)
-    ]
+    run, clip = opened.bold.sel(subject="1", movie="A"), opened.segment.sel(movie="A") == 1
+    assert run.where(clip, drop=True).second.values.tolist() == [*range(2, 16)]
     loaded = opened.load()
     assert loaded.bold.attrs["units"] == "1"
     shifted = loaded.bold - loaded.bold.mean("second")
@@ -367,3 +365,17 @@ def test_a_store_of_the_old_format_is_told(tmp_path):
             UserError, match=r"has format version 1\.0, and this simdata reads 2\.0: build the store"
         ):
             look(tmp_path / "old.zarr")
+
+
+def test_what_xarray_cannot_open_is_a_message(mine):
+    store = mine / "s.zarr"
+    xr.Dataset({"pulse": ("second", np.zeros(3))}).to_zarr(store, mode="a")
+    with pytest.raises(
+        UserError, match="cannot open it: conflicting sizes for dimension 'second': length 3 on"
+    ):
+        call("info", store)
+    shutil.rmtree(store / "pulse")
+    (store / "zarr.json").write_text("{")
+    for look in (simdata.open, open_dataset):
+        with pytest.raises(UserError, match=r"s\.zarr: xarray cannot open it"):
+            look(store)
