@@ -284,6 +284,7 @@ class Config(Recipe):
 
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
+Changes = dict[str, tuple[Any, Any]]
 
 
 def parse(data: Any, origin: str, kind: type[AnyRecipe] = Config) -> AnyRecipe:
@@ -311,6 +312,13 @@ def load(
     modalities : comma-separated, as the option of the command line
     """
     data, origin = _read(name_or_path, kind)
+    return overridden(data, origin, overrides, modalities, kind)
+
+
+def overridden(
+    data: Any, origin: str, overrides: Iterable[str], modalities: str | None, kind: type[AnyRecipe]
+) -> AnyRecipe:
+    """As `load`, of what ``origin`` gave."""
     parse(data, origin, kind)
     if modalities is not None:  # first, since they decide which pairs can have a weight
         data = _merge(data, {"modalities": [name.strip() for name in modalities.split(",")]})
@@ -330,15 +338,12 @@ def presets(kind: type[Recipe] = Config) -> dict[str, str]:
     }
 
 
-def differences(one: Recipe, other: Recipe) -> list[str]:
-    """Lines naming every key whose value differs."""
+def changes(one: Recipe, other: Recipe) -> Changes:
+    """Every key whose value differs, with both values."""
     flat_one, flat_other = leaves(one.model_dump(mode="json")), leaves(other.model_dump(mode="json"))
     keys = dict.fromkeys([*flat_one, *flat_other])
-    return [
-        f"{key}: {flat_one.get(key)} != {flat_other.get(key)}"
-        for key in keys
-        if flat_one.get(key) != flat_other.get(key)
-    ]
+    found = {key: (flat_one.get(key), flat_other.get(key)) for key in keys}
+    return {key: (before, now) for key, (before, now) in found.items() if before != now}
 
 
 def _read(name_or_path: str, kind: type[Recipe]) -> tuple[dict, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from simdata.errors import UserError
 from simdata.store.axes import check_axes
 from simdata.store.location import location, open_zarr
 from simdata.store.metadata import Metadata
+from simdata.store.provenance import RUNS, run_records
 from simtrain import modalities
 from simtrain.config import Config
 
@@ -37,11 +38,6 @@ class Embedding:
     window: int
     made: str = ""
 
-    @property
-    def identity(self) -> dict[str, str]:
-        """How the rows were made, and what they are, as hashes."""
-        return {"made": self.made, "values": _digest(self.values.tobytes())}
-
 
 @dataclass(frozen=True)
 class Dataset:
@@ -56,8 +52,8 @@ class Dataset:
     segment, scene_split : (movies, seconds) int8; 0 is rest, and no set
     cortex : (hemispheres, vertices) bool
     lag : s, the catalog's
-    identity : what a run keeps of the store it was trained on, as JSON; ``scenes`` has a hash of the clips
-        and their sets for each movie
+    identity : of the store, as JSON; ``scenes`` has a hash of the clips and their sets for each movie
+    sources : "SUBJECT/MOVIE" -> hash of the file that the run was made of, where the store knows it
     """
 
     path: str | Path
@@ -71,6 +67,12 @@ class Dataset:
     lag: int
     encoders: dict[str, list[str]]
     identity: dict
+    sources: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def movies(self) -> list[str]:
+        """Their names, along the axis."""
+        return list(self.identity["scenes"])
 
     def embedding(self, variable: str) -> Embedding:
         """Read the features of an embedding, such as ``video_clip``."""
@@ -119,6 +121,7 @@ def open_dataset(path: str | Path) -> Dataset:
             lag=metadata.stimulus_lag,
             encoders={modality: _known_encoders(store, modality) for modality in STIMULI},
             identity=_identity(path, store, metadata),
+            sources=_sources(store, path),
         )
 
 
@@ -186,13 +189,21 @@ def _identity(path: str | Path, store: xr.Dataset, metadata: Metadata) -> dict:
         "catalog_sha256": metadata.catalog_sha256,
         "subjects": dict(zip(subjects, store.subject_split.values.tolist(), strict=True)),
         "runs": int((store.run_status == 1).sum()),
+        "cortex": _digest(np.packbits(store.cortex.values.astype(bool)).tobytes()),
         "scenes": {
-            str(movie): _digest(np.stack([segment, split]).astype(np.int8).tobytes())
-            for movie, segment, split in zip(
-                store.movie.values, store.segment.values, store.scene_split.values, strict=True
+            # Up to the film's end: a longer one that joins makes room behind the others.
+            str(movie): _digest(np.stack([segment[:volumes], split[:volumes]]).astype(np.int8).tobytes())
+            for movie, segment, split, volumes in zip(
+                *(store[name].values for name in ("movie", "segment", "scene_split", "volumes")), strict=True
             )
         },
     }
+
+
+def _sources(store: xr.Dataset, path: str | Path) -> dict[str, str]:
+    """Of the store's provenance, what `Dataset.sources` holds; nothing, if other hands have taken it off."""
+    records = run_records(store, path) if RUNS in store else {}
+    return {key: record["sha256"] for key, record in records.items() if record.get("sha256")}
 
 
 def _digest(content: bytes) -> str:

@@ -29,10 +29,8 @@ def load_learner(run: Run, dataset: Dataset, device: torch.device) -> Learner:
     """
     if not run.checkpoint.exists():
         raise UserError(f"{run.path} has no checkpoint yet: train it with `simtrain fit`")
-    embeddings = dataset.embeddings(run.config)
-    for embedding in embeddings.values():
-        run.must_know(embedding)
-    learner = Learner(run.config, dataset, embeddings)
+    run.must_suit(dataset)
+    learner = Learner(run.config, dataset, dataset.embeddings(run.config))
     state = checkpoint.load_tested(run.checkpoint)
     must_have_projectors(run.path, state["step"])
     try:

@@ -67,7 +67,11 @@ def go_on(
     device = training.learner.device
     if run.checkpoint.exists():
         training.load_state_dict(checkpoint.load(run.checkpoint))
+        if training.finished:
+            console.print(_ended(training))
+            return None
         console.print(f"going on from step {training.step} of {run.config.train.steps}")
+    held_out = run.known(held_out, dataset)
     _announce(training, samples, held_out, console)
     chosen = validation.choose(held_out, train)
     source = open_feed(
@@ -153,8 +157,16 @@ def _loop(
             metrics.settle()
             _save(run.checkpoint, training.state_dict())
     if training.patience.exhausted:
-        progress.console.print(f"step {training.step}: no better val/loss in {train.patience} validations")
+        progress.console.print(_ended(training))
     return None if training.finished else stopped
+
+
+def _ended(training: Training) -> str:
+    """Why there is nothing more to do."""
+    train = training.config
+    if training.patience.exhausted:
+        return f"stopped early at step {training.step}: no better val/loss in {train.patience} validations"
+    return f"finished: all {train.steps} steps are done (--set train.steps=N goes on to more)"
 
 
 def _save(path: Path, state: dict[str, Any]) -> None:

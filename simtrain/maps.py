@@ -76,6 +76,7 @@ def load_learner(run: Run, dataset: Dataset, device: torch.device) -> MaskedLear
     """The pretrained model of a run, for evaluation."""
     if not run.checkpoint.exists():
         raise UserError(f"{run.path} has no checkpoint yet: train it with `simtrain pretrain`")
+    run.must_suit(dataset)
     learner = MaskedLearner(run.config, dataset.cortex)
     learner.load_state_dict(checkpoint.load_tested(run.checkpoint)["learner"])
     return learner.to(device).eval()

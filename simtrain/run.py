@@ -1,34 +1,48 @@
 """The run folder: all that is needed to repeat a run, to go on with it, and to test its model.
 
-``config.yaml`` (resolved), ``store.json``, ``software.json``, ``checkpoint.pt``, ``metrics.jsonl``,
-``tensorboard/``, and later ``retrieval.json``, ``retrieval/`` and ``reconstruction/``; ``initial.pt`` and
-``initial.json`` if training began from an encoder of another run, ``patches.csv`` if its patches
-have an order of their own, and ``best.pt`` if it may stop early.
+``config.yaml`` (resolved), ``store.json``, ``features.npz`` (`simtrain.fingerprints`), ``software.json``,
+``checkpoint.pt``, ``metrics.jsonl``, ``tensorboard/``, and later ``retrieval.json``, ``retrieval/`` and
+``reconstruction/``; ``initial.pt`` and ``initial.json`` if training began from an encoder of another run,
+``patches.csv`` if its patches have an order of their own, ``best.pt`` if it may stop early, and
+``history.json`` if it went on otherwise than it began.
 """
 
 from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+
 from simdata import json_text
 from simdata.errors import UserError
+from simtrain import checkpoint, fingerprints, lineage, resuming
 from simtrain import config as configuration
 from simtrain.config import Config, PretrainConfig, Recipe
 from simtrain.dataset import Dataset, Embedding
-from simtrain.initial import Initial, merged
-from simtrain.patch_table import PatchTable
+from simtrain.initial import RECORD, WEIGHTS, Initial, merged
+from simtrain.patch_table import FILE, PatchTable
 
+# What a start that was killed may leave behind.
+BEGUN = {
+    name
+    for file in ("store.json", "software.json", fingerprints.FILE, WEIGHTS, RECORD, FILE, "config.yaml")
+    for name in (file, f".{file}.tmp", str(Path(file).with_suffix(".tmp")))
+}
 SOFTWARE = ("simdata", "torch", "numpy", "zarr", "xarray")
 
 
 class Run:
-    """A folder and the resolved configuration in it."""
+    """A folder and the resolved configuration in it.
 
-    def __init__(self, path: Path, config: Recipe) -> None:
-        self.path, self.config = path, config
+    ``notes`` says what has changed since it was last worked on.
+    """
+
+    def __init__(self, path: Path, config: Recipe, notes: Sequence[str] = ()) -> None:
+        self.path, self.config, self.notes = path, config, notes
 
     @classmethod
     def open(cls, path: str | Path, kind: type[Recipe] = Config) -> Run:
@@ -66,23 +80,25 @@ class Run:
         Raises
         ------
         UserError
-            If ``path`` holds something else: files, or a run of another configuration or store.
+            If ``path`` holds something else: files, or a run of another configuration (but for what may
+            change, see `simtrain.resuming`) or on other data (`simtrain.lineage`).
         """
         path = Path(path)
         if (path / "config.yaml").exists():
-            run = cls.open(path, type(config))
-            run._must_match(config, dataset)
-            return run
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            return cls.open(path, type(config))._go_on(config, dataset)
+        if path.exists() and not (path.is_dir() and all(entry.name in BEGUN for entry in path.iterdir())):
             raise UserError(f"{path} exists and is not a run folder: give --out a new or empty folder")
         path.mkdir(parents=True, exist_ok=True)
-        json_text.write(path / "store.json", _identity(config, dataset))
+        used = _features(config, dataset)
+        json_text.write(path / "store.json", lineage.record(dataset, used))
+        fingerprints.write_sketches(path, used, dataset.movies)
         json_text.write(path / "software.json", software_versions())
         if initial is not None:
             initial.write(path)
         if table is not None:
             table.write(path)
-        (path / "config.yaml").write_text(config.to_yaml())  # last: its presence makes the folder a run
+        # Last: its presence makes the folder a run.
+        json_text.write_whole(path / "config.yaml", config.to_yaml())
         return cls(path, config)
 
     @property
@@ -105,34 +121,43 @@ class Run:
         """For each movie, hashes of its clips and their sets in this training and in those before it."""
         return merged(self.store.get("scenes", {}), Initial.seen_scenes(self.path))
 
-    def must_know(self, embedding: Embedding) -> None:
-        """Refuse features that were made otherwise than those of the training.
+    def must_suit(self, dataset: Dataset) -> None:
+        """Refuse a store in which what the run was trained on was replaced since (`simtrain.lineage`).
 
         Raises
         ------
         UserError
-            If encoder, weights or settings differ.
+            If encoder, weights, settings or rows of features differ, or files of runs.
         """
-        known = self.store.get("embeddings", {}).get(embedding.variable)
-        if known is not None and known["made"] != embedding.made:
-            raise UserError(
-                f"{self.path} was trained on a {embedding.variable} of another encoder, other weights or "
-                "other settings than the store has now: embed the films as then, or train anew"
-            )
+        lineage.must_suit(self.path, self.store, dataset, _features(self.config, dataset))
 
-    def _must_match(self, config: Recipe, dataset: Dataset) -> None:
-        if changed := configuration.differences(self.config, config):
+    def known(self, samples: np.ndarray, dataset: Dataset) -> np.ndarray:
+        """Of ``samples`` (SAMPLE), those of runs that the store had when training began."""
+        return lineage.known_to(self.store, samples, dataset)
+
+    def _go_on(self, config: Recipe, dataset: Dataset) -> Run:
+        """The run with what may change in its configuration, which its history tells."""
+        changes = configuration.changes(self.config, config)
+        if faults := resuming.refused(self.config, changes):
             raise UserError(
                 f"{self.path} holds a run of another configuration (its value != asked for):\n  "
-                + "\n  ".join(changed)
+                + "\n  ".join(faults)
                 + "\nGive another --out, or leave --config, --set and --modalities out to go on with it."
             )
-        before, now = self.store, _identity(config, dataset)
-        if changed := [key for key in before if key != "path" and before[key] != now[key]]:
-            raise UserError(
-                f"{self.path} holds a run on another store than {dataset.path} "
-                f"({', '.join(changed)} differ): give another --out"
-            )
+        notes = lineage.must_be_unchanged(self.path, self.store, dataset, _features(config, dataset))
+        if not changes:
+            return Run(self.path, self.config, notes)
+        step = checkpoint.load(self.checkpoint)["step"] if self.checkpoint.exists() else 0
+        resuming.must_not_be_behind(self.path, config.train.steps, step)
+        self._record(step, changes)
+        json_text.write_whole(self.path / "config.yaml", config.to_yaml())
+        return Run(self.path, config, notes + resuming.told(changes, config, step))
+
+    def _record(self, step: int, changes: configuration.Changes) -> None:
+        file = self.path / "history.json"
+        history = json.loads(file.read_text()) if file.exists() else []
+        history.append({"step": step, "changed": changes, "software": software_versions()})
+        json_text.write(file, history)
 
 
 def software_versions() -> dict[str, str]:
@@ -140,7 +165,6 @@ def software_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in SOFTWARE}}
 
 
-def _identity(config: Recipe, dataset: Dataset) -> dict:
-    """Of the store, and of those of its embeddings that are in use."""
-    used = dataset.embeddings(config).values() if isinstance(config, Config) else ()
-    return dataset.identity | {"embeddings": {one.variable: one.identity for one in used}}
+def _features(config: Recipe, dataset: Dataset) -> list[Embedding]:
+    """The embeddings that a configuration uses."""
+    return list(dataset.embeddings(config).values()) if isinstance(config, Config) else []

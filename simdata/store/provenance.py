@@ -95,7 +95,12 @@ def records(dataset: xr.Dataset, place: str | Path) -> dict[str, Record]:
     UserError
         If it has lost them, or one is damaged.
     """
-    return dict(_stored(dataset, RUNS, place)) | dict(_stored(dataset, FILMS, place))
+    return run_records(dataset, place) | dict(_stored(dataset, FILMS, place))
+
+
+def run_records(dataset: xr.Dataset, place: str | Path) -> dict[str, Record]:
+    """As `records`, of runs alone."""
+    return dict(_stored(dataset, RUNS, place))
 
 
 def film_record(dataset: xr.Dataset, movie: str) -> Record | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -69,6 +69,7 @@ def fit_command(
     with _stopping("fit", store, out):
         dataset = open_dataset(store)
         run = distributed.first_before_others(start)
+        _say_each(run.notes)
         interrupts.leave(fit(dataset, run, torch_device(device), _console(), feed))
     _say(f"trained {out}; test it with: {shlex.join(['simtrain', 'retrieve', str(out), str(store)])}")
 
@@ -98,6 +99,7 @@ def pretrain_command(
     with _stopping("pretrain", store, out):
         dataset = open_dataset(store)
         run = distributed.first_before_others(start)
+        _say_each(run.notes)
         interrupts.leave(pretraining.pretrain(dataset, run, torch_device(device), _console(), feed))
     command = ["simtrain", "fit", str(store), "--out", "RUN", *start_options(run.config, run.path)]
     _say(f"pretrained {out}; start from it with: {shlex.join(command)}")
@@ -124,9 +126,10 @@ def _configuration(
     modalities: str | None = None,
     kind: type[AnyRecipe] = Config,
 ) -> AnyRecipe:
-    """What the options ask for; without any, an existing run's own."""
-    if (out / "config.yaml").exists() and name is None and not overrides and modalities is None:
-        return Run.open(out, kind).config
+    """What the options ask for: changes of an existing run's own, unless they name another."""
+    if (out / "config.yaml").exists() and name is None and modalities is None:
+        own = Run.open(out, kind).config.model_dump(mode="json")
+        return configuration.overridden(own, str(out / "config.yaml"), overrides, None, kind)
     return configuration.load(name or configuration.DEFAULT_PRESET, overrides, modalities, kind)
 
 
@@ -138,6 +141,11 @@ def _console() -> Console:
 def _say(text: str) -> None:
     if distributed.rank() == 0:
         click.echo(text)
+
+
+def _say_each(lines: Iterable[str]) -> None:
+    for line in lines:
+        _say(line)
 
 
 def _program() -> list[str]:

@@ -3,7 +3,7 @@ import yaml
 
 from simdata.errors import UserError
 from simtrain import config as configuration
-from simtrain.config import Config, differences, load, parse
+from simtrain.config import Config, changes, load, parse
 
 
 def test_defaults_are_the_published_tiny_model():
@@ -16,7 +16,7 @@ def test_defaults_are_the_published_tiny_model():
 def test_every_preset_is_valid_and_differs_only_where_it_says():
     for name, text in configuration.presets().items():
         stated = yaml.safe_load(text)
-        sections = {line.split(":")[0].split(".")[0] for line in differences(Config(), load(name))}
+        sections = {line.split(":")[0].split(".")[0] for line in changes(Config(), load(name))}
         assert sections <= set(stated)
 
 
@@ -75,14 +75,14 @@ def test_the_written_file_reads_back_equal():
     assert parse(yaml.safe_load(config.to_yaml()), "again") == config
 
 
-def test_differences_name_keys_and_both_values():
-    assert differences(Config(), load("sim-base")) == ["model.dim: 192 != 768", "model.heads: 3 != 12"]
+def test_changes_are_keys_with_both_values():
+    assert changes(Config(), load("sim-base")) == {"model.dim": (192, 768), "model.heads": (3, 12)}
 
 
-def test_differences_name_keys_that_only_one_has():
+def test_changes_have_keys_that_only_one_has():
     own = load("sim-tiny", ["loss.weights.fmri_video_a=0.2"], "fmri,video_a")
-    assert "loss.weights.fmri_video_a: None != 0.2" in differences(Config(), own)
-    assert "loss.weights.fmri_video_a: 0.2 != None" in differences(own, Config())
+    assert changes(Config(), own)["loss.weights.fmri_video_a"] == (None, 0.2)
+    assert changes(own, Config())["loss.weights.fmri_video_a"] == (0.2, None)
 
 
 def test_off_is_a_word_although_yaml_reads_it_as_false():

@@ -14,7 +14,7 @@ from simdata.errors import UserError
 from simdata.meshes import icosphere, icosphere_vertices
 from simdata.store import BoldReader
 from simtrain import checkpoint, pretraining, windows
-from simtrain.config import PretrainConfig, differences, load, presets
+from simtrain.config import PretrainConfig, changes, load, presets
 from simtrain.dataset import open_dataset
 from simtrain.feeds import Batch
 from simtrain.gifti import write_sphere
@@ -218,10 +218,8 @@ def test_the_presets_are_valid_and_of_the_encoders_of_fit():
     published = load("sim-tiny", kind=PretrainConfig).mae
     assert (published.mask, published.ratio) == ("tubes", 0.75)
     assert (published.decoder_dim, published.decoder_depth, published.decoder_heads) == (192, 3, 3)
-    assert differences(PretrainConfig(), load("sim-base", kind=PretrainConfig)) == [
-        "model.dim: 192 != 768",
-        "model.heads: 3 != 12",
-    ]
+    base = load("sim-base", kind=PretrainConfig)
+    assert changes(PretrainConfig(), base) == {"model.dim": (192, 768), "model.heads": (3, 12)}
 
 
 @pytest.mark.parametrize("normalise", [False, True])

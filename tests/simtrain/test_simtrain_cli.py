@@ -36,7 +36,7 @@ def test_retrieve_prints_a_table_and_writes_it(run, store):
 def test_without_options_an_existing_run_goes_on_with_its_own(run, store):
     result = _invoke("fit", store, "--out", run)
     assert result.exit_code == 0, result.output
-    assert "going on from step 3 of 3" in result.output
+    assert "finished: all 3 steps are done" in result.output
 
 
 def test_a_users_mistake_is_a_message_and_status_1(run, store, monkeypatch, capsys):
@@ -46,4 +46,4 @@ def test_a_users_mistake_is_a_message_and_status_1(run, store, monkeypatch, caps
     with pytest.raises(SystemExit) as left:
         main()
     assert left.value.code == 1
-    assert capsys.readouterr().err.startswith("Error: preset sim-tiny with --set train.stepz=1")
+    assert capsys.readouterr().err.startswith(f"Error: {run}/config.yaml with --set train.stepz=1")
