@@ -61,7 +61,7 @@ class Colours:
             command = TONE_MAP.format(name=shlex.quote(path.name), stem=shlex.quote(path.stem))
             kind = HDR[frame.color_trc]
             raise UserError(f"{path}: is HDR ({kind}): map it to the range of usual screens first: {command}")
-        if frame.format.is_rgb or frame.format.has_palette or not _has_chroma(frame.format):
+        if frame.format.is_rgb or frame.format.has_palette or len(frame.format.components) < 3:
             return cls(None, None, frame.format.name)
         full = frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
         matrix, why = _matrix(path, frame)
@@ -79,7 +79,3 @@ def _matrix(path: Path, frame: av.VideoFrame) -> tuple[Colorspace, str]:
         )
     hd = frame.width >= HD_WIDTH or frame.height > SD_HEIGHT
     return (Colorspace.ITU709 if hd else Colorspace.ITU601), " (matrix assumed from its size)"
-
-
-def _has_chroma(form: av.VideoFormat) -> bool:
-    return any(component.is_chroma for component in form.components)

@@ -20,6 +20,7 @@ from simdata.errors import UserError
 from simdata.film_packets import MISSING, Track, read_packets
 from simdata.film_streams import convert, film_streams, open_film
 
+RATE_OFF = 0.02  # of a rate: what rounding and the ends of a cut may do to it
 SAME = 1e-3  # s: picture and sound that begin together but for rounding
 REORDERED = {"avi"}  # formats that state when a packet is decoded, not when its picture is shown
 
@@ -138,12 +139,13 @@ def _times(container: av.container.InputContainer, track: Track, rate: float) ->
 
 
 def _rate(track: Track) -> float:
-    """Pictures in a second: as the container says if that can be, else their mean."""
-    stated = track.stream.average_rate or track.stream.guessed_rate
-    if stated is not None and 0.1 <= stated <= 1000:
-        return float(stated)
+    """Pictures in a second: as the container says if its packets agree, else their mean."""
     length = np.ptp(track.pts[np.isfinite(track.pts)])
-    return float((len(track.pts) - 1) / length) if length else 1.0
+    mean = float((len(track.pts) - 1) / length) if length else 1.0
+    for stated in (track.stream.average_rate, track.stream.base_rate, track.stream.guessed_rate):
+        if stated and abs(float(stated) - mean) < RATE_OFF * mean:
+            return float(stated)
+    return mean
 
 
 def _end(track: Track, rate: float) -> float:

@@ -5,6 +5,7 @@ Headers may say anything; packets are what there is. One pass takes about a seco
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,13 @@ STEP_BACK = 0.5  # s
 LONGEST = 1e6  # s, of a film: what is longer is no time
 MISSING = 0.5  # s: a film that ends so much before its header says is cut short
 RESETTABLE = {"mpegts", "mpeg"}  # formats whose clock may be set anew
-STATED = {"matroska,webm", "avi", "flv", "asf"}  # formats whose header, and nothing else, says their length
+STATED = {
+    "matroska,webm",
+    "avi",
+    "flv",
+    "asf",
+    "mxf",
+}  # formats whose header, and nothing else, says their length
 
 
 @dataclass
@@ -105,7 +112,7 @@ def _check_times(path: Path, container: av.container.InputContainer, track: Trac
 
 
 def _check_whole(
-    path: Path, container: av.container.InputContainer, tracks: list[Track], last: float
+    path: Path, container: av.container.InputContainer, tracks: Collection[Track], last: float
 ) -> None:
     """Raise a UserError if what the header announces is not there."""
     for track in tracks:
@@ -113,10 +120,17 @@ def _check_whole(
         # An mp4 whose index comes first opens even if what it points to is missing.
         if len(entries) and entries[-1].pos + entries[-1].size > path.stat().st_size:
             raise UserError(f"{path}: is cut short: its index points behind its end; download it again")
-    if container.format.name in STATED and container.duration:
-        stated, there = container.duration / av.time_base, last - (container.start_time or 0) / av.time_base
+    if container.format.name in STATED:
+        stated, there = _stated(container, tracks), last - (container.start_time or 0) / av.time_base
         if there < stated - MISSING and stated < LONGEST:
             raise UserError(
                 f"{path}: ends at {there:.1f} s, its header says {stated:.1f} s: is it cut short? Download "
                 f"it again, or if it is whole, {convert(path)}"
             )
+
+
+def _stated(container: av.container.InputContainer, tracks: Collection[Track]) -> float:
+    """s, by the header; 0 where it says nothing."""
+    if container.format.name == "avi":  # FFmpeg's own figure shrinks with the file
+        return max(float(track.stream.frames * track.stream.time_base) for track in tracks)
+    return (container.duration or 0) / av.time_base

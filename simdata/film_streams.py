@@ -19,6 +19,7 @@ from simdata.errors import UserError
 # Without a header (program streams, FLV) a stream is known from its first packet on: wait for late ones.
 PROBING = {"probesize": "50000000", "analyzeduration": "60000000"}
 NOT_THE_FILM = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
+IMAGES = {"mjpeg", "png", "bmp", "webp", "gif", "tiff"}  # codecs of covers that are not marked as such
 CONVERT = "-c:v libx264 -crf 15 -c:a aac"
 
 Item = TypeVar("Item")
@@ -43,7 +44,7 @@ def film_streams(
 ) -> tuple[av.VideoStream, av.AudioStream | None]:
     """The picture and sound that a player takes.
 
-    Of pictures the default one, then the largest, never a cover; of sounds the best by FFmpeg's rule (default
+    Of pictures the default one, then the largest, a cover never; of sounds the best by FFmpeg's rule (default
     ones first) among those of the picture's program.
 
     Raises
@@ -125,9 +126,12 @@ def convert(path: Path, before: str = "") -> str:
     return f"convert it: ffmpeg {before}-i {name} {CONVERT} {converted}"
 
 
-def _preference(stream: av.VideoStream) -> tuple[bool, int]:
+def _preference(stream: av.VideoStream) -> tuple[bool, bool, int]:
     context = stream.codec_context
-    return bool(stream.disposition & Disposition.default), context.width * context.height if context else 0
+    if context is None:
+        return False, bool(stream.disposition & Disposition.default), 0
+    moves = context.name not in IMAGES
+    return moves, bool(stream.disposition & Disposition.default), context.width * context.height
 
 
 def _damaged(

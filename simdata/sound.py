@@ -90,7 +90,7 @@ class _Mixer:
         if frame is not None:
             frame.pts = None  # the resampler would mend jumps in its own way
         for mixed in attempt(self._path, self._resample(frame)):
-            samples = mixed.to_ndarray()[0]
+            samples = mixed.to_ndarray()[0].clip(-1, 1)  # decoders of lossy sound overshoot
             yield self._place, samples
             self._place += len(samples)
 
