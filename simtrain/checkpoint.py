@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from simdata.errors import UserError
 
 BEST = "best.pt"
 
@@ -22,8 +25,20 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The state in ``path``, on the CPU."""
-    return torch.load(path, map_location="cpu", weights_only=True)
+    """The state in ``path``, on the CPU.
+
+    Raises
+    ------
+    UserError
+        If the file is cut short, or something else.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+        raise UserError(
+            f"{path} is damaged, or no checkpoint of simtrain ({type(error).__name__}): take it from a "
+            "copy, or delete it to begin anew"
+        ) from None
 
 
 def tested_file(path: Path) -> Path:

@@ -235,3 +235,9 @@ def _announce(training: Training, samples: np.ndarray, held_out: np.ndarray, con
         f"{len(samples):,} training samples, {len(held_out):,} of validation; {weights / 1e6:.2f} M weights, "
         f"{precision} on {training.learner.device}"
     )
+    if training.draws_by_share:
+        console.print(
+            "dropout: every process and part of a batch draws its own, so that the result is another one "
+            "than with one process and train.accumulate=1, though as good; without dropout they are equal",
+            soft_wrap=True,
+        )

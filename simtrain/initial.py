@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,10 +66,8 @@ class Initial:
             raise UserError(f"model.init: there is no {file}; give a run folder with a checkpoint, or a file")
         try:
             state = checkpoint.load(file)
-        except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-            raise UserError(
-                f"model.init: {file} is not a checkpoint of simtrain ({type(error).__name__})"
-            ) from None
+        except UserError as error:
+            raise UserError(f"model.init: {error}") from None
         encoder = _encoder_of(state)
         if not encoder:
             raise UserError(f"model.init: {file} holds no surface encoder; give a run of `simtrain pretrain`")

@@ -108,7 +108,11 @@ class Run:
     @property
     def store(self) -> dict:
         """Identity of the store that the run was trained on, and of the embeddings in use."""
-        return json.loads((self.path / "store.json").read_text())
+        file = self.path / "store.json"
+        try:
+            return json.loads(file.read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            raise UserError(f"{file} is missing or damaged: take it from a copy of the run") from None
 
     @property
     def seen_subjects(self) -> set[str]:

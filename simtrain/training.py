@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from simdata.errors import UserError
 from simtrain import accumulation, distributed
@@ -50,6 +50,16 @@ class Training:
     def finished(self) -> bool:
         """All steps are done, or validation has ceased to improve."""
         return self.step >= self.config.steps or self.patience.exhausted
+
+    @property
+    def draws_by_share(self) -> bool:
+        """Whether how a batch is shared out decides the result: dropout is drawn for each share by itself.
+
+        All else that is drawn, of samples, lags and masks, is not.
+        """
+        shares = distributed.size() * self.config.accumulate
+        dropouts = (module for module in self.learner.modules() if isinstance(module, nn.Dropout))
+        return shares > 1 and any(module.p > 0 for module in dropouts)
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One step of AdamW on a batch whose note is the cursor behind it; the losses before it.

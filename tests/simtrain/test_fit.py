@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from simtrain import checkpoint
 from simtrain import fit as fitting
 from simtrain.config import load
 from simtrain.dataset import open_dataset, resolve
+from simtrain.embedding import load_learner
 from simtrain.run import Run
 from simtrain.training import Training, mixed_precision
 
@@ -160,6 +162,16 @@ def test_a_damaged_configuration_is_named(tmp_path, text, fault):
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(UserError, match=rf"config\.yaml.*{fault}"):
         Run.open(tmp_path)
+
+
+@pytest.mark.parametrize(("file", "fault"), [("checkpoint.pt", "damaged"), ("store.json", "damaged")])
+def test_a_file_that_was_cut_short_is_named(store, straight, tmp_path, file, fault):
+    run = shutil.copytree(straight.path, tmp_path / "run")
+    content = (run / file).read_bytes()
+    (run / file).write_bytes(content[: len(content) // 2])
+    for use in (lambda: _fit(store, run), lambda: load_learner(Run.open(run), open_dataset(store), CPU)):
+        with pytest.raises(UserError, match=f"{file} is .*{fault}"):
+            use()
 
 
 def test_a_folder_with_other_files_is_refused(store, tmp_path):

@@ -216,7 +216,7 @@ def test_what_holds_no_encoder_is_named(store, tmp_path):
     checkpoint.save(tmp_path / "other.pt", {"learner": {"weight": torch.zeros(1)}})
     for given, fault in {
         "nowhere": "there is no",
-        "text.pt": "is not a checkpoint of simtrain",
+        "text.pt": "damaged, or no checkpoint of simtrain",
         "other.pt": "holds no surface encoder",
     }.items():
         with pytest.raises(UserError, match=fault):

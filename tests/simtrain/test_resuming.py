@@ -1,12 +1,14 @@
 """What may change in the configuration of a run that goes on."""
 
+import io
 import json
 import shutil
 
 import pytest
 import torch
 from click.testing import CliRunner
-from test_fit import _fit, _lines, stopping_at
+from rich.console import Console
+from test_fit import _fit, _lines, _start, stopping_at
 
 from simdata.errors import UserError
 from simtrain import checkpoint
@@ -54,6 +56,14 @@ def test_the_same_weights_come_of_the_same_steps_in_parts(store, tmp_path, strai
     learner = checkpoint.load(run.checkpoint)["learner"]
     for name, values in checkpoint.load(straight.checkpoint)["learner"].items():
         torch.testing.assert_close(learner[name], values, rtol=1e-3, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize(("overrides", "said"), [([], False), (["model.dropout=0.1"], True)])
+def test_dropout_in_parts_is_said_to_be_drawn_otherwise(store, tmp_path, overrides, said):
+    dataset, run = _start(store, tmp_path / "run", *SHORT, "train.accumulate=2", "train.steps=1", *overrides)
+    console = Console(file=io.StringIO())
+    fitting.fit(dataset, run, torch.device("cpu"), console)
+    assert ("every process and part of a batch draws its own" in console.file.getvalue()) == said
 
 
 def test_more_steps_go_on_with_the_rate_of_a_longer_run(store, half):
