@@ -25,6 +25,16 @@ def straight(store, tmp_path_factory):
     return _fit(store, tmp_path_factory.mktemp("interrupts") / "straight", *SHORT)[0]
 
 
+@pytest.fixture(autouse=True)
+def _as_from_a_terminal():
+    """Whatever the tests were started by: nohup and background jobs ignore some signals."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def _signalled(patch, place, name, numbers, at=1):
     """Send signals to this process while a function runs for the ``at``-th time."""
     function, calls = getattr(place, name), []
@@ -124,6 +134,7 @@ def test_a_test_ends_by_ctrl_c_with_a_line(store, straight, monkeypatch):
 def test_ctrl_c_while_packages_are_imported_is_silent():
     code = (
         "import os, signal, sys, builtins\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "before = builtins.__import__\n"
         "def importing(name, *rest, **more):\n"
         "    if name == 'torch': os.kill(os.getpid(), signal.SIGINT)\n"
