@@ -34,7 +34,7 @@ from simdata.progress import Progress
 from simdata.sources import Film, Found, Rejected, Run, find_film, find_runs
 from simdata.store import schema
 from simdata.store.axes import check_movies, check_whole_runs
-from simdata.store.layout import read_layout
+from simdata.store.layout import check_chunks, read_layout
 from simdata.store.lock import creating, exclusive
 from simdata.store.metadata import Metadata
 from simdata.store.opening import open_store
@@ -235,11 +235,13 @@ def _check_recipe(wanted: dict[str, Any], out: Path, store: Metadata) -> None:
 
 
 def _check_layout(out: Path) -> None:
+    check_chunks(zarr.open_group(out, mode="r"), out)
     layout = read_layout(zarr.open_array(out, path="bold", mode="r"))
     if layout is None or not layout.is_as_built:
         raise UserError(
-            f"--out {out}: its BOLD was laid out anew by `simdata rechunk`, and new runs would not fit in. "
-            "Build to the store that it was made from, and rechunk that again"
+            f"--out {out}: its BOLD was laid out anew, by `simdata rechunk` or xarray, and new runs would "
+            "not fit in. Build to the store that it was made from, or `simdata rechunk` this one with "
+            "--layout seconds and build to that"
         )
 
 

@@ -123,7 +123,8 @@ class BoldWriter:
 
     def __init__(self, store: Path, folder: Path, named: NamedLayout) -> None:
         if not (folder / "zarr.json").exists():
-            _create_bold(zarr.open_array(store, path="bold", mode="r"), folder, named)
+            array = zarr.open_array(store, path="bold", mode="r")
+            _create_bold(array, folder, named, BoldReader(store).fill)
         self._folder, self._named = folder, named
         self._layout = read_layout(zarr.open_array(folder, mode="r"))
         self._pool = ThreadPoolExecutor(available_cores(), "simdata-encode")
@@ -153,7 +154,7 @@ class BoldWriter:
         return encode_chunk(chunk, self._layout.codecs, self._named.level)
 
 
-def _create_bold(source: zarr.Array, folder: Path, named: NamedLayout) -> None:
+def _create_bold(source: zarr.Array, folder: Path, named: NamedLayout, fill: int | float) -> None:
     """The array without data, with the attributes of ``source``."""
     *_, seconds, _, vertices = source.shape
     chunk = named.seconds or seconds
@@ -169,7 +170,7 @@ def _create_bold(source: zarr.Array, folder: Path, named: NamedLayout) -> None:
         serializer=first if named.seconds is None else sharding,
         compressors=others if named.seconds is None else None,
         filters=None,
-        fill_value=source.fill_value,
+        fill_value=fill,
         attributes=dict(source.attrs),
         dimension_names=source.metadata.dimension_names,
     )

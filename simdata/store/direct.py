@@ -26,6 +26,13 @@ from simdata.store.objects import LocalObjects, RemoteObjects
 AXES = ("subject", "movie", "second", "hemisphere")
 
 
+def _missing(array: zarr.Array) -> int | float:
+    """The stored value that xarray reads as NaN, which is not always what zarr reads where there is no chunk:
+    of what comes back from netCDF that is 0."""
+    whole = array.dtype.kind in "iu"
+    return array.dtype.type(array.attrs.get("_FillValue", array.fill_value) if whole else np.nan)
+
+
 class _Reader(Protocol):
     def read(self, index: np.ndarray, frames: int, out: np.ndarray) -> None: ...
 
@@ -55,7 +62,7 @@ class BoldReader:
             )
         self.shape: tuple[int, ...] = array.shape
         self.dtype: np.dtype = array.dtype
-        self.fill = array.fill_value
+        self.fill = _missing(array)
         self.scale_factor = float(array.attrs.get("scale_factor", 1.0))
         self._reader = _reader_of(array, threads, verify)
 

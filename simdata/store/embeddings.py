@@ -16,6 +16,7 @@ from simdata.attributes import as_json, flat, structure
 from simdata.encoders.base import BLOCK
 from simdata.errors import UserError
 from simdata.movies import block_bounds
+from simdata.store.layout import check_chunks
 from simdata.store.metadata import Metadata
 from simdata.store.provenance import WORK_FOLDER
 from simdata.store.schema import embedding_array, feature_dimension, quiet_zarr
@@ -44,6 +45,7 @@ class StagedEmbeddings:
     ) -> None:
         self.store, self.name = store, name
         group = zarr.open_group(store, mode="r")
+        check_chunks(group, store)
         self._movies = {movie: i for i, movie in enumerate(group["movie"][:])}
         self._seconds = dict(zip(self._movies, group["volumes"][:].tolist(), strict=True))
         self._folder = store / WORK_FOLDER / STAGED / name

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import zarr
+
+from simdata.encoders.base import BLOCK
+from simdata.errors import UserError
 
 INDEX_ENTRY = 16  # bytes: offset and length of a chunk, uint64 each
 CHECKSUM = 4  # bytes of a crc32c
@@ -93,6 +97,25 @@ class Layout:
         subjects, movies, _, hemispheres, _ = self.object_shape
         position = (subject // subjects, movie // movies, block, hemisphere // hemispheres, 0)
         return self.key_separator.join([*self.key_start, *map(str, position)])
+
+
+def check_chunks(group: zarr.Group, place: str | Path) -> None:
+    """Raise a UserError unless the small arrays lie in chunks of one run, or of one movie and a block of it.
+
+    Writers move such chunks into place, and take them away.
+    """
+    for name, array in group.arrays():
+        if name in ("bold_mean", "bold_std"):
+            wanted = (1, 1, *array.shape[2:])
+        elif name in ("frame", "waveform") or "modality" in array.attrs:
+            wanted = (1, BLOCK, *array.shape[2:])
+        else:
+            continue
+        if array.chunks != wanted or array.shards is not None:
+            raise UserError(
+                f"{place}: its {name} is in chunks of {array.chunks}, not {wanted}, as other software chose "
+                "them: nothing can be put into it. Write to the store that it was made from"
+            )
 
 
 def read_layout(array: zarr.Array) -> Layout | None:

@@ -88,6 +88,8 @@ def append_subjects(path: Path, catalog: Catalog, subjects: Sequence[str]) -> No
     with quiet_zarr():
         group = zarr.open_group(path, mode="r+", use_consolidated=False)
         before = group["subject"].shape[0]
+        for name in subject_coords(catalog, subjects):
+            _check_takes_text(path, name, group[name])
         missing = {name: _missing(name, array) for name, array in _by_subject(group)}
         _resize_subjects(group, before + len(subjects))
         for name, array in _by_subject(group):
@@ -98,6 +100,14 @@ def append_subjects(path: Path, catalog: Catalog, subjects: Sequence[str]) -> No
             group[name][before:] = variable.values
         group["run_status"][before:] = ABSENT
         zarr.consolidate_metadata(path)
+
+
+def _check_takes_text(path: Path, name: str, array: zarr.Array) -> None:
+    if array.dtype.kind not in "TO":
+        raise UserError(
+            f"{path}: its {name} is {array.dtype}, as other software wrote it, and no subject can join. "
+            f"Write it as text of any length: dataset.assign_coords({name}=dataset.{name}.astype(object))"
+        )
 
 
 def settle_subjects(path: Path) -> None:

@@ -270,6 +270,18 @@ def test_whole_numbers_of_ones_own_do_not_become_0(mine):
     np.testing.assert_equal(xr.open_zarr(store).age.values, [31, 28, np.nan])
 
 
+@pytest.mark.parametrize("labels", [np.array(["1", "2"]), np.array([1, 2])], ids=["fixed length", "numbers"])
+def test_names_that_would_be_cut_short_are_refused(mine, labels):
+    """Text of a fixed length would keep the first letters of a longer name."""
+    simdata.open(mine / "s.zarr").assign_coords(subject=labels).to_zarr(mine / "new.zarr")
+    shutil.rmtree(mine / "s.zarr")
+    (mine / "new.zarr").rename(mine / "s.zarr")
+    write_dtseries(mine / "bold/103/A.dtseries.nii", noise("32k", VOLUMES["A"]), "32k")
+    with pytest.raises(UserError, match=r"its subject is .* no subject can join"):
+        build(mine)
+    assert len(xr.open_zarr(mine / "s.zarr").subject) == 2
+
+
 def test_dask_chooses_chunks_where_it_can(pair):
     """It cannot tell the size of text, so not for a whole dataset."""
     opened = xr.open_zarr(pair / "s.zarr", chunks={"second": "auto"})
@@ -379,3 +391,28 @@ def test_what_xarray_cannot_open_is_a_message(mine):
     for look in (simdata.open, open_dataset):
         with pytest.raises(UserError, match=r"s\.zarr: xarray cannot open it"):
             look(store)
+
+
+def test_what_comes_back_from_netcdf_is_read_and_laid_out_right(pair, tmp_path):
+    """zarr's fill value is 0 there, and chunks are others: no run may become 0, none be taken away."""
+    whole = simdata.open(pair / "s.zarr")
+    whole.to_netcdf(tmp_path / "whole.nc", engine="h5netcdf")
+    new = tmp_path / "new.zarr"
+    xr.open_dataset(tmp_path / "whole.nc", engine="h5netcdf").to_zarr(new)
+    for place in np.ndindex(2, 2, 2):
+        expected, found = (BoldReader(store).read_run(*place) for store in (pair / "s.zarr", new))
+        np.testing.assert_array_equal(found, expected)
+    assert BoldReader(new).fill == -128
+    assert open_dataset(new).complete.tolist() == [[True, False], [False, True]]
+    call("rechunk", new, tmp_path / "seconds.zarr", "--layout", "seconds")
+    again = simdata.open(tmp_path / "seconds.zarr")
+    np.testing.assert_array_equal(again.bold, whole.bold)
+    before = contents(tmp_path / "seconds.zarr")
+    out = tmp_path / "seconds.zarr"
+    with pytest.raises(UserError, match=r"its \w+ is in chunks of .* as other software chose them"):
+        call(
+            "build", pair / "mini.yaml", "--source", pair / "bold", "--movies", pair / "movies", "--out", out
+        )
+    with pytest.raises(UserError, match=r"its \w+ is in chunks of .* as other software chose them"):
+        call("embed", out, "--movies", pair / "movies", "--encoder", "logmel,name=again")
+    assert contents(out) == before
