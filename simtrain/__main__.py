@@ -10,8 +10,9 @@ def main() -> None:
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from simtrain import cli
+    from simtrain import cli, interrupts
 
+    interrupts.keep_to_the_end()
     signal.signal(signal.SIGINT, before)
     cli.main()
 

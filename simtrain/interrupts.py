@@ -65,6 +65,17 @@ class Interrupts:
 
 
 _active: Interrupts | None = None
+_to_the_end = False
+
+
+def keep_to_the_end() -> None:
+    """From here on, what is caught once is caught until the process ends.
+
+    For a process that ends with its work: the second signal of a pair may come while it leaves, and would
+    give it another status than the one it leaves with.
+    """
+    global _to_the_end
+    _to_the_end = True
 
 
 def leave(number: int | None) -> None:
@@ -94,6 +105,7 @@ def caught() -> Iterator[Interrupts]:
     try:
         yield interrupts
     finally:
-        for number, handler in before.items():
+        interrupts.hold()
+        for number, handler in before.items() if not _to_the_end else ():
             signal.signal(number, handler)
         _active = None

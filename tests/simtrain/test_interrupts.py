@@ -122,6 +122,20 @@ def test_a_hang_up_that_is_ignored_stays_so():
         signal.signal(signal.SIGHUP, before)
 
 
+def test_a_process_that_ends_with_its_work_is_not_killed_while_it_leaves():
+    code = (
+        "import os, signal\n"
+        "from simtrain import interrupts\n"
+        "interrupts.keep_to_the_end()\n"
+        "with interrupts.caught() as caught:\n"
+        "    caught.hold()\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "raise SystemExit(128 + caught.signal)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 143
+
+
 def test_a_test_ends_by_ctrl_c_with_a_line(store, straight, monkeypatch):
     def interrupted(*_):
         os.kill(os.getpid(), signal.SIGINT)
