@@ -120,4 +120,5 @@ def _of(units: np.ndarray, subject: int) -> np.ndarray:
 
 
 def _unit_length(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.where(length > 0, length, 1)  # what has no direction stays 0

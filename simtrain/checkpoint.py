@@ -10,8 +10,10 @@ from typing import Any
 import torch
 
 from simdata.errors import UserError
+from simtrain.finite import must_be_sound
 
 BEST = "best.pt"
+USELESS = "nothing can be made of it; train anew, with a lower train.learning_rate, with another --out"
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -54,9 +56,16 @@ def load_tested(path: Path) -> dict[str, Any]:
     """What a run is tested with, by its last checkpoint at ``path``: ``step``, and ``learner``, a state_dict.
 
     The weights are averaged, if the run averages them.
+
+    Raises
+    ------
+    UserError
+        If they are not finite.
     """
     state = load(tested_file(path))
-    return {"step": state["step"], "learner": tested_weights(state)}
+    weights = tested_weights(state)
+    must_be_sound(weights, tested_file(path), USELESS)
+    return {"step": state["step"], "learner": weights}
 
 
 def tested_weights(state: dict[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,9 @@ Count = Annotated[int, Field(gt=0)]
 # Not strict, since YAML 1.1 reads 3e-4 as text.
 Number = Annotated[float, Field(ge=0, strict=False, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)]
+# Beyond these the optimiser's own factors do not fit into float32.
+Rate = Annotated[float, Field(gt=0, le=1e30, strict=False)]
+Decay = Annotated[float, Field(ge=0, le=1e6, strict=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1, strict=False)]
 
 
@@ -176,8 +179,8 @@ class Train(_Strict):
 
     steps: Count = 20_000
     batch_size: Annotated[int, Field(ge=2)] = 64
-    learning_rate: Positive = 3e-4
-    weight_decay: Number = 0.01
+    learning_rate: Rate = 3e-4
+    weight_decay: Decay = 0.01
     warmup: Fraction = 0.025
     clip_norm: Positive = 1.0
     amp: Annotated[Literal["auto", "off", "bf16", "fp16"], BeforeValidator(_off)] = "auto"

@@ -75,13 +75,21 @@ class Dataset:
         return list(self.identity["scenes"])
 
     def embedding(self, variable: str) -> Embedding:
-        """Read the features of an embedding, such as ``video_clip``."""
+        """Read the features of an embedding, such as ``video_clip``.
+
+        Raises
+        ------
+        UserError
+            If a row is damaged: infinite, or NaN in a part of its features.
+        """
         with xr.open_zarr(self.path) as store:
             array = store[variable]
             made = {name: value for name, value in array.attrs.items() if name not in NOT_SETTINGS}
+            values = array.values.astype(np.float32)
+            _must_be_whole(self.path, variable, values, store.movie.values)
             return Embedding(
                 variable,
-                array.values.astype(np.float32),
+                values,
                 math.ceil(array.attrs["window"] - ROUNDING),
                 _digest(json.dumps(made, sort_keys=True).encode()),
             )
@@ -178,6 +186,18 @@ def _encoder(dataset: Dataset, modality: str, wanted: str | None) -> str:
             f"{dataset.path} has no {modality} embedding {wanted!r} (data.{modality}); it has: {listed}"
         )
     return wanted
+
+
+def _must_be_whole(path: str | Path, variable: str, values: np.ndarray, movies: np.ndarray) -> None:
+    """Rows are finite, or NaN throughout where there is no clip."""
+    broken = ~np.isfinite(values).all(axis=-1) & ~np.isnan(values).all(axis=-1)
+    if broken.any():
+        movie, second = np.argwhere(broken)[0]
+        raise UserError(
+            f"{path}: {broken.sum()} rows of {variable} are infinite, or NaN in some of their features, the "
+            f"first at {second} s of {movies[movie]}: the array is damaged; embed the films again with "
+            "`simdata embed`, or import the embeddings again"
+        )
 
 
 def _identity(path: str | Path, store: xr.Dataset, metadata: Metadata) -> dict:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch.nn.functional import normalize
@@ -11,12 +14,13 @@ from simdata.store import BoldReader
 from simtrain import checkpoint
 from simtrain.dataset import Dataset
 from simtrain.feeds import Stream
-from simtrain.import_weights import must_have_projectors
+from simtrain.finite import must_tell_apart
 from simtrain.learner import Learner
 from simtrain.run import Run
 from simtrain.windows import by_hemisphere
 
 BATCH = 64  # windows embedded at once
+LOOKED_AT = 64  # windows, to see whether a model tells any apart
 
 
 def load_learner(run: Run, dataset: Dataset, device: torch.device) -> Learner:
@@ -25,18 +29,20 @@ def load_learner(run: Run, dataset: Dataset, device: torch.device) -> Learner:
     Raises
     ------
     UserError
-        If the run has no model yet, or does not fit the store.
+        If the run has no model yet, its weights are not finite, or it does not fit the store.
     """
     if not run.checkpoint.exists():
         raise UserError(f"{run.path} has no checkpoint yet: train it with `simtrain fit`")
     run.must_suit(dataset)
     learner = Learner(run.config, dataset, dataset.embeddings(run.config))
     state = checkpoint.load_tested(run.checkpoint)
-    must_have_projectors(run.path, state["step"])
+    run.must_have_projectors(state["step"])
     try:
         learner.load_state_dict(state["learner"])
     except RuntimeError as error:
         raise UserError(f"{run.path} does not fit {dataset.path}: {error}") from None
+    if not 0 < (temperature := learner.loss.temperature) < math.inf:
+        raise UserError(f"{run.path} has a temperature of {temperature}: {checkpoint.USELESS}")
     return learner.to(device).eval()
 
 
@@ -59,3 +65,38 @@ def embed_hemispheres(learner: Learner, reader: BoldReader, windows: np.ndarray,
 def mean_of_hemispheres(embedded: np.ndarray) -> np.ndarray:
     """(n, hemispheres, dim) -> (n, dim), of unit length."""
     return normalize(torch.from_numpy(embedded).mean(dim=1), dim=-1).numpy()
+
+
+@torch.no_grad()
+def must_see(
+    learner: Learner,
+    dataset: Dataset,
+    windows: np.ndarray,
+    modalities: Sequence[str],
+    frames: int,
+    source: object,
+) -> None:
+    """Refuse a model that makes the same of some ``windows`` (WINDOW) and of no BOLD, or of all clips.
+
+    Parameters
+    ----------
+    modalities : of the stimulus
+    source : what the message begins with
+
+    Raises
+    ------
+    UserError
+        If it does, or an embedding is not finite.
+    """
+    some = windows[np.linspace(0, len(windows) - 1, min(LOOKED_AT, len(windows))).round().astype(int)]
+    if not len(some):
+        return
+    patches, vertices = learner.frames.shape
+    blank = learner.sim.embed_fmri(torch.zeros(1, patches, vertices * frames, device=learner.device))
+    vectors = embed_fmri(learner, BoldReader(dataset.path), some, frames)
+    vectors = np.concatenate([vectors, blank.float().cpu().numpy()])
+    must_tell_apart(vectors, "fmri", "windows, one of no BOLD,", source)
+    clips = np.unique(windows[["movie", "clip"]])
+    embedded = learner.embed_clips(clips["movie"], clips["clip"])
+    for modality in modalities:
+        must_tell_apart(embedded[modality].float().cpu().numpy(), modality, "clips", source)

@@ -16,6 +16,7 @@ from simtrain.averaging import average_clips, average_fmri, find_units, members
 from simtrain.bank import Bank
 from simtrain.dataset import Dataset
 from simtrain.embedding import embed_fmri, load_learner
+from simtrain.finite import must_tell_apart
 from simtrain.pools import draw_pools, gap
 from simtrain.protocol import Protocol
 from simtrain.retrieval import SHIFTS, Score, draw_shifts, score_draws
@@ -185,6 +186,7 @@ class _Test:
             raise UserError(
                 f"{name}: no film clip has {seconds} windows in a row: use smaller --average-windows"
             )
+        self._name = name
         rng = np.random.default_rng(protocol.seed)
         # Stimulus rows: every clip of the experiment once, by movie and time.
         self._clips, row = np.unique(units[["movie", "clip"]], return_inverse=True)
@@ -203,11 +205,19 @@ class _Test:
         self._windows = windows[members(self._units, windows, seconds)]
 
     def score(self, lags: Sequence[int]) -> dict[int, dict[str, Score]]:
-        """For each lag in s and each direction."""
+        """For each lag in s and each direction.
+
+        Raises
+        ------
+        UserError
+            If embeddings are not finite, or those of a modality all the same.
+        """
         self._bank.add(np.concatenate([_moved(self._windows, lag) for lag in lags]))
         stimuli = average_clips(
             self._embed_clips, self._clips["movie"], self._clips["clip"], self._protocol.average_windows
         )
+        for modality, vectors in stimuli.items():
+            must_tell_apart(vectors, modality, "clips", self._name)
         return {lag: self._directions(self._fmri(lag), stimuli) for lag in lags}
 
     def summary(self, score: Score) -> dict[str, Measure]:
@@ -215,9 +225,11 @@ class _Test:
 
     def _fmri(self, lag: int) -> np.ndarray:
         windows = _moved(self._windows, lag)
-        return average_fmri(
+        vectors = average_fmri(
             _moved(self._units, lag), windows, self._bank[windows], self._protocol.average_windows
         )
+        must_tell_apart(vectors, "fmri", "windows", f"{self._name}, lag {lag} s")
+        return vectors
 
     def _directions(self, fmri: np.ndarray, stimuli: dict[str, np.ndarray]) -> dict[str, Score]:
         scores = {}

@@ -13,10 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from simdata.errors import UserError
 from simdata.store import BoldReader
-from simtrain import checkpoint, distributed, interrupts, validation, windows
+from simtrain import checkpoint, distributed, finite, interrupts, validation, windows
 from simtrain.dataset import Dataset
-from simtrain.feeds import Batches, open_feed
+from simtrain.feeds import Batches, Stream, open_feed
 from simtrain.footprint import training_bytes
+from simtrain.guard import Diverged
 from simtrain.initial import kept_weights
 from simtrain.interrupts import Interrupts
 from simtrain.jitter import training_samples
@@ -28,6 +29,8 @@ from simtrain.sampler import shuffled_batches
 from simtrain.schedule import learning_rate
 from simtrain.training import Training
 from simtrain.validation import Validation
+
+LOOKED_AT = 64  # samples, at once, for the cause of what is not finite
 
 
 def fit(dataset: Dataset, run: Run, device: torch.device, console: Console, feed: str = "auto") -> int | None:
@@ -66,7 +69,7 @@ def go_on(
         raise UserError(f"train.patience: {dataset.path} has no validation samples to judge training by")
     device = training.learner.device
     if run.checkpoint.exists():
-        training.load_state_dict(checkpoint.load(run.checkpoint))
+        training.load_state_dict(distributed.first_before_others(lambda: _sound_checkpoint(run)))
         if training.finished:
             console.print(_ended(training))
             return None
@@ -88,14 +91,18 @@ def go_on(
     distributed.same_weights(training.learner)
     drawn = shuffled_batches(samples, train.batch_size, train.seed, training.cursor, jitter)
     shares, size = distributed.shares(drawn), train.batch_size // distributed.size()
-    with (
-        (Metrics if distributed.rank() == 0 else NoMetrics)(run.path, training.step) as metrics,
-        source.batches(shares, size) as batches,
-        _progress(console) as progress,
-        interrupts.caught() as interrupt,
-    ):
-        interrupt.hold()
-        stopped = _loop(training, validate, batches, metrics, progress, interrupt, run)
+    try:
+        with (
+            (Metrics if distributed.rank() == 0 else NoMetrics)(run.path, training.step) as metrics,
+            source.batches(shares, size) as batches,
+            _progress(console) as progress,
+            interrupts.caught() as interrupt,
+        ):
+            interrupt.hold()
+            stopped = _loop(training, validate, batches, metrics, progress, interrupt, run)
+    except Diverged as fault:
+        diverged = f"{fault}: {_advice(training, chosen, dataset, run)}"
+        distributed.must_suit_all(diverged)
     if stopped is not None:
         console.print(f"stopped at step {training.step} of {train.steps}")
     return stopped
@@ -138,14 +145,21 @@ def _loop(
     pace = _Pace(training, batches)
     coming, stopped = iter(batches), distributed.agree(interrupt.signal)
     while not training.finished and stopped is None:
-        losses = training.update(next(coming))
+        batch = next(coming)
+        losses = training.update(batch)
         step, last = training.step, training.step == train.steps
-        if step % train.log_every == 0 or last:
+        logs, saves = step % train.log_every == 0 or last, step % train.checkpoint_every == 0
+        validates = validate is not None and (step % train.validate_every == 0 or last)
+        if logs or validates:
+            training.must_be_sound()
+        elif training.guard.due:
+            training.guard.check()
+        if logs:
             values = _training_values(training, losses)
             values |= pace.lap()
             metrics.write(step, values)
             progress.update(task, completed=step, note=_note(values))
-        if validate is not None and (step % train.validate_every == 0 or last):
+        if validates:
             values = validate()
             metrics.write(step, values)
             progress.console.print(f"step {step}: {_summary(values)}", soft_wrap=True)
@@ -153,7 +167,9 @@ def _loop(
                 _save(run.checkpoint.with_name(checkpoint.BEST), training.tested_state())
             pace.lap()
         stopped = distributed.agree(interrupt.signal)
-        if step % train.checkpoint_every == 0 or training.finished or stopped is not None:
+        if saves or training.finished or stopped is not None:
+            training.must_be_sound()
+            training.must_work(batch)
             metrics.settle()
             _save(run.checkpoint, training.state_dict())
     if training.patience.exhausted:
@@ -167,6 +183,12 @@ def _ended(training: Training) -> str:
     if training.patience.exhausted:
         return f"stopped early at step {training.step}: no better val/loss in {train.patience} validations"
     return f"finished: all {train.steps} steps are done (--set train.steps=N goes on to more)"
+
+
+def _sound_checkpoint(run: Run) -> dict[str, Any]:
+    state = checkpoint.load(run.checkpoint)
+    finite.must_be_sound(state, run.checkpoint, checkpoint.USELESS)
+    return state
 
 
 def _save(path: Path, state: dict[str, Any]) -> None:
@@ -195,13 +217,41 @@ class _Pace:
 
 
 def _training_values(training: Training, losses: dict[str, torch.Tensor]) -> dict[str, float]:
-    values = {f"train/{name}": float(value) for name, value in losses.items()}
-    if not np.isfinite(values["train/loss"]):
-        raise UserError(
-            f"the loss is {values['train/loss']} at step {training.step}: lower train.learning_rate"
-        )
-    values |= {f"train/{name}": value for name, value in training.readings().items()}
+    readings = training.readings() | training.guard.readings()
+    values = {f"train/{name}": float(value) for name, value in (losses | readings).items()}
     return values | {"train/learning_rate": learning_rate(training.config, training.step)}
+
+
+def _advice(training: Training, held_out: np.ndarray, dataset: Dataset, run: Run) -> str:
+    """What to do about a training that has diverged, and what is left of it."""
+    samples = held_out if training.guard.samples is None else training.guard.samples
+    if runs := _broken_runs(training, samples, dataset, run):
+        cause = f"the BOLD of {' and '.join(runs)} is not finite: build {dataset.path} again"
+    else:
+        precision = "" if training.precision is None else ", or train.amp=off,"
+        cause = f"train with a lower train.learning_rate{precision} in another --out"
+    left = "there is no checkpoint of it yet"
+    if run.checkpoint.exists():
+        step = checkpoint.load(run.checkpoint)["step"]
+        left = f"{run.checkpoint} is as it was at step {step}, from where the same command goes on"
+    return f"{cause}; nothing of this was saved, {left}"
+
+
+def _broken_runs(training: Training, samples: np.ndarray, dataset: Dataset, run: Run) -> list[str]:
+    """The runs of samples that the model cannot take as finite values, in all processes."""
+    found, frames, device = [], training.learner.frames, training.learner.device
+    parts = ((samples[start : start + LOOKED_AT], None) for start in range(0, len(samples), LOOKED_AT))
+    stream = Stream(BoldReader(dataset.path), run.config.data.frames, device)
+    with stream.batches(parts, LOOKED_AT) as batches:
+        for batch in batches:
+            side = torch.from_numpy(batch.samples["hemisphere"].astype(np.int64)).to(device)
+            finite_ones = frames(batch.stored, side).flatten(1).isfinite().all(dim=1).cpu().numpy()
+            found += batch.samples[~finite_ones][["subject", "movie"]].tolist()
+    movies = list(dataset.identity["scenes"])
+    return [
+        f"{dataset.subjects[subject]} in {movies[movie]}"
+        for subject, movie in sorted(set(distributed.gather_objects(found)))
+    ]
 
 
 def _progress(console: Console) -> Progress:

@@ -50,11 +50,12 @@ class Tally:
         shifted = table[shifts, np.arange(len(table))].astype(np.float64)
         self._values.append(shifted[0])
         self._chance.append(shifted[1:].mean(axis=0))
-        self._total += np.nansum(shifted, axis=1)  # a target is NaN at all shifts or at none
+        defined = ~np.isnan(table).all(axis=0)  # a target is NaN at all shifts or, if all is well, at none
+        self._total += shifted[:, defined].sum(axis=1)
 
     def outcome(self) -> Outcome:
         # Sums in another order differ in the last digits.
-        as_good = self._total >= self._total[0] - 1e-9 * abs(self._total[0])
+        as_good = ~(self._total < self._total[0] - 1e-9 * abs(self._total[0]))  # NaN is no evidence
         return Outcome(np.concatenate(self._values), np.concatenate(self._chance), float(as_good.mean()))
 
 

@@ -18,7 +18,6 @@ The published fMRI projector is applied to each token, and the mean over patches
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,15 +33,17 @@ from simtrain import checkpoint, windows
 from simtrain import config as configuration
 from simtrain.config import Config
 from simtrain.dataset import STIMULI, Dataset, resolve
+from simtrain.embedding import must_see
+from simtrain.finite import must_be_sound
 from simtrain.learner import Learner
 from simtrain.models.published_names import PublishedEncoder, read_encoder, read_projector
 from simtrain.models.sit import SiT
 from simtrain.patch_table import PatchTable
 from simtrain.patches import patch_vertices
-from simtrain.run import Run
+from simtrain.run import IMPORTED, Run
 from simtrain.training import Training
 
-RECORD = "imported.json"
+DAMAGED = "the file is damaged; fetch it again"
 DIM_HEAD = 64  # of a head, in all published configurations
 
 
@@ -82,12 +83,16 @@ def import_weights(
     Raises
     ------
     UserError
-        If ``out`` is not a new or empty folder, or weights, table, store and configuration do not fit.
+        If ``out`` is not a new or empty folder, or weights, table, store and configuration do not fit; or if
+        weights are not finite, or make the same of everything in the store.
     """
     if (out / "config.yaml").exists():
         raise UserError(f"{out} holds a run already: give --out a new or empty folder")
     published = read_encoder(files.encoder)
     projectors = {modality: read_projector(file) for modality, file in files.wrappers.items()}
+    must_be_sound(published.weights, files.encoder, DAMAGED)
+    for modality, weights in projectors.items():
+        must_be_sound(weights, files.wrappers[modality], DAMAGED)
     modalities = tuple(projectors) or ("fmri", *(name for name in STIMULI if dataset.encoders[name]))
     derived = _derived(published, projectors, heads, files.encoder)
     config = resolve(_configuration(derived, overrides, modalities), dataset)
@@ -101,20 +106,14 @@ def import_weights(
         if modality != "fmri":
             weights = _on_standardised(weights, learner, modality)
         learner.sim.projectors[modality].load_state_dict(weights)
+    clips = windows.clip_split(dataset, dataset.embeddings(config).values())
+    found = windows.find_windows(dataset, clips, config.data.frames, config.data.lag)
+    stimuli = [modality for modality in projectors if modality != "fmri"]
+    must_see(learner.eval(), dataset, found, stimuli, config.data.frames, files.encoder)
     run = Run.start(out, config, dataset, table=table)
-    json_text.write(out / RECORD, _record(files, published, tuple(projectors)))
+    json_text.write(out / IMPORTED, _record(files, published, tuple(projectors)))
     checkpoint.save(run.checkpoint, Training(config, learner).state_dict())
     return run, _notes(files, published)
-
-
-def must_have_projectors(run: Path, step: int) -> None:
-    """Raise a UserError if all that a run has is an imported encoder, beside projectors of random weights."""
-    record = run / RECORD
-    if step == 0 and record.exists() and not json.loads(record.read_text())["projectors"]:
-        raise UserError(
-            f"{run} holds an imported encoder without projectors, and so nothing to test: train them with "
-            f"`simtrain fit STORE --out {run}`, or import the encoder together with its wrappers"
-        )
 
 
 def _derived(

@@ -23,6 +23,7 @@ from simdata.errors import UserError
 from simtrain import checkpoint
 from simtrain.config import Config, Encoder, PretrainConfig
 from simtrain.encoder import surface_encoder
+from simtrain.finite import must_be_sound
 from simtrain.patches import patch_vertices
 
 WEIGHTS, RECORD = "initial.pt", "initial.json"
@@ -59,7 +60,7 @@ class Initial:
         Raises
         ------
         UserError
-            If there is none.
+            If there is none, or it is not finite.
         """
         file = checkpoint.tested_file(path / "checkpoint.pt") if path.is_dir() else path
         if not file.is_file():
@@ -71,6 +72,7 @@ class Initial:
         encoder = _encoder_of(state)
         if not encoder:
             raise UserError(f"model.init: {file} holds no surface encoder; give a run of `simtrain pretrain`")
+        must_be_sound(encoder, f"model.init: {file}", "training cannot start from it; give other weights")
         if file.name == WEIGHTS and (record := file.with_name(RECORD)).is_file():
             return cls(encoder, json.loads(record.read_text())["origin"])
         return cls(encoder, {"name": path.name, "step": state.get("step"), **_run_around(file)})

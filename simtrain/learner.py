@@ -68,7 +68,11 @@ class Learner(nn.Module):
 
     def embed_clips(self, movie: np.ndarray, clip: np.ndarray) -> dict[str, Tensor]:
         """(n, dim) of every stimulus modality for clips that begin at second ``clip`` of ``movie``."""
-        return self.sim.embed_stimuli(self.stimuli(self._index(movie), self._index(clip)))
+        return self.sim.embed_stimuli(self.clip_features(movie, clip))
+
+    def clip_features(self, movie: np.ndarray, clip: np.ndarray) -> dict[str, Tensor]:
+        """(n, features) standardised, of every stimulus modality of the same clips."""
+        return self.stimuli(self._index(movie), self._index(clip))
 
     def ignored(self, samples: np.ndarray) -> Tensor:
         """(n, n) bool on the device: pairs that overlap in time, and so are not negatives."""

@@ -15,6 +15,7 @@ from simdata.meshes import HEMISPHERES
 from simdata.store import BoldReader
 from simtrain import checkpoint, windows
 from simtrain.dataset import Dataset
+from simtrain.finite import COLLAPSED, CONSTANT
 from simtrain.gifti import write_series, write_sphere
 from simtrain.pretraining import VALIDATION, Filled, MaskedLearner, find_windows
 from simtrain.run import Run
@@ -55,21 +56,25 @@ def write_reconstructions(
     Raises
     ------
     UserError
-        If the run has no model yet, does not fit the store, or the store has no held-out windows.
+        If the run has no model yet, does not fit the store, or its predictions are not finite or do not vary
+        over the cortex; or if the store has no held-out windows. Nothing is written then.
     """
     learner = load_learner(run, dataset, device)
     found = windows.validation(find_windows(dataset, run.config))
     if not len(found):
         raise UserError(f"{dataset.path} has no windows of validation: see `simdata info` for its sets")
     chosen = found[np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int)]
+    reader, labels = BoldReader(dataset.path), _labels(dataset, chosen)
+    found = [_reconstruct(learner, reader, window, run) for window in chosen]
+    _must_vary([maps for of_window in found for maps in of_window], run)
     folder.mkdir(parents=True, exist_ok=True)
     for hemisphere in HEMISPHERES:
         write_sphere(folder / f"{hemisphere}.sphere.surf.gii", hemisphere)
-    reader = BoldReader(dataset.path)
-    written = []
-    for window, label in zip(chosen, _labels(dataset, chosen), strict=True):
-        written += _write(learner, reader, window, run, folder / label)
-    return written
+    return [
+        _write(maps, HEMISPHERES[side], folder / label)
+        for label, of_window in zip(labels, found, strict=True)
+        for side, maps in zip(run.config.data.sides, of_window, strict=True)
+    ]
 
 
 def load_learner(run: Run, dataset: Dataset, device: torch.device) -> MaskedLearner:
@@ -98,24 +103,38 @@ def maps_of(learner: MaskedLearner, filled: Filled) -> Maps:
 
 
 @torch.no_grad()
-def _write(
-    learner: MaskedLearner, reader: BoldReader, window: np.void, run: Run, stem: Path
-) -> list[Written]:
-    sides = run.config.data.sides
-    samples = windows.by_hemisphere(np.atleast_1d(window), sides)
+def _reconstruct(
+    learner: MaskedLearner, reader: BoldReader, window: np.void, run: Run
+) -> list[list[np.ndarray]]:
+    """(frames, vertices) of each field of `Maps`, in every hemisphere in use."""
+    samples = windows.by_hemisphere(np.atleast_1d(window), run.config.data.sides)
     index = np.stack([samples[axis] for axis in ("subject", "movie", "second", "hemisphere")], axis=1)
     stored = torch.from_numpy(reader.read(index, run.config.data.frames)).to(learner.device)
     mask = learner.mask(samples, run.config.train.seed, VALIDATION)
     maps = [part.cpu().numpy() for part in maps_of(learner, learner.fill(samples, stored, mask))]
-    written = []
-    for side, *parts, unseen in zip(sides, *maps, strict=True):
-        hemisphere = HEMISPHERES[side]
-        name = f"{stem.name}.{hemisphere}"
-        for kind, values in zip(Maps._fields, parts, strict=False):
-            write_series(stem.with_name(f"{name}.{kind}.func.gii"), values, hemisphere)
-        original, _, reconstruction = parts
-        written.append(Written(name, float(np.corrcoef(original[unseen], reconstruction[unseen])[0, 1])))
-    return written
+    return [list(parts) for parts in zip(*maps, strict=True)]
+
+
+def _write(maps: list[np.ndarray], hemisphere: str, stem: Path) -> Written:
+    *parts, unseen = maps
+    name = f"{stem.name}.{hemisphere}"
+    for kind, values in zip(Maps._fields, parts, strict=False):
+        write_series(stem.with_name(f"{name}.{kind}.func.gii"), values, hemisphere)
+    original, _, reconstruction = parts
+    return Written(name, float(np.corrcoef(original[unseen], reconstruction[unseen])[0, 1]))
+
+
+def _must_vary(found: list[list[np.ndarray]], run: Run) -> None:
+    """Refuse predictions and truths that have no correlation."""
+    for original, _, reconstruction, unseen in found:
+        for what, values in (("BOLD", original[unseen]), ("prediction", reconstruction[unseen])):
+            if not np.isfinite(values).all():
+                raise UserError(f"{run.path}: the {what} of a window is not finite. {COLLAPSED}")
+            if np.ptp(values) <= CONSTANT * np.abs(values).max():
+                raise UserError(
+                    f"{run.path}: the {what} of a window is the same at all {len(values):,} vertices that no "
+                    f"visible patch shows, so that it has no correlation. {COLLAPSED}"
+                )
 
 
 def _labels(dataset: Dataset, chosen: np.ndarray) -> list[str]:

@@ -22,6 +22,7 @@ from simtrain import checkpoint
 from simtrain.config import Data
 from simtrain.dataset import SPLITS, Dataset
 from simtrain.embedding import embed_hemispheres, load_learner, mean_of_hemispheres
+from simtrain.finite import Apart, must_tell_apart
 from simtrain.learner import Learner
 from simtrain.run import Run, software_versions
 from simtrain.selection import positions
@@ -57,7 +58,8 @@ def predict(
     Raises
     ------
     UserError
-        If ``out`` exists, a subject is unknown, or the run does not fit the store.
+        If ``out`` exists, a subject is unknown, the run does not fit the store, or embeddings are not finite
+        or all the same.
     """
     if out.exists():
         raise UserError(f"{out} exists: give --out a new path, or remove it first")
@@ -67,24 +69,44 @@ def predict(
     temporary = out.with_name(f".{out.name}.writing")
     shutil.rmtree(temporary, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with quiet_zarr():
-        template = _template(run, dataset, clips, chosen, by_hemisphere)
-        template.to_zarr(temporary, compute=False, zarr_format=3, consolidated=True)
-    group = zarr.open_group(temporary, mode="r+")
-    _write_stimuli(group, learner, clips)
-    windows = find_windows(dataset, clips, run.config.data.frames, run.config.data.lag)
-    reader = BoldReader(dataset.path)
+    try:
+        with quiet_zarr():
+            template = _template(run, dataset, clips, chosen, by_hemisphere)
+            template.to_zarr(temporary, compute=False, zarr_format=3, consolidated=True)
+        group = zarr.open_group(temporary, mode="r+")
+        _write_stimuli(group, run, learner, clips)
+        _write_fmri(group, run, learner, dataset, clips, chosen, by_hemisphere, progress)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    os.replace(temporary, out)
+
+
+def _write_fmri(
+    group: zarr.Group,
+    run: Run,
+    learner: Learner,
+    dataset: Dataset,
+    clips: np.ndarray,
+    chosen: list[int],
+    by_hemisphere: bool,
+    progress: Callable[[str, int, int], None],
+) -> None:
+    frames, shape = run.config.data.frames, clips.shape[1]
+    windows, reader = find_windows(dataset, clips, frames, run.config.data.lag), BoldReader(dataset.path)
+    apart = Apart("fmri", "windows", run.path)
     for row, position in enumerate(chosen):
         progress(dataset.subjects[position], row + 1, len(chosen))
         own = windows[windows["subject"] == position]
         for movie in np.unique(own["movie"]).tolist():
             of_run = own[own["movie"] == movie]
-            embedded = embed_hemispheres(learner, reader, of_run, run.config.data.frames)
-            shape = clips.shape[1]
-            group["fmri"][row, movie] = _spread(mean_of_hemispheres(embedded), of_run["clip"], shape)
+            embedded = embed_hemispheres(learner, reader, of_run, frames)
+            mean = mean_of_hemispheres(embedded)
+            apart.add(mean)
+            group["fmri"][row, movie] = _spread(mean, of_run["clip"], shape)
             if by_hemisphere:
                 group[FMRI_BY_HEMISPHERE][row, movie] = _spread(embedded, of_run["clip"], shape)
-    os.replace(temporary, out)
+    apart.must_differ()
 
 
 def _spread(values: np.ndarray, second: np.ndarray, seconds: int) -> np.ndarray:
@@ -95,11 +117,14 @@ def _spread(values: np.ndarray, second: np.ndarray, seconds: int) -> np.ndarray:
 
 
 @torch.no_grad()
-def _write_stimuli(group: zarr.Group, learner: Learner, clips: np.ndarray) -> None:
-    for movie, of_movie in enumerate(clips):
-        second = np.flatnonzero(of_movie)
-        for modality, values in learner.embed_clips(np.full_like(second, movie), second).items():
-            group[modality][movie] = _spread(values.cpu().numpy(), second, len(of_movie))
+def _write_stimuli(group: zarr.Group, run: Run, learner: Learner, clips: np.ndarray) -> None:
+    movie, second = np.nonzero(clips)
+    for modality, values in learner.embed_clips(movie, second).items():
+        vectors = values.cpu().numpy()
+        must_tell_apart(vectors, modality, "clips", run.path)
+        for one, of_movie in enumerate(clips):
+            here = movie == one
+            group[modality][one] = _spread(vectors[here], second[here], len(of_movie))
 
 
 def _template(

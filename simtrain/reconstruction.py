@@ -31,6 +31,7 @@ from simtrain.decoders import COMMON, Decoder, Info, decode
 from simtrain.embedding import embed_fmri, load_learner
 from simtrain.evaluate import choose_windows, must_be_new
 from simtrain.film_tables import BEST, PERFECT, Film, Lookup, Made
+from simtrain.finite import must_tell_apart
 from simtrain.gallery import Clips, Exclude, find_gallery, read_clips
 from simtrain.identification import Outcome, Reference, Tally, two_way
 from simtrain.linear_map import LinearMap, fit_linear_map
@@ -125,7 +126,8 @@ class Reconstruction:
     Raises
     ------
     UserError
-        If the run has no video or no model yet, or the store lacks what is asked for.
+        If the run has no video or no model yet, its embeddings are not finite or all the same, or the store
+        lacks what is asked for.
     """
 
     def __init__(
@@ -156,6 +158,7 @@ class Reconstruction:
         self._features.fit(self._clips)
         self.temperature = self._learner.loss.temperature
         self._gallery = self._read(*find_gallery(self._clips, settings.scenes))
+        must_tell_apart(self._gallery.vectors, self._modality, "clips of the gallery", run.path)
         self._decoder = decoder
         self._info = None if decoder is None else self._describe(seen)
         self.linear = None
@@ -197,6 +200,7 @@ class Reconstruction:
         for number, movie in enumerate(movies, 1):
             here = np.flatnonzero(rows["movie"] == movie)
             film = Film(self._read(rows["movie"][here], rows["clip"][here]), self._gallery, self._lookup())
+            must_tell_apart(film.targets.vectors, self._modality, "clips", f"{self._run.path}, {name}")
             perfect = film.perfect()
             of_movie = list(self._by_subject(windows[windows["movie"] == movie]))
             panels = {}
@@ -216,14 +220,18 @@ class Reconstruction:
         vectors = self._embed(windows)
         units = find_units(windows, self._dataset.segment, 1, self.settings.average_subjects)
         if self.settings.average_subjects:
-            yield units, average_fmri(units, windows, vectors, 1)
+            vectors = average_fmri(units, windows, vectors, 1)
+            must_tell_apart(vectors, "fmri", "windows", self._run.path)
+            yield units, vectors
             return
         for subject in np.unique(windows["subject"]):
             own = windows["subject"] == subject
             yield windows[own], vectors[own]
 
     def _embed(self, windows: np.ndarray) -> np.ndarray:
-        return embed_fmri(self._learner, self._reader, windows, self._run.config.data.frames)
+        vectors = embed_fmri(self._learner, self._reader, windows, self._run.config.data.frames)
+        must_tell_apart(vectors, "fmri", "windows", self._run.path)
+        return vectors
 
     def _read(self, movie: np.ndarray, clip: np.ndarray) -> Clips:
         return read_clips(

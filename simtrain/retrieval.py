@@ -22,6 +22,7 @@ from simdata.errors import UserError
 TOP = (1, 5, 10)
 SMALLEST_SHIFT = 10  # rows, of one second or more
 SHIFTS = 1000
+ROUNDING = 1e-6  # of a cosine in float32, summed in any order
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,11 @@ def draw_shifts(
 
 
 def ranks(similarity: np.ndarray) -> np.ndarray:
-    """Rank (1 is best) of the first candidate on the last axis; ties count against it."""
-    return 1 + (similarity[..., 1:] >= similarity[..., :1]).sum(axis=-1)
+    """Rank (1 is best) of the first candidate on the last axis, by cosine similarity.
+
+    Against it count ties, also those that only rounding breaks, and what compares with nothing, as NaN does.
+    """
+    return 1 + (~(similarity[..., 1:] < similarity[..., :1] - ROUNDING)).sum(axis=-1)
 
 
 def score_draws(

@@ -32,6 +32,7 @@ BEGUN = {
     for file in ("store.json", "software.json", fingerprints.FILE, WEIGHTS, RECORD, FILE, "config.yaml")
     for name in (file, f".{file}.tmp", str(Path(file).with_suffix(".tmp")))
 }
+IMPORTED = "imported.json"  # what a run of `simtrain import-weights` keeps of the files
 SOFTWARE = ("simdata", "torch", "numpy", "zarr", "xarray")
 
 
@@ -124,6 +125,15 @@ class Run:
     def seen_scenes(self) -> dict[str, set[str]]:
         """For each movie, hashes of its clips and their sets in this training and in those before it."""
         return merged(self.store.get("scenes", {}), Initial.seen_scenes(self.path))
+
+    def must_have_projectors(self, step: int) -> None:
+        """Raise a UserError if it has but an imported encoder, beside projectors of random weights."""
+        record = self.path / IMPORTED
+        if step == 0 and record.exists() and not json.loads(record.read_text())["projectors"]:
+            raise UserError(
+                f"{self.path} holds an imported encoder without projectors, and so nothing to test: train "
+                f"them with `simtrain fit STORE --out {self.path}`, or import the encoder and its wrappers"
+            )
 
     def must_suit(self, dataset: Dataset) -> None:
         """Refuse a store in which what the run was trained on was replaced since (`simtrain.lineage`).

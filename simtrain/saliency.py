@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
+from simdata.errors import UserError
 from simdata.store import BoldReader
 from simtrain.attribution import Attribution, Method
 from simtrain.dataset import Dataset
+from simtrain.embedding import must_see
 from simtrain.feeds import Stream
 from simtrain.learner import Learner
 from simtrain.run import Run
@@ -60,7 +62,14 @@ def compute(
     learner : the model of ``run``, or one of its shape
     batch : windows of a hemisphere that are on the device at once, which bounds memory
     progress : called with the subject, its number and the number of subjects
+
+    Raises
+    ------
+    UserError
+        If embeddings or maps are not finite, or the model makes the same of all windows, or of all clips.
     """
+    modalities = [] if method.modality is None else [method.modality]
+    must_see(learner, dataset, windows, modalities, run.config.data.frames, run.path)
     attribution = Attribution(learner, run.config.model.ico, dataset.cortex, method)
     stream = Stream(BoldReader(dataset.path), run.config.data.frames, learner.device)
     seen = dataset.cortex & np.isin(np.arange(HEMISPHERES), learner.sides)[:, None]
@@ -72,6 +81,11 @@ def compute(
         with stream.batches(parts, batch) as batches:
             total = sum(attribution.of_batch(part) for part in batches) / len(own)
         maps.append(np.where(seen, total.cpu().numpy(), np.nan).astype(np.float32))
+        if not np.isfinite(maps[-1][..., seen]).all():
+            raise UserError(
+                f"{run.path}: the map of {dataset.subjects[own['subject'][0]]} is not finite: the weights or "
+                "this subject's BOLD are damaged"
+            )
     ids = [dataset.subjects[own["subject"][0]] for own in subjects]
     return Saliency(ids, [len(own) for own in subjects], np.stack(maps), attribution.incomplete)
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from simdata.errors import UserError
 from simtrain.dataset import Embedding
 from simtrain.windows import TRAIN
 
@@ -24,16 +25,29 @@ class Features(nn.Module):
     def __init__(self, embedding: Embedding) -> None:
         super().__init__()
         count = embedding.values.shape[-1]
+        self._variable = embedding.variable
         self.register_buffer("values", torch.from_numpy(embedding.values), persistent=False)
         self.register_buffer("mean", torch.zeros(count))
         self.register_buffer("std", torch.ones(count))
 
     def fit(self, chosen: Tensor) -> None:
-        """Take the statistics over ``chosen`` (movie, second) bool."""
+        """Take the statistics over ``chosen`` (movie, second) bool.
+
+        Raises
+        ------
+        UserError
+            If no feature varies among several rows.
+        """
         rows = self.values[chosen].double()
         mean, std = rows.mean(dim=0), rows.std(dim=0, correction=0)
+        constant = std <= CONSTANT * mean.abs()
+        if len(rows) > 1 and constant.all():
+            raise UserError(
+                f"{self._variable} is the same in all {len(rows)} clips of training scenes, so that it tells "
+                "nothing of a clip: embed the films again, or leave it out (--modalities)"
+            )
         self.mean.copy_(mean)
-        self.std.copy_(torch.where(std <= CONSTANT * mean.abs(), 1.0, std))
+        self.std.copy_(torch.where(constant, 1.0, std))
 
     def forward(self, movie: Tensor, clip: Tensor) -> Tensor:
         """(n, features) float32."""

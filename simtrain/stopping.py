@@ -22,8 +22,8 @@ class Patience:
         return self._validations is not None and self._waited >= self._validations
 
     def improved(self, loss: float) -> bool:
-        """Take note of a validation's loss: is it the best so far?"""
-        better = loss < self._best
+        """Take note of a validation's loss: is it the best so far? One that is not finite never is."""
+        better = math.isfinite(loss) and loss < self._best
         self._best, self._waited = (loss, 0) if better else (self._best, self._waited + 1)
         return better
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -10,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from simdata.errors import UserError
-from simtrain import accumulation, distributed
+from simtrain import accumulation, distributed, finite
 from simtrain.config import Config
 from simtrain.ema import Average
 from simtrain.feeds import Batch
 from simtrain.frames import Frames
+from simtrain.guard import Diverged, Guard
 from simtrain.learner import Learner
 from simtrain.models.sit import Block
 from simtrain.sampler import Cursor
@@ -22,6 +24,7 @@ from simtrain.schedule import learning_rate
 from simtrain.stopping import Patience
 
 TESTED = ("step", "learner", "average")
+SPREAD = "spread-"  # before a modality, in the scores of a batch
 
 
 class Training:
@@ -33,6 +36,7 @@ class Training:
     cursor : where the sampler goes on
     average : the moving average of the weights, None if the configuration asks for none
     patience : whether validation still improves
+    guard : whether its steps are finite
     """
 
     def __init__(self, config: Config, learner: Learner) -> None:
@@ -42,6 +46,7 @@ class Training:
         self.scaler = torch.amp.GradScaler(learner.device.type, enabled=self.precision is torch.float16)
         self.average = None if config.train.ema is None else Average(learner, config.train.ema)
         self.patience = Patience(config.train.patience)
+        self.guard = Guard(learner.device, self.scaler)
         self.step, self.cursor = 0, Cursor()
         if config.train.compile:
             _compile_parts(learner)
@@ -66,20 +71,23 @@ class Training:
 
         With several processes, ``batch`` is this one's share, and all the rest is that of the whole.
         """
+        rate = learning_rate(self.config, self.step + 1)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, self.step + 1)
+            group["lr"] = rate
         self.learner.train()
         self.optimizer.zero_grad(set_to_none=True)
         loss, parts = self.gradients(batch)
         distributed.average_gradients(self.learner.parameters())
         self.scaler.unscale_(self.optimizer)
-        torch.nn.utils.clip_grad_norm_(self.learner.parameters(), self.config.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.learner.parameters(), self.config.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average is not None:
             self.average.update(self.step)
         self.step, self.cursor = self.step + 1, batch.note
-        return {"loss": loss.detach(), **{name: part.detach() for name, part in parts.items()}}
+        losses = {"loss": loss.detach(), **{name: part.detach() for name, part in parts.items()}}
+        self.guard.see(self.step, rate, losses, norm, batch.samples)
+        return losses
 
     def gradients(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Give the weights their gradients of the scaled loss of a batch, and return the losses."""
@@ -135,14 +143,67 @@ class Training:
         return torch.autocast(self.learner.device.type, self.precision, enabled=self.precision is not None)
 
     def scores(self, batch: Batch) -> dict[str, Tensor]:
-        """What validation takes the mean of: the losses, and top-1 from fMRI to each modality."""
+        """What validation takes the mean of: the losses, and top-1 from fMRI to each modality.
+
+        And how far the embeddings of different windows or clips lie apart.
+        """
         embeddings, ignore = self.embed(batch), self.learner.ignored(batch.samples)
         loss, parts = self.learner.loss(embeddings, ignore)
-        return {"loss": loss} | parts | top1(embeddings, ignore)
+        return {"loss": loss} | parts | top1(embeddings, ignore) | self._spreads(batch, embeddings)
+
+    def _spreads(self, batch: Batch, embeddings: accumulation.Embeddings) -> dict[str, Tensor]:
+        """How far embeddings lie apart, of modalities whose inputs do."""
+        if len(batch.samples) == 1:
+            return {}
+        spreads = {f"{SPREAD}{name}": finite.spread(vectors) for name, vectors in embeddings.items()}
+        inputs = self.learner.clip_features(batch.samples["movie"], batch.samples["clip"])
+        for name, features in inputs.items():
+            alike = finite.spread(features) <= finite.CONSTANT
+            spreads[f"{SPREAD}{name}"] = torch.where(alike, 1.0, spreads[f"{SPREAD}{name}"])
+        return spreads
 
     def readings(self) -> dict[str, float]:
         """What is logged beside the losses."""
         return {"temperature": self.learner.loss.temperature}
+
+    def must_be_sound(self) -> None:
+        """Look at all that may be logged or saved: the same in all processes.
+
+        Raises
+        ------
+        Diverged
+            As `Guard.check`; and if a weight is not finite or too large to compute with, or the optimiser's
+            state is not finite.
+        """
+        self.guard.check()
+        names = finite.unsound(self.state_dict())
+        names += [name for name, value in self.readings().items() if not 0 < value < math.inf]
+        if distributed.agree(len(names) or None):
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise Diverged(
+                f"step {self.step} leaves {', '.join(names[:1])}{more} infinite, NaN or too large to compute "
+                f"with, at a learning rate of {self.optimizer.param_groups[0]['lr']:.3g}"
+            )
+
+    @torch.no_grad()
+    def must_work(self, batch: Batch) -> None:
+        """Try the weights, and those that are tested, on the batch before them: the same in all processes.
+
+        Weights may be finite, and all that they give not.
+
+        Raises
+        ------
+        Diverged
+            If a score is not finite, or the embeddings of a modality are all the same.
+        """
+        self.learner.eval()
+        part = accumulation.split(batch, self.config.accumulate)[0]
+        found = [self.scores(part)]
+        if self.average is not None:
+            with self.tested():
+                found.append(self.scores(part))
+        told = [{name: float(value) for name, value in scores.items()} for scores in found]
+        judge(distributed.gather_objects(told), f"what the weights of step {self.step} give")
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -153,6 +214,7 @@ class Training:
             "scaler": self.scaler.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
             "patience": self.patience.state_dict(),
+            "guard": self.guard.state_dict(),
         }
 
     def tested_state(self) -> dict[str, Any]:
@@ -169,17 +231,37 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.patience.load_state_dict(state["patience"])
+        self.guard.load_state_dict(state.get("guard", {"skipped": 0, "in_a_row": 0}))
         if self.average is not None:
             self.average.load_state_dict(state["average"])
 
 
+def judge(scores: list[dict[str, float]], what: str) -> None:
+    """Look at the scores of batches, as `Training.scores` gives them.
+
+    Raises
+    ------
+    Diverged
+        If one is not finite, or a modality's embeddings are the same in every batch.
+    """
+    names = dict.fromkeys(name for score in scores for name in score)
+    if broken := [name for name in names if not all(math.isfinite(one.get(name, 0)) for one in scores)]:
+        raise Diverged(f"{what} is not finite ({', '.join(broken)})")
+    for name in names:
+        if name.startswith(SPREAD) and max(one.get(name, 0) for one in scores) <= finite.CONSTANT:
+            raise Diverged(f"{what} is the same {name.removeprefix(SPREAD)} embedding for all of a batch")
+
+
 def top1(embeddings: dict[str, Tensor], ignore: Tensor) -> dict[str, Tensor]:
-    """Top-1 among the samples of a batch, from fMRI to each modality, beside its chance."""
-    truth = torch.arange(len(ignore), device=ignore.device)
+    """Top-1 among the samples of a batch, from fMRI to each modality, beside its chance.
+
+    Ties, and what compares with nothing, count against the true one.
+    """
     values = {"chance": (~ignore).sum(dim=1).float().reciprocal().mean()}
     for modality in [name for name in embeddings if name != "fmri"]:
         similarity = (embeddings["fmri"] @ embeddings[modality].T).masked_fill(ignore, -torch.inf)
-        values[f"top1-{modality}"] = (similarity.argmax(dim=1) == truth).float().mean()
+        worse = similarity < similarity.diagonal()[:, None]  # not what is as good, or NaN
+        values[f"top1-{modality}"] = (worse.sum(dim=1) == len(ignore) - 1).float().mean()
     return values
 
 

@@ -12,7 +12,7 @@ from simtrain import distributed
 from simtrain.config import Train
 from simtrain.feeds import Feed
 from simtrain.sampler import epoch_order
-from simtrain.training import Training
+from simtrain.training import SPREAD, Training, judge
 
 
 def choose(samples: np.ndarray, train: Train) -> np.ndarray:
@@ -33,14 +33,25 @@ class Validation:
 
     @torch.no_grad()
     def __call__(self) -> dict[str, float]:
-        """Mean over batches of the scores of training, all processes' batches."""
+        """Mean over batches of the scores of training, all processes' batches.
+
+        Raises
+        ------
+        Diverged
+            If one is not finite, or a modality's embeddings are all the same: the same in all processes.
+        """
         with self._training.tested():
             scores = distributed.gather_objects(self._scores())
+        judge(scores, f"validation behind step {self._training.step}")
         totals: dict[str, list[float]] = defaultdict(list)
         for score in scores:
             for name, value in score.items():
-                totals[f"val/{name}"].append(value)
-        return {name: math.fsum(values) / len(values) for name, values in totals.items()}
+                totals[name].append(value)
+        return {
+            f"val/{name}": math.fsum(values) / len(values)
+            for name, values in totals.items()
+            if not name.startswith(SPREAD)
+        }
 
     def _scores(self) -> list[dict[str, float]]:
         self._training.learner.eval()

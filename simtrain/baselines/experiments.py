@@ -27,6 +27,7 @@ from simtrain.embedding import embed_fmri
 from simtrain.evaluate import Result, choose_windows, put_to_test
 from simtrain.protocol import Protocol as RetrievalProtocol
 from simtrain.run import software_versions
+from simtrain.stimuli import Stimuli
 from simtrain.windows import clip_split, covered, find_windows, training, within_scene
 
 Test = Callable[[np.ndarray, str, RetrievalProtocol], Result]
@@ -153,6 +154,7 @@ class Baselines:
         return partial(self._test, lambda windows: sides), notes
 
     def _pca(self, out: Path) -> tuple[Test, dict[str, Any]]:
+        Stimuli(self._embeddings).fit(self._clips)  # if features say nothing, so before the work begins
         config, axes = self._config, self.axes()
         learner = train_head(
             config, self._dataset, self._embeddings, self._clips, self._training, axes, self._device

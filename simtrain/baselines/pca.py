@@ -6,6 +6,7 @@ arXiv 0909.4061): a few passes over the windows, with no more than a batch of th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -115,6 +116,11 @@ def main_axes(blocks: Callable[[], Iterable[Tensor]], components: int, seed: int
     """PCA of rows that come in blocks (n, d), as often as they are asked for.
 
     Fewer components than asked for, if there are fewer rows.
+
+    Raises
+    ------
+    UserError
+        If the rows are not finite, or do not vary.
     """
     count, total = 0, 0
     for block in blocks():
@@ -134,6 +140,8 @@ def main_axes(blocks: Callable[[], Iterable[Tensor]], components: int, seed: int
         scores = (block - mean) @ basis
         gram += scores.T @ scores
         power += float((block - mean).square().sum())
+    if not 0 < power < math.inf:
+        raise UserError("pca: the BOLD of the training windows is not finite, or the same in all of them")
     values, vectors = torch.linalg.eigh(gram)
     main = torch.arange(rank - 1, max(rank - 1 - components, -1), -1, device=mean.device)
     found = values[main].clamp(min=0)
@@ -155,7 +163,7 @@ def train_head(
     Raises
     ------
     UserError
-        If there are too few windows for a batch, or training is to stop early.
+        If there are too few windows for a batch, training is to stop early, or it diverges.
     """
     if config.train.patience is not None:
         raise UserError("train.patience: PCA's projectors are trained without validation; set it to null")
@@ -174,7 +182,10 @@ def train_head(
     with feed.batches(drawn, train.batch_size) as batches:
         for batch in batches:
             training.update(batch)
+            if training.guard.due:
+                training.guard.check()
             if training.step == train.steps:
                 break
+    training.must_be_sound()
     learner.load_state_dict(tested_weights(training.tested_state()))
     return learner.eval()

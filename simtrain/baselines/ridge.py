@@ -171,6 +171,8 @@ def solve(folds: list[Fold], device: torch.device) -> tuple[np.ndarray, np.ndarr
     compact = [fold.compact(x_mean, y_mean) for fold in folds]
     features = len(x_mean)
     unit = sum(np.square(x).sum() for x, _ in compact) / features
+    if not 0 < unit < np.inf:
+        raise UserError("ridge: the BOLD of the training windows is not finite, or the same in all of them")
     axes = _span([x for x, _ in compact])
     if axes is not None:
         compact = [(x @ axes, y) for x, y in compact]

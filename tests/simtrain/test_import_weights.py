@@ -335,3 +335,40 @@ def test_an_encoder_alone_can_only_start_a_fit(weights, store, tmp_path):
     result = _invoke("fit", store, "--out", alone, "--device", "cpu")
     assert "going on from step 0 of 1" in result.output
     load_learner(Run.open(alone), open_dataset(store), torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value", "said"),
+    [
+        ("audio", "fc.weight", np.nan, r"audio-wrapper.*refine\.1\.weight is not finite"),
+        ("encoder", "encoder.pos_embedding", np.inf, r"encoder\.pt: positions is not finite"),
+        ("encoder", "encoder.to_patch_embedding.1.weight", 1e38, "not finite, or too large"),
+        ("encoder", "encoder.mlp_head.0.weight", 0.0, "have the same fmri embedding"),
+        ("video", "projection.weight", 0.0, "have the same video embedding"),
+        ("fmri", "layer_norm", 0.0, "fmri embeddings of .* have no direction"),
+    ],
+)
+def test_weights_of_nothing_are_not_imported(part, name, value, said, weights, dataset, tmp_path):
+    files, tensors = weights
+    broken = {
+        key: torch.full_like(tensor, value) if name in key else tensor
+        for key, tensor in tensors[part].items()
+    }
+    if np.isnan(value):
+        broken[name] = tensors[part][name].clone()
+        broken[name][3, 2] = value
+    file = _save(broken, tmp_path / f"{'audio-wrapper' if part == 'audio' else part}.pt")
+    if part == "encoder":
+        files = Files(file, files.wrappers)
+    else:
+        files = Files(files.encoder, {**files.wrappers, part: file})
+    with pytest.raises(UserError, match=said):
+        import_weights(dataset, tmp_path / "run", files)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_encoder_of_nothing_is_not_imported_alone(weights, dataset, tmp_path):
+    _, tensors = weights
+    broken = {key: tensor * ("to_patch_embedding" not in key) for key, tensor in tensors["encoder"].items()}
+    with pytest.raises(UserError, match="have the same fmri embedding"):
+        import_weights(dataset, tmp_path / "run", Files(_save(broken, tmp_path / "encoder.pt"), {}))
