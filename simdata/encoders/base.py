@@ -103,14 +103,16 @@ class Grid:
     """The pictures that a video encoder wants: those on screen at times (k + ``phase``) / ``rate`` s.
 
     ``size`` is (y, x). "stretch" scales a picture to it whatever its shape; "crop" scales it until it covers
-    ``size`` and keeps the middle. Both scale with FFmpeg, straight from the decoded picture. ``resize`` is
-    another way, instead: it makes (n, *size, 3) uint8 of (n, y, x, 3) uint8 RGB pictures of the film's size.
+    ``size`` and keeps the middle. Both scale with FFmpeg, straight from the decoded picture, by
+    ``interpolation`` without aliases. ``resize`` is another way, instead: it makes (n, *size, 3) uint8 of
+    (n, y, x, 3) uint8 RGB pictures of the film's size.
     """
 
     rate: int
     size: tuple[int, int]
     fit: Literal["stretch", "crop"] = "stretch"
     phase: float = 0.0
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     resize: Callable[[np.ndarray], np.ndarray] | None = None
 
 

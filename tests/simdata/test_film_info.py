@@ -9,6 +9,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+import torch
 from av.stream import Disposition
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from film_files import SIZE, number_of, numbered, tones, write_film
@@ -101,7 +102,25 @@ def test_shape_and_direction_are_ffmpegs(tmp_path, shape, turn):
     scale = f"scale={info.width}:{info.height}:flags=bicubic+accurate_rnd+full_chroma_int"
     ffmpeg("-i", path, "-frames:v", 1, "-vf", scale, "-f", "rawvideo", "-pix_fmt", "rgb24", tmp_path / "raw")
     expected = np.fromfile(tmp_path / "raw", np.uint8).reshape(info.height, info.width, 3)
-    np.testing.assert_allclose(first_picture(path), expected, atol=2)
+    info = probe(path)
+    grid = Grid(1, (info.height, info.width), interpolation="bicubic")
+    np.testing.assert_allclose(Pictures(path, info, [grid]).spans(0, [1])[0][0], expected, atol=2)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_scaling_is_that_of_antialiased_resizing_in_rgb(tmp_path, interpolation):
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(0, 255, (17, 31, 3), np.uint8).repeat(24, 0).repeat(24, 1)[:400, :720]
+    path = write_pictures(tmp_path / "film.mp4", [blocks] * 26, "yuv420p")
+
+    def exactly(pictures):
+        whole = torch.from_numpy(pictures.copy()).permute(0, 3, 1, 2).float()
+        scaled = torch.nn.functional.interpolate(whole, size=(112, 202), mode=interpolation, antialias=True)
+        return scaled.clamp(0, 255).round().byte().permute(0, 2, 3, 1).numpy()
+
+    grids = [Grid(1, (112, 202), interpolation=interpolation), Grid(1, (112, 202), resize=exactly)]
+    fast, exact = Pictures(path, probe(path), grids).spans(0, [1, 1])
+    assert np.abs(fast.astype(float) - exact).mean() < 1
 
 
 def test_thumbnails_have_the_shape_that_is_shown(tmp_path):
@@ -337,6 +356,21 @@ def test_what_is_cut_short_is_refused(tmp_path, name):
     path = write_film(tmp_path / name, rate=25, b_frames=0, sound_codec=sound, container=container)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     with pytest.raises(UserError, match=name):
+        read(path, 6)
+
+
+@needs_ffmpeg
+def test_pictures_that_change_their_shape_are_refused(tmp_path):
+    for shape in ("4:3", "16:9"):
+        source = ["-f", "lavfi", "-i", "testsrc=s=160x96:r=25:d=3", "-c:v", "mpeg2video", "-aspect", shape]
+        ffmpeg(*source, "-f", "mpeg2video", tmp_path / f"{shape[:2]}.m2v")
+    both = b"".join((tmp_path / name).read_bytes() for name in ("4:.m2v", "16.m2v"))
+    (tmp_path / "both.m2v").write_bytes(both)
+    path = tmp_path / "film.ts"
+    ffmpeg("-fflags", "+genpts", "-r", 25, "-i", tmp_path / "both.m2v", "-c", "copy", path)
+    with pytest.raises(
+        UserError, match=r"film\.ts: its pictures change their shape near 3\.\d s; convert it"
+    ):
         read(path, 6)
 
 
