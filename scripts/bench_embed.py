@@ -8,6 +8,9 @@ Both sides run here, one after the other, each in a process of its own, on the s
 Then decoding alone: the pipeline without models against a bare loop over decord. With --forward also: a
 model's forward inside its encoder against the same batches straight through the model.
 
+--resize does nothing of that: it times decoding with pictures resized as publishers do it (resize=exact) and
+by FFmpeg (resize=fast), in turn, of a 1080p and a 360p film, and VideoMAE-base's forward beside it.
+
     python scripts/bench_embed.py --seconds 60 --forward --out bench_embed.json
 """
 
@@ -35,6 +38,7 @@ from scipy.io import wavfile
 from simdata import json_text
 from simdata.encoders import AudioEncoder, Grid, VideoEncoder, uniform_frames
 from simdata.encoders.base import AUDIO_RATE
+from simdata.encoders.preprocessing import IMAGENET, Preprocessing
 from simdata.movies import block_bounds, stimulus_blocks
 
 WINDOW, FRAMES, SIZE, RATE = 3, 16, 224, 24
@@ -94,7 +98,12 @@ class SoundInput(AudioEncoder):
 class Unused(VideoEncoder):
     """The same pictures, decoded for nothing."""
 
-    encoder, features, grid = "unused", 1, Grid(FRAMES, (SIZE, SIZE), "crop", 0.5)
+    encoder, features = "unused", 1
+
+    def __init__(self, resize: str = "fast") -> None:
+        super().__init__()
+        prepared = Preprocessing(SIZE, (SIZE, SIZE), "bilinear", *IMAGENET)
+        self.grid, _ = prepared.grid(self.encoder, resize, rate=FRAMES, phase=0.5)
 
     def encode(self, span: np.ndarray, starts: np.ndarray) -> np.ndarray:
         return np.zeros((len(starts), 1), np.float32)
@@ -112,10 +121,13 @@ def ours(film: Path, seconds: int) -> int:
     return sum(int(np.isfinite(block.embeddings["video_model_input"]).sum()) for block in blocks)
 
 
-def decode(film: Path, seconds: int) -> int:
-    return sum(
-        len(b.embeddings["video_unused"]) for b in stimulus_blocks(film, [Unused()], block_bounds(seconds))
-    )
+def decode(film: Path, seconds: int, resize: str = "fast") -> int:
+    blocks = stimulus_blocks(film, [Unused(resize)], block_bounds(seconds))
+    return sum(len(block.embeddings["video_unused"]) for block in blocks)
+
+
+def exact(film: Path, seconds: int) -> int:
+    return decode(film, seconds, "exact")
 
 
 def published(film: Path, seconds: int) -> int:
@@ -201,18 +213,34 @@ def forward(batch: int, repeats: int) -> dict[str, float]:
     return {"straight": batch / straight_s, "inside": batch / inside_s, "ratio": straight_s / inside_s}
 
 
-def make_film(path: Path, seconds: int) -> None:
-    """1080p, 24 fps, H.264 and AAC: a drifting texture that changes every four seconds."""
+def resizing(folder: Path, seconds: int, repeats: int) -> dict:
+    """Seconds to decode with each way of resizing, by the film's height."""
+    found = {}
+    for width, height in ((1920, 1080), (640, 360)):
+        film = folder / f"{height}.mp4"
+        make_film(film, seconds, width, height)
+        times: dict[str, list[float]] = {"decode": [], "exact": []}
+        for _ in range(repeats):
+            for side in (decode, exact):
+                times[side.__name__].append(measured(side, film, seconds)["seconds"])
+        fast, slow = (statistics.median(times[name]) for name in ("decode", "exact"))
+        found[height] = {"fast": fast, "exact": slow}
+        print(f"{height}p: {found[height]}", file=sys.stderr)
+    return found
+
+
+def make_film(path: Path, seconds: int, width: int = 1920, height: int = 1080) -> None:
+    """24 fps, H.264 and AAC: a drifting texture that changes every four seconds."""
     rng = np.random.default_rng(0)
     with av.open(str(path), "w") as film:
         picture = film.add_stream("libx264", rate=RATE, options={"crf": "23", "preset": "veryfast"})
-        picture.width, picture.height, picture.pix_fmt = 1920, 1080, "yuv420p"
+        picture.width, picture.height, picture.pix_fmt = width, height, "yuv420p"
         sound = film.add_stream("aac", rate=48_000, layout="stereo")
         for number in range(seconds * RATE):
             if number % (4 * RATE) == 0:
                 scene = rng.integers(0, 255, (175, 280, 3), np.uint8).repeat(8, 0).repeat(8, 1)
             shift = 3 * (number % (4 * RATE))
-            image = np.ascontiguousarray(scene[shift : shift + 1080, shift : shift + 1920])
+            image = np.ascontiguousarray(scene[shift : shift + height, shift : shift + width])
             film.mux(picture.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         film.mux(picture.encode())
         samples = (0.2 * rng.standard_normal((2, seconds * 48_000))).astype(np.float32)
@@ -248,24 +276,36 @@ def main() -> None:
     parser.add_argument(
         "--forward", action="store_true", help="also time VideoMAE-base's forward (slow on a CPU)"
     )
+    parser.add_argument("--resize", action="store_true", help="time the ways of resizing instead")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if shutil.which("ffmpeg") is None:
         parser.error("the published side needs the program ffmpeg")
+    result = {
+        "seconds_of_film": options.seconds,
+        "cores": torch.get_num_threads(),
+        "machine": platform.machine(),
+    }
     with tempfile.TemporaryDirectory() as folder:
-        film = Path(folder) / "film.mp4"
-        make_film(film, options.seconds)
-        result = {
-            "seconds_of_film": options.seconds,
-            "cores": torch.get_num_threads(),
-            "machine": platform.machine(),
-        }
-        result |= compare(film, options.seconds, options.repeats)
-    if options.forward:
+        if options.resize:
+            result["decoding_seconds"] = resizing(Path(folder), options.seconds, options.repeats)
+        else:
+            film = Path(folder) / "film.mp4"
+            make_film(film, options.seconds)
+            result |= compare(film, options.seconds, options.repeats)
+    if options.forward or options.resize:
         result["forward_windows_per_second"] = forward(options.batch, options.repeats)
-    print(f"published / ours, outside the models: {result['published_over_ours']:.1f} x the time")
-    print(f"decoding, ours / bare decord: {result['decode_ours_over_bare']:.2f} x the speed")
+    if options.resize:
+        model = options.seconds / result["forward_windows_per_second"]["straight"]
+        for height, times in result["decoding_seconds"].items():
+            more = times["exact"] - times["fast"]
+            ratio, share = times["exact"] / times["fast"], more / model
+            print(f"{height}p: decoding with exact takes {ratio:.2f} x the time of fast, {more:.1f} s more;")
+            print(f"  VideoMAE-base takes {model:.0f} s of the same film: {share:.2%} of that")
+    else:
+        print(f"published / ours, outside the models: {result['published_over_ours']:.1f} x the time")
+        print(f"decoding, ours / bare decord: {result['decode_ours_over_bare']:.2f} x the speed")
     if options.forward:
         print(f"forward, inside / straight: {result['forward_windows_per_second']['ratio']:.2f} x the speed")
     text = json_text.dumps(result, indent=2)

@@ -285,7 +285,8 @@ def encoders_show(name: str) -> None:
     encoder = find(name)
     click.echo(f"{name} ({encoder.modality}): {encoder.summary}")
     for key, field in encoder.Settings.model_fields.items():
-        click.echo(f"  {key} = {field.default}")
+        what = f"  ({field.description})" if field.description else ""
+        click.echo(f"  {key} = {field.default}{what}")
 
 
 @cli.command()

@@ -44,10 +44,13 @@ class _Work:
     starts: np.ndarray
     rows: np.ndarray
 
-    def embeddings(self, seconds: int) -> np.ndarray:
+    def embeddings(self, path: Path, seconds: int) -> np.ndarray:
         table = np.full((seconds, self.encoder.features), np.nan, np.float32)
         if len(self.rows):
-            table[self.rows] = self.encoder.encode(self.span, self.starts)
+            try:
+                table[self.rows] = self.encoder.rows(self.span, self.starts)
+            except UserError as error:
+                raise UserError(f"{path}: {error}") from error
         return table
 
 
@@ -70,7 +73,7 @@ def stimulus_blocks(
     Raises
     ------
     UserError
-        If the film cannot be decoded, or is silent although an encoder needs sound.
+        If the film cannot be decoded, is silent although an encoder needs sound, or an encoder fails.
     """
     info = probe(path)
     audio = [encoder.name for encoder in encoders if isinstance(encoder, AudioEncoder)]
@@ -78,7 +81,7 @@ def stimulus_blocks(
         raise UserError(f"{path}: has no sound, which the encoders {', '.join(audio)} need")
     decoder = _Decoder(path, info, encoders, thumbnail)
     for start, stop, frame, waveform, work in read_ahead(decoder.block(*bound) for bound in bounds):
-        embeddings = {part.encoder.array: part.embeddings(stop - start) for part in work}
+        embeddings = {part.encoder.array: part.embeddings(path, stop - start) for part in work}
         yield Block(start, stop, frame, waveform, embeddings)
 
 
@@ -116,7 +119,7 @@ class _Decoder:
         end = self._info.duration + 0.5 / self._info.frame_rate
         starts = [_starts(encoder, start, stop, end) for encoder in self._video]
         stops = [
-            found[-1] + encoder.window if len(found) else start
+            found[-1] + encoder.grid.seconds(encoder.window) if len(found) else start
             for encoder, found in zip(self._video, starts, strict=True)
         ]
         spans = self._pictures.spans(start, [*stops, stop] if self._thumbnail else stops)

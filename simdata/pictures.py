@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -20,7 +21,7 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from simdata.colours import Colours
 from simdata.encoders.base import Grid
 from simdata.errors import UserError
-from simdata.film_info import FilmInfo, check_whole
+from simdata.film_info import SAME, FilmInfo, check_whole
 from simdata.film_streams import convert, open_film, shown, undecodable
 
 ROUNDING = 5e-4  # s: a container's clock is as coarse as this; half its step, if that is finer, is forgiven
@@ -41,7 +42,9 @@ class Pictures:
     """
 
     def __init__(self, path: Path, info: FilmInfo, grids: Sequence[Grid]) -> None:
-        self._screens = [_Screen(grid, info) for grid in grids]
+        self._screens = [
+            _WindowsScreen(path, grid, info) if grid.choose else _Screen(grid, info) for grid in grids
+        ]
         self._coming = _pictures(path, info)
         self._now: _Picture | None = None
         self._next, self._change = next(self._coming)
@@ -53,7 +56,7 @@ class Pictures:
         """
         for screen in self._screens:
             screen.forget(start)
-        self._show(max(stops))
+        self._show(max(s.grid.needs(start, stop) for s, stop in zip(self._screens, stops, strict=True)))
         return [screen.span(start, stop) for screen, stop in zip(self._screens, stops, strict=True)]
 
     def _show(self, until: int) -> None:
@@ -71,14 +74,14 @@ class _Screen:
     """Pictures of one grid, at consecutive ticks from number ``_first`` on."""
 
     def __init__(self, grid: Grid, info: FilmInfo) -> None:
-        self._grid, self._first = grid, 0
+        self.grid, self._first = grid, 0
         self._pictures: deque[np.ndarray | None] = deque()
         self._size = grid.size if grid.fit == "stretch" else _covering(grid.size, info)
         self._reformatter = VideoReformatter()
 
     def forget(self, start: int) -> None:
         """Drop what is before ``start`` s."""
-        first = start * self._grid.rate
+        first = start * self.grid.rate
         while self._pictures and self._first < first:
             self._pictures.popleft()
             self._first += 1
@@ -86,13 +89,13 @@ class _Screen:
 
     def show(self, picture: _Picture | None, until: float) -> None:
         """A picture, or none, stays on screen until a time in s."""
-        stop = math.ceil(until * self._grid.rate - self._grid.phase - 1e-9)
+        stop = math.ceil(until * self.grid.rate - self.grid.phase - 1e-9)
         missing = stop - self._first - len(self._pictures)
         if missing > 0:
             self._pictures.extend([self._seen(picture)] * missing)
 
     def span(self, start: int, stop: int) -> np.ndarray:
-        span = np.zeros(((stop - start) * self._grid.rate, *self._grid.size, 3), np.uint8)
+        span = np.zeros(((stop - start) * self.grid.rate, *self.grid.size, 3), np.uint8)
         for place, picture in zip(span, self._pictures, strict=False):
             if picture is not None:
                 place[:] = picture
@@ -101,23 +104,71 @@ class _Screen:
     def _seen(self, picture: _Picture | None) -> np.ndarray | None:
         if picture is None:
             return None
-        if self._grid.resize is not None:
-            (seen,) = self._grid.resize(picture.rgb[None])
+        if self.grid.resize is not None:
+            (seen,) = self.grid.resize(picture.rgb[None])
             return seen
-        scaled = picture.scaled(self._size, self._reformatter, SCALING[self._grid.interpolation])
-        return _middle(scaled, self._grid.size)
+        scaled = picture.scaled(self._size, self._reformatter, SCALING[self.grid.interpolation])
+        return _middle(scaled, self.grid.size)
+
+
+class _WindowsScreen(_Screen):
+    """Pictures of a grid that chooses among the film's own: all those since ``_first`` s, by their times."""
+
+    def __init__(self, path: Path, grid: Grid, info: FilmInfo) -> None:
+        super().__init__(grid, info)
+        self._path, self._last = path, None
+        self._times: deque[float] = deque()
+
+    def forget(self, start: int) -> None:
+        self._first = start
+        while self._times and self._times[0] < start:
+            self._times.popleft()
+            self._pictures.popleft()
+
+    def show(self, picture: _Picture | None, until: float) -> None:
+        if picture is None or picture is self._last:
+            return
+        self._last, time = picture, picture.time + SAME
+        if time >= self._first:
+            self._times.append(time)
+            self._pictures.append(self._seen(picture))
+
+    def span(self, start: int, stop: int) -> np.ndarray:
+        span = np.zeros((stop - start, self.grid.rate, *self.grid.size, 3), np.uint8)
+        times, pictures = list(self._times), list(self._pictures)
+        for second, places in zip(range(start, stop), span, strict=True):
+            first, behind = (bisect_left(times, time) for time in (second, second + self.grid.window))
+            if behind == first:
+                continue
+            try:
+                chosen = self.grid.choose(behind - first)
+            except UserError as error:
+                raise UserError(f"{self._path}: the window at {second} s: {error}") from None
+            for place, number in zip(places, chosen, strict=True):
+                place[:] = pictures[first + number]
+        return span.reshape(-1, *span.shape[2:])
 
 
 class _Picture:
-    """A decoded picture as a player shows it."""
+    """A decoded picture as a player shows it, from ``time`` (s) on."""
 
-    def __init__(self, path: Path, info: FilmInfo, frame: av.VideoFrame, whole: VideoReformatter) -> None:
+    def __init__(
+        self, path: Path, info: FilmInfo, frame: av.VideoFrame, whole: VideoReformatter, time: float
+    ) -> None:
         self._path, self._info, self._frame, self._whole = path, info, frame, whole
+        self.time = time
 
     @cached_property
     def rgb(self) -> np.ndarray:
-        """(y, x, 3) uint8 of the film's own size; made once for all that want it."""
-        return self.scaled((self._info.height, self._info.width), self._whole, SCALING["bicubic"])
+        """(y, x, 3) uint8 of the film's own size; made once for all that want it.
+
+        Where nothing is to be scaled, it is what FFmpeg, PyAV, OpenCV and decord give by themselves: what
+        models were trained on.
+        """
+        size, flags = (self._info.height, self._info.width), SCALING["bicubic"]
+        if sorted(size) == sorted(self._info.coded):
+            flags = Interpolation.BICUBIC
+        return self.scaled(size, self._whole, flags)
 
     def scaled(self, size: tuple[int, int], reformatter: VideoReformatter, flags: int) -> np.ndarray:
         """(*size, 3) uint8."""
@@ -160,7 +211,7 @@ def _pictures(path: Path, info: FilmInfo) -> Iterator[tuple[_Picture | None, flo
             if aspect != stream.codec_context.sample_aspect_ratio:
                 raise UserError(f"{path}: its pictures change their shape near {time:.1f} s; {convert(path)}")
             last = time
-            yield _Picture(path, info, frame, whole), time - forgiven
+            yield _Picture(path, info, frame, whole, time), time - forgiven
     check_whole(path, "picture", last + 1 / info.frame_rate, info.duration)
     yield None, info.duration
 

@@ -44,17 +44,27 @@ def find(name: str) -> type[Encoder]:
     Raises
     ------
     UserError
-        If there is none of that name, or a package that it needs is not installed.
+        If there is none of that name, it cannot be imported, or it is no encoder.
     """
     registered = _registered()
     if name not in registered:
         raise UserError(f"no encoder {name!r}: choose from {', '.join(sorted(registered))}")
+    entry = registered[name]
+    package = entry.dist.name if entry.dist else "its package"
     try:
-        return registered[name].load()
+        found = entry.load()
     except ModuleNotFoundError as error:
+        ours = package == "simdata"
+        remedy = "pip install 'simdata[encoders]'" if ours else f"see how {package} is installed"
+        raise UserError(f"encoder {name} needs the package {error.name}: {remedy}") from None
+    except Exception as error:  # another package's code may raise anything
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"encoder {name} of {package} cannot be imported ({entry.value}: {reason})") from None
+    if not isinstance(found, type) or not issubclass(found, VideoEncoder | AudioEncoder):
         raise UserError(
-            f"encoder {name} needs the package {error.name}: pip install 'simdata[encoders]'"
-        ) from None
+            f"encoder {name} of {package}: {entry.value} is no subclass of VideoEncoder or AudioEncoder"
+        )
+    return found
 
 
 def create(text: str) -> Encoder:
@@ -70,7 +80,11 @@ def create(text: str) -> Encoder:
     if wrong := [pair for pair in pairs if "=" not in pair]:
         raise UserError(f"encoder {text}: {wrong[0]!r} is not key=value, such as window=3")
     settings = dict(pair.split("=", 1) for pair in pairs)
-    return encoder(validate(encoder.Settings, settings, f"encoder {text} has invalid settings"))
+    try:
+        valid = validate(encoder.Settings, settings, f"encoder {text} has invalid settings")
+    except UserError as error:
+        raise UserError(str(error).replace(":\n  ", ": ", 1).replace("\n  ", "; ")) from None
+    return encoder(valid)
 
 
 def create_all(texts: Sequence[str]) -> list[Encoder]:

@@ -11,6 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from simdata.errors import UserError
+
 AUDIO_RATE = 16_000
 BLOCK = 32  # s of film that encoders are given at once; blocks begin at its multiples
 END_OF_FILM = "rows whose window is not wholly inside the film are NaN; nothing is padded or repeated"
@@ -47,7 +49,7 @@ class Encoder(ABC):
     """
 
     encoder: ClassVar[str]
-    summary: ClassVar[str]
+    summary: ClassVar[str] = ""
     modality: ClassVar[str]
     Settings: ClassVar[type[Settings]] = Settings
     features: int
@@ -76,6 +78,29 @@ class Encoder(ABC):
         -------
         (n, features) float32
         """
+
+    def rows(self, span: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        """What `encode` returns, checked.
+
+        Raises
+        ------
+        UserError
+            If it raises, or returns something else than (n, features) numbers: names the encoder.
+        """
+        wanted = (len(starts), self.features)
+        try:
+            rows = np.asarray(self.encode(span, starts))
+        except UserError:
+            raise
+        except Exception as error:  # another package's code may raise anything
+            reason = f"{type(error).__name__}: {error}"
+            raise UserError(f"encoder {self.name}: encode failed ({reason})") from error
+        if rows.shape != wanted or rows.dtype.kind != "f":
+            raise UserError(
+                f"encoder {self.name}: encode returned {rows.dtype} of shape {rows.shape}; for these windows "
+                f"and its features it should be float32 of shape {wanted}"
+            )
+        return rows
 
     @abstractmethod
     def parameters(self) -> dict[str, Any]:
@@ -106,6 +131,10 @@ class Grid:
     ``size`` and keeps the middle. Both scale with FFmpeg, straight from the decoded picture, by
     ``interpolation`` without aliases. ``resize`` is another way, instead: it makes (n, *size, 3) uint8 of
     (n, y, x, 3) uint8 RGB pictures of the film's size.
+
+    ``choose`` asks for the film's own pictures, at whatever rate it has them. Then a second of the grid holds
+    the ``rate`` pictures of the window [s, s + ``window``) that begins with it: of the n pictures that come
+    on screen in the window, those that ``choose(n)`` numbers, from 0 on. It raises a UserError for too few.
     """
 
     rate: int
@@ -114,10 +143,20 @@ class Grid:
     phase: float = 0.0
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     resize: Callable[[np.ndarray], np.ndarray] | None = None
+    choose: Callable[[int], np.ndarray] | None = None
+    window: int = 1
+
+    def seconds(self, window: int) -> int:
+        """How many of the grid's seconds a window of so many seconds of the film takes."""
+        return 1 if self.choose else window
+
+    def needs(self, start: int, stop: int) -> int:
+        """The second of the film until which the grid's seconds [start, stop) look."""
+        return stop - 1 + self.window if self.choose and stop > start else stop
 
 
 class VideoEncoder(Encoder):
-    """Its span is (seconds * grid.rate, *grid.size, 3) uint8 RGB."""
+    """Its span is (seconds * grid.rate, *grid.size, 3) uint8 RGB; see `Grid` for what a second holds."""
 
     modality = "video"
     grid: Grid

@@ -7,6 +7,7 @@ each is encoded once in a span, so that windows of 16 s cost no more than window
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,15 +24,25 @@ from transformers import (
     SiglipVisionModel,
 )
 
-from simdata.encoders.base import Grid
-from simdata.encoders.huggingface import first_blocks, load_pretrained
-from simdata.encoders.inference import ModelSettings
-from simdata.encoders.pixels import PixelEncoder, mean_token, picture_size
-from simdata.encoders.weights import HubModel
+from simdata.encoders.huggingface import (
+    count_blocks,
+    first_blocks,
+    load_pretrained,
+    published_heads,
+    read_config,
+)
+from simdata.encoders.pixels import PixelEncoder, PixelSettings, mean_token, picture_size
+from simdata.encoders.preprocessing import HALF, OPENAI, Preprocessing
+from simdata.encoders.weights import HubModel, load_state
 from simdata.errors import UserError
 
+CLASS_TOKEN = "vision_model.embeddings.class_embedding"
+# By width, where it is not one for 64 features: CLIP's ViT-H, g and bigG, SigLIP's so400m and giant.
+CLIP_HEADS = {1280: 16, 1408: 16, 1664: 16}
+SIGLIP_HEADS = {1152: 16, 1536: 16}
 
-class FrameSettings(ModelSettings):
+
+class FrameSettings(PixelSettings):
     """``rate`` pictures a second, in the middles of equal parts; ``batch_size`` counts pictures."""
 
     rate: Annotated[int, Field(ge=1, le=30)] = 2
@@ -39,9 +50,16 @@ class FrameSettings(ModelSettings):
 
 
 class CLIPSettings(FrameSettings):
-    """``pooling`` is what is taken behind ``layer``: the mean of the patches (default) or the class token."""
+    """``pooling`` is what is taken behind ``layer``: the mean of the patches (default) or the class token.
+
+    ``activation`` is needed for a file without config.json: it is not in the weights.
+    """
 
     pooling: Literal["mean", "cls"] | None = None
+    activation: Annotated[
+        Literal["quick_gelu", "gelu"] | None,
+        Field(description="without config.json: quick_gelu (OpenAI's) or gelu (most of OpenCLIP's)"),
+    ] = None
 
     @model_validator(mode="after")
     def _pools_a_layer(self) -> CLIPSettings:
@@ -53,24 +71,31 @@ class CLIPSettings(FrameSettings):
 
 
 class FrameEncoder(PixelEncoder):
-    """Mean over the window's pictures; a subclass's constructor sets ``features`` and ends with `_see`."""
+    """Mean over the window's pictures; a subclass's constructor sets ``features`` and ends with `_look`."""
 
     Settings = FrameSettings
     settings: FrameSettings
-    fit: Literal["stretch", "crop"]
     architecture: str
 
-    def _see(
-        self, file: Path, model: PreTrainedModel, outputs: Callable[[Any], Tensor], pooling: str
+    def _look(
+        self,
+        file: Path,
+        published: Preprocessing,
+        model: PreTrainedModel,
+        outputs: Callable[[Any], Tensor],
+        pooling: str,
     ) -> None:
         rate = self.settings.rate
-        self.grid = Grid(rate, picture_size(model.config.image_size), self.fit, phase=0.5)
+        size = picture_size(model.config.image_size)
+        self._see(file, published, size, rate=rate, phase=0.5)
         self._run(
             file,
             model,
             outputs,
             architecture=self.architecture,
             frames=self.window * rate,
+            frames_taken=f"on screen at s + (k + 1/2) / {rate} s, k = 0 to {self.window * rate - 1}",
+            picture_rate_hz=rate,
             pooling=f"{pooling}; mean over the window's pictures",
         )
 
@@ -88,9 +113,7 @@ class CLIP(FrameEncoder):
     summary = "CLIP ViT-B/32, mean over the window's pictures (transformers)"
     architecture = "CLIP vision tower"
     hub = HubModel("openai/clip-vit-base-patch32")
-    mean = (0.48145466, 0.4578275, 0.40821073)
-    std = (0.26862954, 0.26130258, 0.27577711)
-    fit = "crop"
+    processors = "CLIP"
     Settings = CLIPSettings
     settings: CLIPSettings
 
@@ -98,18 +121,52 @@ class CLIP(FrameEncoder):
         super().__init__(settings)
         file, layer, token = self._find(), self.settings.layer, self.settings.pooling == "cls"
         unused = ("text_model.", "text_projection.", "logit_scale")
+        state = load_state(file)
         model = load_pretrained(
-            self.encoder, CLIPVisionModelWithProjection, CLIPVisionConfig, file, unused=unused
+            self.encoder,
+            CLIPVisionModelWithProjection,
+            CLIPVisionConfig,
+            file,
+            unused=unused,
+            state=state,
+            config=self._config(file, state),
         )
+        self._check_activation(file)
+        size = picture_size(model.config.image_size)
+        published = Preprocessing(min(size), size, "bicubic", *OPENAI)
         tower = model.vision_model
         tower.encoder.layers = first_blocks(self.encoder, tower.encoder.layers, layer)
         if layer is None:
             self.features = model.config.projection_dim
-            self._see(file, model, _projected, "class token, final layer norm, projection")
+            self._look(file, published, model, _projected, "class token, final layer norm, projection")
         else:
             self.features = model.config.hidden_size
             pooling = f"{'class token' if token else 'mean of the patches'} behind block {layer}"
-            self._see(file, tower, _class_token if token else _mean_patch, pooling)
+            self._look(file, published, tower, _class_token if token else _mean_patch, pooling)
+
+    def _config(self, file: Path, state: dict[str, Tensor]) -> CLIPVisionConfig:
+        """config.json's; else from the tensors' shapes and, what they do not tell, the setting."""
+        config, activation = read_config(self.encoder, CLIPVisionConfig, file), self.settings.activation
+        if config is None:
+            sizes = _sizes(self.encoder, file, state, CLIP_HEADS) if CLASS_TOKEN in state else {}
+            if (projection := state.get("visual_projection.weight")) is not None:
+                sizes["projection_dim"] = len(projection)
+            return CLIPVisionConfig(**sizes, hidden_act=activation or "quick_gelu")
+        if activation not in (None, config.hidden_act):
+            raise UserError(
+                f"{self.encoder}: activation={activation}: config.json beside {file} says {config.hidden_act}"
+            )
+        return config
+
+    def _check_activation(self, file: Path) -> None:
+        """OpenAI's own file, from the hub's cache, needs none."""
+        told = self.settings.activation or file.with_name("config.json").is_file()
+        if self.settings.weights and not told:
+            raise UserError(
+                f"{self.encoder}: {file}: no config.json lies beside it, and weights do not tell their "
+                "activation: put the model's own there, or say activation=quick_gelu (OpenAI's models) "
+                "or activation=gelu (most of OpenCLIP's)"
+            )
 
 
 class SigLIP(FrameEncoder):
@@ -119,23 +176,56 @@ class SigLIP(FrameEncoder):
     summary = "SigLIP ViT-B/16, mean over the window's pictures (transformers)"
     architecture = "SigLIP vision tower"
     hub = HubModel("google/siglip-base-patch16-224")
-    mean = std = (0.5, 0.5, 0.5)
-    fit = "stretch"
+    processors = "Siglip"
 
     def __init__(self, settings: FrameSettings | None = None) -> None:
         super().__init__(settings)
         file, layer = self._find(), self.settings.layer
         unused = ("text_model.", "logit_scale", "logit_bias")
-        model = load_pretrained(self.encoder, SiglipVisionModel, SiglipVisionConfig, file, unused=unused)
+        state = load_state(file)
+        config = read_config(self.encoder, SiglipVisionConfig, file)
+        if config is None:
+            head = any(key.removeprefix("vision_model.").startswith("head.") for key in state)
+            sizes = _sizes(self.encoder, file, state, SIGLIP_HEADS)
+            config = SiglipVisionConfig(**sizes, vision_use_head=head)
+        model = load_pretrained(
+            self.encoder,
+            SiglipVisionModel,
+            SiglipVisionConfig,
+            file,
+            unused=unused,
+            state=state,
+            config=config,
+        )
+        published = Preprocessing(picture_size(model.config.image_size), None, "bicubic", *HALF)
         model.encoder.layers = first_blocks(self.encoder, model.encoder.layers, layer)
         self.features = model.config.hidden_size
         if layer is not None:
             model.post_layernorm, model.use_head = nn.Identity(), False
-            self._see(file, model, mean_token, f"mean of the patches behind block {layer}")
+            self._look(file, published, model, mean_token, f"mean of the patches behind block {layer}")
         elif model.use_head:
-            self._see(file, model, _pooled, "attention-pooling head behind the final layer norm")
+            self._look(file, published, model, _pooled, "attention-pooling head behind the final layer norm")
         else:
             raise UserError(f"{self.encoder}: {file}: the model has no pooling head; choose a layer")
+
+
+def _sizes(encoder: str, file: Path, state: dict[str, Tensor], heads: dict[int, int]) -> dict[str, int]:
+    """What the shapes in a file of a vision tower tell of it, nothing for a file of something else."""
+    tower = {key.removeprefix("vision_model."): tensor for key, tensor in state.items()}
+    patches = tower.get("embeddings.patch_embedding.weight")
+    positions = tower.get("embeddings.position_embedding.weight")
+    hidden = tower.get("encoder.layers.0.mlp.fc1.bias")
+    if patches is None or positions is None or hidden is None or patches.ndim != 4:
+        return {}  # loading says what is missing
+    width, _, _, patch = patches.shape
+    return {
+        "hidden_size": width,
+        "patch_size": patch,
+        "image_size": math.isqrt(len(positions)) * patch,  # a class token more changes no whole root
+        "intermediate_size": len(hidden),
+        "num_hidden_layers": count_blocks(tower, "encoder.layers."),
+        "num_attention_heads": published_heads(f"{encoder}: {file}", width, heads),
+    }
 
 
 def _projected(output: Any) -> Tensor:

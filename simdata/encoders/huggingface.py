@@ -88,16 +88,20 @@ def read_config(encoder: str, config_class: type[PreTrainedConfig], file: Path) 
         return None
     try:
         content: dict[str, Any] = json.loads(path.read_text())
-        # The config of a model with two towers holds those of its towers.
-        content = content.get(config_class.base_config_key or "", content)
-        kind = content.get("model_type", config_class.model_type)
-        if kind == config_class.model_type:
-            return config_class.from_dict(content)
+        # The config of a model with two towers holds those of its towers, which need not say their kind.
+        tower = content.get(config_class.base_config_key or "", content)
+        whole = config_class.model_type.removesuffix("_vision_model")
+        kinds = [tower.get("model_type", config_class.model_type), content.get("model_type", whole)]
+        kind = next((kind for kind in kinds if kind not in (config_class.model_type, whole)), None)
+        if kind is None:
+            return config_class.from_dict(tower)
     except Exception as error:  # huggingface_hub's validation raises kinds of its own
         reason = " ".join(str(error).split())
         raise UserError(f"{encoder}: {path}: cannot be read as {config_class.__name__} ({reason})") from None
+    why = " (NaFlex is not supported, models of one resolution are)" if kind.startswith("siglip2") else ""
     raise UserError(
-        f"{encoder}: {path}: is of a {kind!r} model, not {config_class.model_type!r}; choose other weights"
+        f"{encoder}: {path}: is of a {kind!r} model, not {config_class.model_type!r}{why}; "
+        "choose other weights"
     )
 
 
@@ -112,6 +116,33 @@ def check_keys(what: str, *, missing: Any, unexpected: Any, shapes: Any, advice:
 def other_shape(key: str, has: tuple[int, ...], needs: tuple[int, ...]) -> str:
     """A key of another shape, for `check_keys`."""
     return f"{key} (has {tuple(has)}, needs {tuple(needs)})"
+
+
+def published_heads(what: str, width: int, others: dict[int, int]) -> int:
+    """Attention heads of the published model of that width: no tensor's shape tells them.
+
+    Parameters
+    ----------
+    what : begins the message
+    others : heads by width, of the models that do not have one for 64 features
+
+    Raises
+    ------
+    UserError
+        If there cannot be one.
+    """
+    if width % 64 and width not in others:
+        raise UserError(
+            f"{what}: a model {width} wide is none of the published ones, so that its heads are unknown. "
+            "Put the model's own config.json beside the file"
+        )
+    return others.get(width, width // 64)
+
+
+def count_blocks(state: dict[str, Tensor], beginning: str) -> int:
+    """How many blocks a file has, whose keys begin with ``beginning``, a number and a dot."""
+    numbers = {key.removeprefix(beginning).split(".")[0] for key in state if key.startswith(beginning)}
+    return max((int(number) + 1 for number in numbers if number.isdecimal()), default=0)
 
 
 def first_blocks(encoder: str, blocks: nn.ModuleList, layer: int | None) -> nn.ModuleList:

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from simdata.encoders.huggingface import check_keys, other_shape
-from simdata.errors import UserError
+from simdata.encoders.huggingface import check_keys, other_shape, published_heads
 
 if TYPE_CHECKING:
     from transformers import VideoMAEConfig
 
 BACKBONE = "backbone."  # beside it a recogniser has its classifier, cls_head
-FRAMES = 16  # of all that MMAction2 publishes: a file only tells how many patches a clip has
+FRAMES, INTERVAL = 16, 4  # of all that MMAction2 publishes: a file only tells how many patches a clip has
 EPSILON = 1e-6
 HEADS = {1280: 16, 1408: 16}  # by width, of the huge and the giant model; others have one for 64 features
 ADVICE = "Take a VideoMAE recogniser of MMAction2, as vit-base-p16_videomae-k400-pre_16x4x1_kinetics-400"
@@ -77,19 +76,8 @@ def convert(
 
 
 def heads(what: str, width: int) -> int:
-    """Attention heads of the published VideoMAE of that width: no tensor's shape tells them.
-
-    Raises
-    ------
-    UserError
-        If there cannot be one; ``what`` begins the message.
-    """
-    if width % 64:
-        raise UserError(
-            f"{what}: a model {width} wide is none of the published ones, so that its heads are unknown. "
-            "Put a config.json as transformers' VideoMAEConfig saves it beside the file"
-        )
-    return HEADS.get(width, width // 64)
+    """Attention heads of the published VideoMAE of that width, as `published_heads`."""
+    return published_heads(what, width, HEADS)
 
 
 def _sizes(what: str, state: dict[str, Tensor]) -> VideoMAEConfig:

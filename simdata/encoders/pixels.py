@@ -4,42 +4,81 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from simdata.checksum import sha256
 from simdata.encoders.base import VideoEncoder
 from simdata.encoders.inference import Inference, ModelSettings
+from simdata.encoders.preprocessing import Preprocessing, read_preprocessing
 from simdata.encoders.weights import HubModel
+from simdata.encoders.window_frames import Frames, Setting
+from simdata.errors import UserError
 
-Statistics = tuple[float, float, float]  # of red, green and blue, full scale is 1
-IMAGENET_MEAN: Statistics = (0.485, 0.456, 0.406)
-IMAGENET_STD: Statistics = (0.229, 0.224, 0.225)
+COLOURS = "RGB by the film's own tags; without any BT.709 from HD sizes on, BT.601 below"
+
+
+class PixelSettings(ModelSettings):
+    """``resize`` "exact" is what the model's publisher does, to the level; "fast" is FFmpeg's own scaling."""
+
+    resize: Annotated[
+        Literal["exact", "fast"],
+        Field(description="exact: as the publisher's processor; fast: by FFmpeg while decoding"),
+    ] = "exact"
+
+
+class ClipSettings(PixelSettings):
+    """``frames`` is how many of a window's pictures are taken, and which, as
+    `simdata.encoders.window_frames` says.
+    """
+
+    frames: Setting = None
 
 
 class PixelEncoder(VideoEncoder):
     """A video encoder whose model sees normalised pictures.
 
-    A subclass's constructor finds the file of weights with `_find`, sets ``features`` and ``grid``, and ends
-    with `_run`.
+    A subclass's constructor finds the file of weights with `_find`, says with `_see` which pictures it wants,
+    sets ``features``, and ends with `_run`.
 
     Attributes
     ----------
     hub : where the weights are looked for by default
-    mean, std : of the pictures that the model was trained with
+    processors : class of the publisher's processors, for files that do not name it
+    video : whether these are processors of videos
     """
 
-    Settings = ModelSettings
-    settings: ModelSettings
+    Settings = PixelSettings
+    settings: PixelSettings
     hub: ClassVar[HubModel]
-    mean: ClassVar[Statistics] = IMAGENET_MEAN
-    std: ClassVar[Statistics] = IMAGENET_STD
+    processors: ClassVar[str]
+    video: ClassVar[bool] = False
 
     def _find(self) -> Path:
         return self.hub.find(self.encoder, self.settings.weights)
+
+    def _see(self, file: Path, published: Preprocessing, size: tuple[int, int], **sampling: Any) -> None:
+        """Ask for pictures of the model's ``size``, prepared as files beside ``file`` say, or as published.
+
+        Raises
+        ------
+        UserError
+            If these files say what is not supported, or what the model does not take.
+        """
+        self._preprocessing = read_preprocessing(
+            self.encoder, file, published, self.processors, video=self.video
+        )
+        if self._preprocessing.seen != size:
+            made, wanted = (f"{y} x {x}" for y, x in (self._preprocessing.seen, size))
+            raise UserError(
+                f"{self.encoder}: {file.parent}: pictures would be {made} ({self._preprocessing.source}), "
+                f"and the model takes {wanted}; both must come from one model"
+            )
+        self.grid, self._margin = self._preprocessing.grid(self.encoder, self.settings.resize, **sampling)
 
     def _run(
         self, file: Path, model: nn.Module, outputs: Callable[[Any], Tensor], **stated: str | int
@@ -60,19 +99,22 @@ class PixelEncoder(VideoEncoder):
             "heads": config.num_attention_heads,
             "patch": config.patch_size,
             "norm_epsilon": config.layer_norm_eps,
+            "activation": config.hidden_act,
         }
         self._inference = Inference(self.encoder, model, self.settings)
-        mean, std = torch.tensor([self.mean, self.std], device=self._inference.device)
         # Of a line of the picture: along three colours alone, a CPU would take three times as long.
-        width = self.grid.size[1]
-        self._scale, self._shift = (1 / (255 * std)).repeat(width), (-mean / std).repeat(width)
+        width = self.grid.size[1] - 2 * self._margin
+        self._scale, self._shift = (
+            self._inference.to_device(np.tile(factor, width).astype(np.float32))
+            for factor in self._preprocessing.scale_and_shift()
+        )
 
     def _embed(self, span: np.ndarray, places: np.ndarray) -> np.ndarray:
         """Features of pictures, or of clips of them.
 
         The span stays uint8 on the device, and only the batch in work is gathered and made float32: all
         clips of 64 s would be 0.6 GB. A picture that two windows share is made float32 for each, which costs
-        next to nothing beside the model; of 16 frames in windows of 3 s, no two windows share any.
+        next to nothing beside the model.
 
         Parameters
         ----------
@@ -84,6 +126,8 @@ class PixelEncoder(VideoEncoder):
         (n, features) float32
         """
         pictures = self._inference.to_device(span)
+        if margin := self._margin:
+            pictures = pictures[:, margin:-margin, margin:-margin]
         index = self._inference.to_device(places)
         return self._inference(len(places), lambda rows: self._pixels(pictures[index[rows]]), self._outputs)
 
@@ -96,14 +140,36 @@ class PixelEncoder(VideoEncoder):
         return {
             **self._stated,
             "weights": self._file.name,
-            "picture_rate_hz": self.grid.rate,
-            "picture_phase": self.grid.phase,
-            "picture_size": list(self.grid.size),
-            "picture_fit": self.grid.fit,
+            "picture_size": list(self._preprocessing.seen),
+            "colours": COLOURS,
+            **self._preprocessing.attributes(self.settings.resize),
             "layer": self.settings.layer,
             "precision": self._inference.precision,
-            "normalisation": {"mean": list(self.mean), "std": list(self.std)},
         }
+
+
+class ClipEncoder(PixelEncoder):
+    """A model of clips: each row is made of some of its window's pictures, together."""
+
+    Settings = ClipSettings
+    settings: ClipSettings
+    _clip: Frames
+
+    def _take(self, published: Frames) -> dict[str, Any]:
+        """The user's frames, the publisher's where the user leaves it open; for `_see`."""
+        own = self.settings.frames or Frames()
+        rule = own if own.scheme else published
+        self._clip = Frames(None, rule.scheme, rule.interval)
+        self._frames = own.number or published.number
+        self._places = self._clip.places(self._frames, self.window)
+        return self._clip.pictures(self._frames, self.window)
+
+    def encode(self, span: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        return self._embed(span, np.asarray(starts)[:, None] * self.grid.rate + self._places)
+
+    def parameters(self) -> dict[str, Any]:
+        stated = super().parameters()
+        return {**stated, "frames": self._frames, "frames_taken": self._clip.text(self._frames, self.window)}
 
 
 def mean_token(output: Any) -> Tensor:

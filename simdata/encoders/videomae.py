@@ -9,6 +9,10 @@ transformers are read. As published, a clip's embedding is the mean of its patch
 - a file with neither (transformers' VideoMAEModel, saved from a fine-tuned one) gives the mean as it is.
 
 `VideoMAE.parameters` says in ``pooling`` which of them it was.
+
+Pictures are chosen and prepared as the library does it whose file it is. MMAction2: every fourth one of the
+film, in the middle of the window, resized without smoothing. transformers: from the window's first to its
+last, prepared as the file of its processor says.
 """
 
 from __future__ import annotations
@@ -17,31 +21,33 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor, nn
 from transformers import VideoMAEConfig, VideoMAEForVideoClassification, VideoMAEModel
 
 from simdata.encoders import mmaction
-from simdata.encoders.base import Grid, uniform_frames
 from simdata.encoders.huggingface import first_blocks, load_pretrained, read_config
-from simdata.encoders.inference import ModelSettings
-from simdata.encoders.pixels import PixelEncoder, mean_token, picture_size
+from simdata.encoders.pixels import ClipEncoder, ClipSettings, mean_token, picture_size
+from simdata.encoders.preprocessing import IMAGENET, Preprocessing
 from simdata.encoders.weights import HubModel, load_state
+from simdata.encoders.window_frames import Frames
+from simdata.errors import UserError
 
 HEADS = ("classifier.", "decoder.", "encoder_to_decoder.", "mask_token")  # what training needed
 
 
-class VideoMAE(PixelEncoder):
-    """Mean of the tokens of 16 frames, in the middles of equal parts of the window: (n, 768) float32."""
+class VideoMAE(ClipEncoder):
+    """Mean of the tokens of 16 frames of the window: (n, 768) float32."""
 
     encoder = "videomae"
     summary = "VideoMAE base, fine-tuned on Kinetics-400: SIM's video encoder (transformers or MMAction2)"
     hub = HubModel("MCG-NJU/videomae-base-finetuned-kinetics")
+    processors = "VideoMAE"
+    video = True
 
-    def __init__(self, settings: ModelSettings | None = None) -> None:
+    def __init__(self, settings: ClipSettings | None = None) -> None:
         super().__init__(settings)
         file = self._find()
-        model = load_model(self.encoder, file)
+        model, from_mmaction = load_model(self.encoder, file)
         config, layer = model.config, self.settings.layer
         model.encoder.layer = first_blocks(self.encoder, model.encoder.layer, layer)
         outputs = mean_token
@@ -55,22 +61,42 @@ class VideoMAE(PixelEncoder):
             pooling = "mean of the tokens behind the final layer norm"
         else:
             pooling = "mean of the tokens; the file has no final norm"
-        rate, phase, self._index = uniform_frames(config.num_frames, self.window)
-        self.grid = Grid(rate, picture_size(config.image_size), "crop", phase)
+        frames = Frames(config.num_frames, "interval", mmaction.INTERVAL)
+        if not from_mmaction:
+            frames = Frames(config.num_frames, "linspace")
+        wanted = self._take(frames)
+        if self._frames != config.num_frames:
+            raise UserError(
+                f"{self.encoder}: frames={self.settings.frames}: the model takes {config.num_frames} frames"
+            )
+        size = picture_size(config.image_size)
+        self._see(file, _published(size, from_mmaction), size, **wanted)
         self.features = config.hidden_size
-        frames = config.num_frames
-        self._run(file, model, outputs, architecture="VideoMAE", frames=frames, pooling=pooling)
+        self._run(file, model, outputs, architecture="VideoMAE", pooling=pooling)
 
-    def encode(self, span: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        return self._embed(span, np.asarray(starts)[:, None] * self.grid.rate + self._index)
+
+def _published(size: tuple[int, int], from_mmaction: bool) -> Preprocessing:
+    if from_mmaction:
+        return Preprocessing(
+            min(size),
+            size,
+            "bilinear",
+            *IMAGENET,
+            antialias=False,
+            long_side="round",
+            source="MMAction2's configuration of the model; no file beside the weights says otherwise",
+        )
+    return Preprocessing(min(size), size, "bilinear", *IMAGENET)
 
 
 def _normed_mean(norm: nn.Module) -> Callable[[Any], Tensor]:
     return lambda output: norm(mean_token(output))
 
 
-def load_model(encoder: str, file: Path) -> VideoMAEModel:
-    """The transformer; its ``fc_norm`` is the norm of the mean token, None if the file has none.
+def load_model(encoder: str, file: Path) -> tuple[VideoMAEModel, bool]:
+    """The transformer, and whether its file is one of MMAction2.
+
+    Its ``fc_norm`` is the norm of the mean token, None if the file has none.
 
     Raises
     ------
@@ -98,7 +124,7 @@ def load_model(encoder: str, file: Path) -> VideoMAEModel:
     positions = embeddings.position_embeddings if positions is None else positions
     del embeddings.position_embeddings
     embeddings.register_buffer("position_embeddings", positions, persistent=False)
-    return model
+    return model, from_mmaction
 
 
 def _sizes(encoder: str, file: Path, state: dict[str, Tensor]) -> VideoMAEConfig:

@@ -12,6 +12,7 @@ a window of 3 s alone has 149 frames, and in its context 150, those whose centre
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,6 +25,9 @@ from simdata.encoders.base import AUDIO_RATE
 from simdata.encoders.hearing import HearingEncoder, HearingSettings
 from simdata.encoders.huggingface import first_blocks
 from simdata.encoders.inference import Inference
+from simdata.encoders.processor_files import ProcessorFile
+
+VARIANCE_FLOOR = 1e-7  # as transformers' Wav2Vec2FeatureExtractor adds it
 
 
 class Wav2Vec2(HearingEncoder):
@@ -42,12 +46,13 @@ class Wav2Vec2(HearingEncoder):
         transformer.layers = first_blocks(self.encoder, transformer.layers, self.settings.layer)
         self._frame_stride, self._frame_length = torchaudio_models.frame_timing(model)
         self.features = model.encoder.feature_projection.projection.out_features
+        self._normalised, self._processor = _normalised(self.encoder, self._file)
         self.weights_sha256 = sha256(self._file)
         self._inference = Inference(self.encoder, model, self.settings)
 
     def _encode_windows(self, windows: Tensor, index: Tensor) -> np.ndarray:
         def inputs(rows: slice) -> Tensor:
-            return windows[index[rows]]
+            return self._prepared(windows[index[rows]])
 
         def outputs(output: tuple[Tensor, None]) -> Tensor:
             return output[0].mean(dim=1, dtype=torch.float32)
@@ -61,7 +66,14 @@ class Wav2Vec2(HearingEncoder):
             (frames,) = output[0]
             return torch.stack([frames[a:b].mean(dim=0, dtype=torch.float32) for a, b in bounds])
 
-        return self._inference(1, lambda _: sound[None], outputs)
+        return self._inference(1, lambda _: self._prepared(sound[None]), outputs)
+
+    def _prepared(self, sound: Tensor) -> Tensor:
+        """(n, samples) as the model takes them."""
+        if not self._normalised:
+            return sound
+        variance, mean = torch.var_mean(sound, dim=1, correction=0, keepdim=True)
+        return (sound - mean) / torch.sqrt(variance + VARIANCE_FLOOR)
 
     def _first_frame(self, seconds: np.ndarray) -> list[int]:
         """The first frame whose centre is not before these seconds."""
@@ -76,10 +88,36 @@ class Wav2Vec2(HearingEncoder):
             "pooling": "mean over the window's frames",
             "frame_stride_samples": self._frame_stride,
             "frame_length_samples": self._frame_length,
-            "normalisation": "none: the waveform as it is",
+            "normalisation": (
+                f"mean 0, variance 1 of all that the model hears (+ {VARIANCE_FLOOR:g})"
+                if self._normalised
+                else "none: the waveform as it is"
+            ),
+            "processor": self._processor,
             "precision": self._inference.precision,
             **self.hearing(),
         }
+
+
+def _normalised(encoder: str, file: Path) -> tuple[bool, str]:
+    """Whether the model wants its sound normalised, and where that is said.
+
+    Raises
+    ------
+    UserError
+        If a file beside the weights says what is not supported.
+    """
+    found = ProcessorFile.find(encoder, file, "feature_extractor")
+    if found is None:
+        return False, "torchaudio's defaults: no file beside the weights says otherwise"
+    kinds = "Wav2Vec2FeatureExtractor", "WavLMFeatureExtractor", "HubertFeatureExtractor"
+    found.take("feature_extractor_type", lambda kind: kind in kinds, "those of wav2vec 2.0 and its kin")
+    found.take("feature_size", lambda size: size == 1, "only 1")
+    found.take("sampling_rate", lambda rate: rate == AUDIO_RATE, f"only {AUDIO_RATE}")
+    normalised = found.flag("do_normalize", True)  # as transformers has it where the file does not say
+    # Windows are of one length: nothing is padded, and no mask needed.
+    found.refuse_rest({"return_attention_mask", "padding_side", "padding_value"})
+    return normalised, found.name
 
 
 class HuBERT(Wav2Vec2):

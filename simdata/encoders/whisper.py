@@ -12,6 +12,7 @@ centred on k * 20 ms.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,9 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from simdata.checksum import sha256
 from simdata.encoders.base import AUDIO_RATE
 from simdata.encoders.hearing import HearingEncoder, HearingSettings
-from simdata.encoders.huggingface import first_blocks, load_pretrained
+from simdata.encoders.huggingface import count_blocks, first_blocks, load_pretrained, read_config
 from simdata.encoders.inference import Inference
+from simdata.encoders.processor_files import ProcessorFile
 from simdata.encoders.weights import HubModel, load_state
 
 SOURCE = HubModel("openai/whisper-base")
@@ -51,6 +53,7 @@ class Whisper(HearingEncoder):
             self._file,
             unused=("decoder.", "proj_out."),
             state=state,
+            config=read_config(self.encoder, WhisperConfig, self._file) or _sizes(state),
         )
         self._blocks = len(model.layers)
         model.layers = first_blocks(self.encoder, model.layers, self.settings.layer)
@@ -61,6 +64,7 @@ class Whisper(HearingEncoder):
         self._inference = Inference(self.encoder, model, self.settings)
 
         mel = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)
+        self._processor = _check_processor(self.encoder, self._file, mel)
         self._fft, self._hop = mel.n_fft, mel.hop_length
         self._filters = self._inference.to_device(mel.mel_filters.T.astype(np.float32))
         self._taper = torch.hann_window(self._fft, device=self._inference.device)
@@ -128,7 +132,58 @@ class Whisper(HearingEncoder):
             "pooling": "mean over the window's frames",
             "frames_per_second": self._frame_rate,
             "input": f"padded with silence to {self._hears} s",
+            "mel_bands": len(self._filters),
+            "processor": self._processor,
             "normalisation": "log10 of mel power, at most 8 under its highest value; (it + 4) / 4",
             "precision": self._inference.precision,
             **self.hearing(),
         }
+
+
+def _sizes(state: dict[str, Tensor]) -> WhisperConfig | None:
+    """From the shapes in a file without config.json; all published models have a head for 64 features."""
+    mel, positions = state.get("conv1.weight"), state.get("embed_positions.weight")
+    hidden = state.get("layers.0.fc1.bias")
+    if mel is None or positions is None or hidden is None or mel.ndim != 3 or positions.ndim != 2:
+        return None  # loading says what is missing
+    return WhisperConfig(
+        num_mel_bins=mel.shape[1],
+        d_model=len(mel),
+        encoder_layers=count_blocks(state, "layers."),
+        encoder_attention_heads=max(1, len(mel) // 64),
+        encoder_ffn_dim=len(hidden),
+        max_source_positions=len(positions),
+    )
+
+
+def _check_processor(encoder: str, file: Path, mel: WhisperFeatureExtractor) -> str:
+    """Where the settings of ``mel`` come from.
+
+    Raises
+    ------
+    UserError
+        If a file beside the weights says others: the model was trained with all of them.
+    """
+    found = ProcessorFile.find(encoder, file, "feature_extractor")
+    if found is None:
+        return "the publisher's defaults: no file beside the weights says otherwise"
+    wanted = {
+        "feature_extractor_type": "WhisperFeatureExtractor",
+        "feature_size": mel.feature_size,
+        "sampling_rate": mel.sampling_rate,
+        "hop_length": mel.hop_length,
+        "n_fft": mel.n_fft,
+        "chunk_length": mel.chunk_length,
+        "n_samples": mel.n_samples,
+        "nb_max_frames": mel.nb_max_frames,
+        "padding_value": 0,
+        "padding_side": "right",
+        "dither": 0,
+    }
+    for key, value in wanted.items():
+        found.take(key, lambda given, value=value: given == value, f"only {value}")
+    if found.flag("do_normalize", False):
+        raise found.refused("do_normalize", True, "the waveform is taken as it is, as published")
+    # An encoder pays no attention to the mask; filters follow from the other settings.
+    found.refuse_rest({"return_attention_mask", "mel_filters"})
+    return f"{found.name}, which agrees with the model"

@@ -1,15 +1,18 @@
 import json
 
+import av
 import numpy as np
 import pytest
 import torch
+from film_files import write_film
 from torch.nn.functional import conv3d, gelu, layer_norm
 from transformers import VideoMAEConfig
 
+from simdata import encoders
 from simdata.encoders import mmaction
-from simdata.encoders.inference import ModelSettings
 from simdata.encoders.videomae import VideoMAE
 from simdata.errors import UserError
+from simdata.movies import stimulus_blocks
 
 WIDTH, HIDDEN, DEPTH, HEADS, PATCH, SIZE = 128, 160, 3, 2, 16, 32
 MEAN = torch.tensor([123.675, 116.28, 103.53])  # MMAction2's data_preprocessor, RGB
@@ -101,7 +104,7 @@ def clip(span, start):
 
 
 def encoder(file, **settings):
-    return VideoMAE(ModelSettings(weights=file, device="cpu", **settings))
+    return VideoMAE(VideoMAE.Settings(weights=file, device="cpu", **{"frames": "even"} | settings))
 
 
 # With tokens as small as these, an epsilon of 1e-5 or 1e-12 gives other rows.
@@ -204,3 +207,53 @@ def test_checkpoints_with_python_objects_are_not_run(tmp_path):
         UserError, match=r"vit\.pth: cannot be read as weights \(it also holds Python objects"
     ):
         encoder(tmp_path / "vit.pth")
+
+
+def resized(pictures):
+    """MMAction2's Resize((-1, 32)) and CenterCrop(32): OpenCV's bilinear, which does not smooth."""
+    height, width = pictures.shape[1:3]
+    scale = SIZE / min(height, width)
+    size = [int(length * scale + 0.5) for length in (height, width)]
+
+    def along(axis, old, new):
+        place = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
+        low = np.minimum(place.astype(int), old - 2)
+        return low, (place - low).reshape([-1 if a == axis else 1 for a in range(4)])
+
+    x = pictures.astype(float)
+    for axis, old, new in ((1, height, size[0]), (2, width, size[1])):
+        low, part = along(axis, old, new)
+        x = (1 - part) * np.take(x, low, axis) + part * np.take(x, low + 1, axis)
+    top, left = ((length - SIZE) // 2 for length in size)
+    return np.rint(x)[:, top : top + SIZE, left : left + SIZE].astype(np.uint8)
+
+
+def test_from_the_film_on_as_mmaction2_does_it(tmp_path):
+    """SampleFrames(clip_len=16, frame_interval=4, num_clips=1, test_mode=True) of clips of 3 s."""
+    state = checkpoint()
+    file = written(tmp_path / "small.pth", state)
+    film = write_film(tmp_path / "film.mp4", seconds=5, rate=25)
+    with av.open(str(film)) as container:
+        pictures = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    tested = encoders.create(f"videomae,weights={file}")
+    (block,) = stimulus_blocks(film, [tested], [(0, 3)])
+    for second, row in enumerate(block.embeddings["video_videomae"]):
+        clip = pictures[25 * second : 25 * (second + 3)][(75 - 61) // 2 + 4 * np.arange(16)]
+        expected = forward(state, resized(clip)).numpy()
+        assert row @ expected / np.linalg.norm(row) / np.linalg.norm(expected) > 0.9999
+    parameters = tested.parameters()
+    assert parameters["frames_taken"].startswith("interval:4: of the film's own n pictures")
+    assert not parameters["preprocessing"]["resize"]["antialias"]
+
+
+def test_a_window_too_short_for_the_interval(tmp_path):
+    file = written(tmp_path / "small.pth", checkpoint())
+    film = write_film(tmp_path / "film.mp4", seconds=5, rate=15)
+    with pytest.raises(
+        UserError, match=r"film\.mp4: the window at 0 s: frames=interval:4: .* has only 45; take int"
+    ):
+        list(stimulus_blocks(film, [encoders.create(f"videomae,weights={file}")], [(0, 3)]))
+    (block,) = stimulus_blocks(
+        film, [encoders.create(f"videomae,weights={file},frames=interval:2")], [(0, 3)]
+    )
+    assert np.isfinite(block.embeddings["video_videomae"]).all()

@@ -13,7 +13,6 @@ from transformers import (
 
 from simdata.checksum import sha256
 from simdata.encoders.base import uniform_frames
-from simdata.encoders.inference import ModelSettings
 from simdata.encoders.videomae import VideoMAE
 from simdata.errors import UserError
 
@@ -48,7 +47,7 @@ def film(seconds, rate=16, size=32):
 
 
 def encoder(folder, **settings):
-    return VideoMAE(ModelSettings(weights=folder, device="cpu", **settings))
+    return VideoMAE(VideoMAE.Settings(weights=folder, device="cpu", **{"frames": "even"} | settings))
 
 
 def clip(span, start, window=3):

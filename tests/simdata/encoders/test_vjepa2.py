@@ -6,7 +6,7 @@ import torch
 from transformers import VJEPA2Config, VJEPA2ForVideoClassification, VJEPA2Model
 
 from simdata.checksum import sha256
-from simdata.encoders.vjepa2 import VJEPA2, VJEPA2Settings
+from simdata.encoders.vjepa2 import VJEPA2
 from simdata.errors import UserError
 
 SIZES = {
@@ -40,7 +40,7 @@ def film(seconds, rate=16):
 
 
 def encoder(folder, **settings):
-    return VJEPA2(VJEPA2Settings(weights=folder, device="cpu", **settings))
+    return VJEPA2(VJEPA2.Settings(weights=folder, device="cpu", **settings))
 
 
 def pixels(pictures):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from torchaudio import models, pipelines
+from transformers import Wav2Vec2FeatureExtractor
 
 from simdata.encoders import torchaudio_models
 from simdata.encoders.base import AUDIO_RATE
@@ -189,3 +190,24 @@ def test_weights_that_do_not_fit_are_named(made, tmp_path):
 def test_a_layer_that_is_not_there_is_an_error(made):
     with pytest.raises(UserError, match="layer=4: the model has 3 blocks; choose 1 to 3"):
         create(made, layer=4)
+
+
+def test_the_processor_beside_the_weights_is_obeyed(made):
+    """transformers' own files say that the sound is normalised, torchaudio's models take it as it is."""
+    _, model, file = made
+    processor = file.with_name("preprocessor_config.json")
+    extractor = Wav2Vec2FeatureExtractor()
+    extractor.save_pretrained(file.parent)
+    try:
+        encoder = create(made)
+        rows = encoder.encode(SOUND, np.array([0, 2]))
+        sounds = [SOUND[s * AUDIO_RATE : (s + 3) * AUDIO_RATE] for s in (0, 2)]
+        inputs = extractor(sounds, sampling_rate=AUDIO_RATE, return_tensors="np").input_values
+        expected = [by_torchaudio(model, sound).mean(axis=0) for sound in inputs]
+        np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-5)
+        assert encoder.parameters()["processor"] == processor.name
+        processor.write_text('{"sampling_rate": 8000}')
+        with pytest.raises(UserError, match=r"sampling_rate = 8000 is not .* only 16000"):
+            create(made)
+    finally:
+        processor.unlink()
