@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +15,7 @@ from typing import Any, Literal
 import zarr
 
 from simdata.catalog import Catalog
+from simdata.catalog_changes import compare
 from simdata.convert import ConvertedRun, convert_run, memory_needed
 from simdata.cores import available_cores
 from simdata.encoders import Encoder, create_all
@@ -20,6 +23,7 @@ from simdata.encoding import ENCODINGS
 from simdata.errors import StoreNotWritten, UserError
 from simdata.execute import execute, workers_within
 from simdata.faults import of_source, of_store
+from simdata.fetched import NotFetched
 from simdata.film_info import probe
 from simdata.films import (
     FILM_MEMORY,
@@ -30,15 +34,18 @@ from simdata.films import (
     thumbnail_size,
 )
 from simdata.nested import leaves
+from simdata.notes import complete_runs, gone_note, repeated_notes, split_notes
 from simdata.progress import Progress
-from simdata.sources import Film, Found, Rejected, Run, find_film, find_runs
+from simdata.sources import Film, Found, Rejected, Run, find_film, find_runs, refuse_one_film_twice
 from simdata.store import schema
 from simdata.store.axes import check_movies, check_whole_runs
 from simdata.store.layout import check_chunks, read_layout
 from simdata.store.lock import creating, exclusive
 from simdata.store.metadata import Metadata
+from simdata.store.not_taken import put_not_taken
 from simdata.store.opening import open_store
-from simdata.store.provenance import Provenance
+from simdata.store.provenance import Provenance, records
+from simdata.store.revision import revise
 from simdata.store.writer import StoreWriter
 from simdata.survey import survey
 
@@ -58,7 +65,6 @@ class Recipe:
     def attributes(self, encoders: Sequence[Encoder]) -> dict[str, Any]:
         """What a store must agree in to be continued with this recipe."""
         return {
-            "catalog_sha256": hashlib.sha256(self.catalog_text.encode()).hexdigest(),
             "recipe": {
                 "mesh": "ico6",
                 "resampling": "barycentric",
@@ -69,13 +75,17 @@ class Recipe:
             },
         }
 
-    def description(self) -> dict[str, Any]:
-        """The other metadata of a new store."""
+    @property
+    def catalog_sha256(self) -> str:
+        return hashlib.sha256(self.catalog_text.encode()).hexdigest()
+
+    def catalog_metadata(self) -> dict[str, Any]:
+        """What a store keeps of its catalog."""
         return {
             "catalog_name": self.catalog.name,
             "catalog": self.catalog_text,
+            "catalog_sha256": self.catalog_sha256,
             "stimulus_lag": self.catalog.stimulus_lag,
-            "software": schema.software_versions(),
         }
 
 
@@ -98,7 +108,8 @@ class Summary:
     ----------
     complete, possible : runs in the store now, and those that all subjects seen would have
     not_taken : what looks like a subject or a run in the source and is neither in the store nor skipped
-    notes : what else the user should know
+    warnings : sets that are empty, the same content twice and the like
+    notes : what changed beside runs and films
     """
 
     converted: list[str] = field(default_factory=list)
@@ -107,6 +118,7 @@ class Summary:
     complete: int = 0
     possible: int = 0
     not_taken: list[Rejected] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -127,18 +139,21 @@ def build(
     summary = Summary()
     found = find_runs(recipe.catalog, source, options.subjects)
     summary.not_taken = survey(recipe.catalog, source, found)
+    _keep_converted(found, out, summary)
     runs = _usable(found, options, summary)
     films = _find_films(recipe.catalog, movies, options, summary)
     encoding = ENCODINGS[recipe.encoding]
-    needed = max(memory_needed(run, encoding) for run in runs)
+    needed = max((memory_needed(run, encoding) for run in runs), default=0)
     workers = workers_within(options.max_memory, needed, options.workers)
     film_workers = workers_within(options.max_memory, max(FILM_MEMORY, needed), options.workers)
     encoders = create_all(recipe.encoders)
+    if out.exists():
+        _discard_if_empty(recipe, encoders, out)
     if not out.exists():
         with of_store(out), creating(out):
             _create(recipe, encoders, out, found.with_runs, films)
     with of_store(out), exclusive(out) as staging:
-        _make_ready(recipe, encoders, out, found.with_runs)
+        _make_ready(recipe, encoders, out, staging, found.with_runs, summary)
         store = _Target(StoreWriter(out), Provenance(out), options, summary, progress)
         store.writer.clear_unpublished()
         convert_films = partial(
@@ -161,26 +176,64 @@ def build(
                 store.writer.settle_cortex()
         finally:
             store.provenance.close()
-        _count(summary, out, found)
+        _describe(summary, recipe.catalog, out, found, options, (source, movies))
     return summary
+
+
+def _keep_converted(found: Found, out: Path, summary: Summary) -> None:
+    """Runs whose content was dropped after they were converted, as DataLad's users do, stay as they are."""
+    if not (out.exists() and any(isinstance(error, NotFetched) for _, error in found.unusable)):
+        return
+    store = open_store(out)
+    known = records(store, out)
+    complete = complete_runs(store)
+    for run, error in list(found.unusable):
+        same = known.get(run.key, {}).get("path") == run.relative
+        if isinstance(error, NotFetched) and same and run.key in complete:
+            found.unusable.remove((run, error))
+            found.kept.append(run)
+            summary.current.append(run.key)
 
 
 def _usable(found: Found, options: Options, summary: Summary) -> list[Run]:
     """The runs to convert; those that cannot be read are skipped, or end the build."""
-    if found.unusable and (options.on_error == "stop" or not found.runs):
+    usable = found.runs or found.kept
+    if found.unusable and (options.on_error == "stop" or not usable):
         others = len(found.unusable) - 1
         more = f"\n{others} more cannot be read" if others else ""
-        hint = "\n--on-error skip leaves out what cannot be read" if found.runs else "\nNo run can be read"
+        hint = "\n--on-error skip leaves out what cannot be read" if usable else "\nNo run can be read"
         raise UserError(f"{found.unusable[0][1]}{more}{hint}")
     summary.skipped |= {run.key: str(error) for run, error in found.unusable}
     return found.runs
 
 
-def _count(summary: Summary, out: Path, found: Found) -> None:
-    status = open_store(out).run_status
-    elsewhere = set(found.subjects) - set(status.subject.values.tolist())
-    summary.complete = int((status == schema.COMPLETE).sum())
-    summary.possible = status.size + len(elsewhere) * status.sizes["movie"]
+def _describe(
+    summary: Summary, catalog: Catalog, out: Path, found: Found, options: Options, folders: Sequence[Path]
+) -> None:
+    """Count what there is, and note what the user should know; the store keeps what was not taken."""
+    store = open_store(out)
+    elsewhere = set(found.subjects) - set(store.subject.values.tolist())
+    summary.complete = len(complete_runs(store))
+    summary.possible = store.run_status.size + len(elsewhere) * store.sizes["movie"]
+    all_seen = found.subjects if options.subjects is None else None
+    summary.warnings += split_notes(catalog, store, all_seen)
+    summary.warnings += repeated_notes(records(store, out))
+    if all_seen is not None:
+        summary.warnings += gone_note(store, [run.key for run in found.all], "the source")
+        places = {run.key: run for run in found.all}
+        skipped = [
+            _rejected(places.get(key), key, reason, folders) for key, reason in summary.skipped.items()
+        ]
+        put_not_taken(out, [*skipped, *summary.not_taken], len(elsewhere))
+
+
+def _rejected(run: Run | None, key: str, reason: str, folders: Sequence[Path]) -> Rejected:
+    """A source that was skipped, without a path of this machine."""
+    if run is not None:
+        key, reason = run.relative, reason.removeprefix(f"{run.path}: ")
+    for folder in folders:
+        reason = reason.replace(f"{folder}/", "").replace(str(folder), "FOLDER")
+    return Rejected(key, reason)
 
 
 def _find_films(catalog: Catalog, movies: Path, options: Options, summary: Summary) -> list[Film]:
@@ -195,6 +248,7 @@ def _find_films(catalog: Catalog, movies: Path, options: Options, summary: Summa
             if options.on_error == "stop":
                 raise
             summary.skipped[f"film/{movie.name}"] = str(error)
+    refuse_one_film_twice(films)
     return films
 
 
@@ -208,24 +262,55 @@ def _create(
         encoding=ENCODINGS[recipe.encoding],
         encoders=encoders,
         thumbnail=thumbnail_size(films),
-        metadata=recipe.attributes(encoders) | recipe.description(),
+        metadata=recipe.attributes(encoders)
+        | recipe.catalog_metadata()
+        | {"software": schema.software_versions()},
     )
 
 
-def _make_ready(recipe: Recipe, encoders: Sequence[Encoder], out: Path, subjects: Sequence[str]) -> None:
-    """Check that the store is one of this recipe, and give it room for all subjects."""
+def _discard_if_empty(recipe: Recipe, encoders: Sequence[Encoder], out: Path) -> None:
+    """Put away a store without a single run or film, if it was begun otherwise: it binds nobody."""
+    with of_store(out), exclusive(out):
+        store = open_store(out)
+        empty = not complete_runs(store) and not (store.film_status.values == schema.COMPLETE).any()
+        metadata = Metadata.of(store, out)
+        wanted = json.loads(json.dumps(recipe.attributes(encoders)))["recipe"]
+        if empty and (metadata.catalog_sha256, metadata.recipe) != (recipe.catalog_sha256, wanted):
+            aside = out.with_name(f".{out.name}.empty")
+            shutil.rmtree(aside, ignore_errors=True)
+            os.replace(out, aside)
+            shutil.rmtree(aside)
+
+
+def _make_ready(
+    recipe: Recipe,
+    encoders: Sequence[Encoder],
+    out: Path,
+    staging: Path,
+    subjects: Sequence[str],
+    summary: Summary,
+) -> None:
+    """Check that the store is one of this recipe; bring it in line with the catalog; make room."""
     store = open_store(out)
-    _check_recipe(recipe.attributes(encoders), out, Metadata.of(store, out))
+    metadata, before = Metadata.of(store, out), store.simdata.catalog
+    _check_recipe(recipe.attributes(encoders), out, metadata)
     check_whole_runs(store, out)
-    check_movies(store, out, recipe.catalog)
+    check_movies(store, out, before)
     _check_layout(out)
+    if metadata.catalog_sha256 != recipe.catalog_sha256:
+        changes = compare(before, recipe.catalog)
+        if changes.refused:
+            raise UserError(f"--out {out}: was built with another catalog: {changes.refused}")
+        revise(out, staging, recipe.catalog, recipe.catalog_metadata())
+        summary.notes.append(f"the catalog was edited ({changes.told}); the store follows it now")
+        store = open_store(out)
     if new := [subject for subject in subjects if subject not in store.subject]:
         schema.append_subjects(out, recipe.catalog, new)
 
 
 def _check_recipe(wanted: dict[str, Any], out: Path, store: Metadata) -> None:
     wanted = leaves(json.loads(json.dumps(wanted)))
-    found = leaves({"catalog_sha256": store.catalog_sha256, "recipe": store.recipe})
+    found = leaves({"recipe": store.recipe})
     for key in dict.fromkeys([*wanted, *found]):
         if wanted.get(key) != found.get(key):
             raise UserError(
@@ -275,7 +360,7 @@ class _Target:
 
     def _is_current(self, source: Run | Film) -> bool:
         try:
-            return self.writer.is_complete(source) and self.provenance.is_current(source.key, source.path)
+            return self.writer.is_complete(source) and self.provenance.is_current(source)
         except OSError:  # a source that has gone meanwhile: converting it says so
             return False
 

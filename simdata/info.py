@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from simdata.catalog import SPLITS
+from simdata.report import rejected_table
 from simdata.store.axes import check_variables
+from simdata.store.not_taken import NotTaken
 from simdata.store.opening import open_store
 from simdata.store.provenance import records
 from simdata.store.schema import COMPLETE
@@ -24,6 +26,10 @@ def print_info(path: Path, console: Console) -> None:
     console.print(_summary(path, store))
     console.print(_movies(store))
     console.print(_variables(path, store))
+    if (not_taken := NotTaken.of(store, path)).number:
+        console.print(rejected_table(not_taken.listed, len(not_taken.listed)))
+        if more := not_taken.number - len(not_taken.listed):
+            console.print(f"and {more:,} more, with the same reasons for the most part")
 
 
 def _summary(path: Path, store: xr.Dataset) -> Table:
@@ -32,10 +38,11 @@ def _summary(path: Path, store: xr.Dataset) -> Table:
     splits = Counter(store.subject_split.values.tolist())
     by_split = ", ".join(f"{splits[split]} {split}" for split in SPLITS if splits[split])
     status = store.run_status.values
+    possible = status.size + NotTaken.of(store, path).subjects * store.sizes["movie"]
     sources = records(store, path).values()
     table.add_row("catalog", f"{metadata.catalog_name} (sha256 {metadata.catalog_sha256[:12]})")
     table.add_row("subjects", f"{store.sizes['subject']} ({by_split})")
-    table.add_row("runs", f"{np.count_nonzero(status == COMPLETE)} complete, of {status.size} possible")
+    table.add_row("runs", f"{np.count_nonzero(status == COMPLETE)} complete, of {possible} possible")
     table.add_row(
         "mesh", f"ico6, {int(store.cortex.sum('vertex').min()):,} or more cortical vertices a hemisphere"
     )

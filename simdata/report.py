@@ -27,8 +27,8 @@ def print_build(summary: Summary, console: Console) -> None:
         )
     if summary.not_taken:
         console.print(rejected_table(summary.not_taken, FEW))
-    for note in summary.notes:
-        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    for text in [*summary.notes, *(f"warning: {warning}" for warning in summary.warnings)]:
+        console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
 
 def rejected_table(rejected: Sequence[Rejected], most: int) -> Table:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import translate
-from functools import cached_property
 from pathlib import Path
 
 from simdata.catalog import Catalog, Movie
@@ -51,6 +50,7 @@ class Found:
     subjects : all that were asked for, or seen: also those without a run
     runs : those to convert
     unusable : runs that are there but cannot be read, with the message
+    kept : runs that are in the store, and whose content is here no more
     passed_over : other files of ``runs``: better products that were not fetched, links of other subjects
     """
 
@@ -58,11 +58,16 @@ class Found:
     runs: list[Run] = field(default_factory=list)
     unusable: list[tuple[Run, UserError]] = field(default_factory=list)
     passed_over: list[Rejected] = field(default_factory=list)
+    kept: list[Run] = field(default_factory=list)
 
-    @cached_property
+    @property
+    def all(self) -> list[Run]:
+        return [*self.runs, *self.kept, *(run for run, _ in self.unusable)]
+
+    @property
     def with_runs(self) -> list[str]:
         """The subjects with a run, be it unusable, in order."""
-        present = {run.subject for run in self.runs} | {run.subject for run, _ in self.unusable}
+        present = {run.subject for run in self.all}
         return [subject for subject in self.subjects if subject in present]
 
 
@@ -304,6 +309,17 @@ def find_film(movie: Movie, movies: Path) -> Film:
         raise UserError(f"--movies {movies}: the name of the film of {movie.name} is not UTF-8; rename it")
     check_content(found[0])
     return Film(movie, found[0], str(found[0].relative_to(movies)))
+
+
+def refuse_one_film_twice(films: Sequence[Film]) -> None:
+    """Raise a UserError if a file is the film of several movies: each would get the same moments of it."""
+    for place, film in enumerate(films):
+        for other in films[:place]:
+            if film.path.samefile(other.path):
+                raise UserError(
+                    f"{film.path}: is the film of {other.movie.name} and of {film.movie.name} (video in the "
+                    f"catalog, {other.movie.video} and {film.movie.video}): each needs a file of its own"
+                )
 
 
 def _matching(folder: Path, parts: Sequence[str], flags: int = 0) -> list[Path]:

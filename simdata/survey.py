@@ -48,8 +48,7 @@ class _Survey:
     def __post_init__(self) -> None:
         catalog = self.catalog
         self._subjects = set(self.found.subjects)
-        runs = [*self.found.runs, *(run for run, _ in self.found.unusable)]
-        self._known = {(run.subject, run.movie.name) for run in runs}
+        self._known = {(run.subject, run.movie.name) for run in self.found.all}
         self._expected = {
             path: (subject, movie.name)
             for subject in self.found.subjects
@@ -92,6 +91,8 @@ class _Survey:
             self._add(path, f"no subject may be called {RESERVED!r}; rename it")
             return
         subject = naming.subject(entry)
+        if subject is not None and subject not in self._subjects:  # others were asked for
+            return
         if not naming.is_folder:
             self._file(path, subject)
             if may_be_folder(entry):

@@ -212,7 +212,7 @@ def _identity(path: str | Path, store: xr.Dataset, metadata: Metadata) -> dict:
         "cortex": _digest(np.packbits(store.cortex.values.astype(bool)).tobytes()),
         "scenes": {
             # Up to the film's end: a longer one that joins makes room behind the others.
-            str(movie): _digest(np.stack([segment[:volumes], split[:volumes]]).astype(np.int8).tobytes())
+            str(movie): _digest(_division(segment[:volumes], split[:volumes]).tobytes())
             for movie, segment, split, volumes in zip(
                 *(store[name].values for name in ("movie", "segment", "scene_split", "volumes")), strict=True
             )
@@ -224,6 +224,15 @@ def _sources(store: xr.Dataset, path: str | Path) -> dict[str, str]:
     """Of the store's provenance, what `Dataset.sources` holds; nothing, if other hands have taken it off."""
     records = run_records(store, path) if RUNS in store else {}
     return {key: record["sha256"] for key, record in records.items() if record.get("sha256")}
+
+
+def _division(segment: np.ndarray, split: np.ndarray) -> np.ndarray:
+    """(2, seconds) int16: the clips of a movie by their order in it, and their sets.
+
+    The store's own numbers of clips change for all movies when one is added.
+    """
+    order = {code: place for place, code in enumerate(dict.fromkeys(segment.tolist()))}
+    return np.array([[order[code] for code in segment.tolist()], split], np.int16)
 
 
 def _digest(content: bytes) -> str:

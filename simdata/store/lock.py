@@ -15,6 +15,7 @@ from simdata.store.axes import check_variables
 from simdata.store.embeddings import settle_embeddings
 from simdata.store.opening import open_store
 from simdata.store.provenance import WORK_FOLDER, Provenance
+from simdata.store.revision import settle_tables
 from simdata.store.schema import quiet_zarr, settle_subjects
 
 
@@ -42,7 +43,7 @@ def exclusive(store: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
             if not unfinished(store):
-                shutil.rmtree(folder)
+                shutil.rmtree(folder, ignore_errors=True)  # gone, if the store was put aside
 
 
 @contextmanager
@@ -73,6 +74,7 @@ def _settle(store: Path) -> None:
     with quiet_zarr():
         if zarr.open_group(store, mode="r").metadata.consolidated_metadata is None:
             zarr.consolidate_metadata(store)  # by which a writer goes; who writes without them drops them
+    settle_tables(store)
     settle_subjects(store)
     settle_embeddings(store)
     Provenance(store).close()

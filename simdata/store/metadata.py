@@ -95,6 +95,11 @@ class Metadata:
         return self._structure("software")
 
     @property
+    def not_taken(self) -> dict[str, Any]:
+        """What the last build saw in its source and did not take; empty if it saw nothing like that."""
+        return self._structure("not_taken") if "not_taken" in self._attributes else {}
+
+    @property
     def layout(self) -> dict[str, Any]:
         """Settings of `simdata rechunk`; empty for a store as it was built."""
         return self._structure("layout") if "layout" in self._attributes else {}

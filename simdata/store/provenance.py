@@ -19,9 +19,10 @@ import xarray as xr
 import zarr
 
 from simdata.attributes import as_json
+from simdata.checksum import sha256
 from simdata.errors import UserError
 from simdata.json_text import dumps, plain
-from simdata.sources import Fingerprint
+from simdata.sources import Film, Fingerprint, Run
 
 WORK_FOLDER = ".build"
 RUNS, FILMS = "run_source", "film_source"
@@ -39,10 +40,21 @@ class Provenance:
             self._records = records(dataset, store)
         self._records.update(self._read_journal())
 
-    def is_current(self, key: str, path: Path) -> bool:
-        """Whether this source was converted and has not changed since."""
-        record = self._records.get(key)
-        return record is not None and Fingerprint(record["size"], record["mtime_ns"]) == Fingerprint.of(path)
+    def is_current(self, source: Run | Film) -> bool:
+        """Whether this source was converted and has not changed since.
+
+        A file of another name is another source, unless it has the same content.
+        """
+        record = self._records.get(source.key)
+        if record is None or Fingerprint(record["size"], record["mtime_ns"]) != Fingerprint.of(source.path):
+            return False
+        if record["path"] == source.relative:
+            return True
+        if not record["sha256"] or record["sha256"] != sha256(source.path):
+            return False
+        if isinstance(source, Run):  # embeddings hold the records of their films
+            self.record(source.key, {**record, "path": source.relative})
+        return True
 
     def record(self, key: str, entry: Record) -> None:
         """Note that a source was converted; survives a kill."""

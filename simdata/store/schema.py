@@ -35,6 +35,18 @@ if TYPE_CHECKING:
 
 ABSENT, COMPLETE = 0, 1
 STATUS_FLAGS = {"flag_values": [ABSENT, COMPLETE], "flag_meanings": "absent complete"}
+STATUSES = ("run_status", "run_source", "film_status", "film_duration", "film_source")
+BY_CATALOG = (
+    "movie",
+    "TR",
+    "session",
+    "phase_encoding",
+    "volumes",
+    "segment",
+    "scene_split",
+    "subject_split",
+)
+TABLES = (*BY_CATALOG, *STATUSES)  # small arrays that an edited catalog may change
 SUBJECTS = 2**14  # in a chunk of small arrays: one chunk goes into any selection, a part of many into none
 SOFTWARE = ("simdata", "zarr", "xarray", "nibabel", "numpy", "scipy", "av", "torch", "torchaudio")
 
@@ -54,8 +66,9 @@ def create(
     ``metadata`` is what `simdata.store.metadata` keeps.
     """
     coords = subject_coords(catalog, subjects) | _film_coords(catalog)
-    dataset = xr.Dataset(_run_arrays(catalog, subjects, encoding), coords, _root_attributes(catalog))
+    dataset = xr.Dataset(_run_arrays(catalog, subjects, encoding), coords, root_attributes(catalog))
     dataset[VARIABLE] = as_variable(**metadata)
+    dataset = dataset.assign(status_tables(len(subjects), len(catalog.movies)))
     dataset = dataset.assign(_film_arrays(catalog, encoders, thumbnail)).assign(_surface_arrays())
     temporary = path.with_name(f".{path.name}.creating")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -64,7 +77,7 @@ def create(
     os.replace(temporary, path)
 
 
-def _root_attributes(catalog: Catalog) -> dict[str, str]:
+def root_attributes(catalog: Catalog) -> dict[str, str]:
     """For people: nothing here is read again, since xarray drops it when variables are added to a store."""
     return {
         "Conventions": "CF-1.11",
@@ -196,6 +209,42 @@ def _film_coords(catalog: Catalog) -> dict[str, xr.Variable]:
     }
 
 
+def catalog_tables(catalog: Catalog, subjects: Sequence[str]) -> dict[str, xr.Variable]:
+    """The small arrays that a catalog decides, but for the seconds."""
+    tables = subject_coords(catalog, subjects) | _film_coords(catalog) | _scenes(catalog)
+    return {name: tables[name] for name in BY_CATALOG}
+
+
+def status_tables(subjects: int, movies: int) -> dict[str, xr.Variable]:
+    """The small arrays that say what is in the store, of an empty one."""
+    run = ("subject", "movie")
+    return {
+        "run_status": xr.Variable(
+            run,
+            np.full((subjects, movies), ABSENT, np.int8),
+            {"long_name": "whether the run is in the store", **STATUS_FLAGS},
+            {"chunks": (SUBJECTS, movies)},
+        ),
+        "run_source": _records(run, (subjects, movies), "file that the run was made of"),
+        "film_status": xr.Variable(
+            "movie",
+            np.full(movies, ABSENT, np.int8),
+            {"long_name": "whether the film's arrays are complete", **STATUS_FLAGS},
+        ),
+        "film_duration": xr.Variable(
+            "movie", np.full(movies, np.nan), {"long_name": "length of the film", "units": "s"}
+        ),
+        "film_source": _records(("movie",), (movies,), "file that the film's arrays were made of"),
+    }
+
+
+def _scenes(catalog: Catalog) -> dict[str, xr.Variable]:
+    return {
+        "segment": _flags(_segments(catalog), catalog.segment_names, "clip shown in this second"),
+        "scene_split": _flags(_scene_splits(catalog), ["none", *SPLITS], "set of the scene in this second"),
+    }
+
+
 def _run_arrays(catalog: Catalog, subjects: Sequence[str], encoding: Encoding) -> dict[str, xr.Variable]:
     subject, movie, vertices = len(subjects), len(catalog.movies), 10 * 4**ORDER + 2
     seconds, hemisphere = catalog.volumes, len(HEMISPHERES)
@@ -225,13 +274,6 @@ def _run_arrays(catalog: Catalog, subjects: Sequence[str], encoding: Encoding) -
             (1, 1, hemisphere, vertices),
             {"long_name": f"{text} of the BOLD signal over the run", "units": "scanner units"},
         )
-    arrays["run_status"] = xr.Variable(
-        run,
-        np.full((subject, movie), ABSENT, np.int8),
-        {"long_name": "whether the run is in the store", **STATUS_FLAGS},
-        {"chunks": (SUBJECTS, movie)},
-    )
-    arrays["run_source"] = _records(run, (subject, movie), "file that the run was made of")
     return arrays
 
 
@@ -257,17 +299,7 @@ def _film_arrays(
             {"long_name": "sound, mono; 32768 is full scale", "sampling_rate": AUDIO_RATE},
             fill=None,
         ),
-        "film_status": xr.Variable(
-            "movie",
-            np.full(films, ABSENT, np.int8),
-            {"long_name": "whether the film's arrays are complete", **STATUS_FLAGS},
-        ),
-        "film_duration": xr.Variable(
-            "movie", np.full(films, np.nan), {"long_name": "length of the film", "units": "s"}
-        ),
-        "film_source": _records(("movie",), (films,), "file that the film's arrays were made of"),
-        "segment": _flags(_segments(catalog), catalog.segment_names, "clip shown in this second"),
-        "scene_split": _flags(_scene_splits(catalog), ["none", *SPLITS], "set of the scene in this second"),
+        **_scenes(catalog),
     }
     for encoder in encoders:
         arrays[encoder.array] = embedding_array(
@@ -324,7 +356,9 @@ def _surface_arrays() -> dict[str, xr.Variable]:
 
 def _segments(catalog: Catalog) -> np.ndarray:
     codes = {name: code for code, name in enumerate(catalog.segment_names)}
-    table = np.zeros((len(catalog.movies), catalog.volumes), np.int8)
+    kinds = (np.int8, np.int16, np.int32)
+    integers = next(kind for kind in kinds if len(codes) - 1 <= np.iinfo(kind).max)
+    table = np.zeros((len(catalog.movies), catalog.volumes), integers)
     for row, movie in zip(table, catalog.movies, strict=True):
         for segment in movie.segments:
             row[segment.start : segment.stop] = codes[segment.name]

@@ -12,6 +12,7 @@ from simdata import catalog as catalogs
 from simdata.encoding import ENCODINGS
 from simdata.errors import UserError
 from simdata.meshes import icosphere
+from simdata.sources import Run
 from simdata.store import schema
 from simdata.store.lock import exclusive
 from simdata.store.provenance import Provenance
@@ -192,14 +193,17 @@ def test_provenance_survives_a_kill_and_ends_in_the_store(tmp_path):
     with (path / ".build/journal.jsonl").open("a") as journal:
         journal.write('{"key": "100610/MOV')  # as a kill leaves it
     again = Provenance(path)
-    assert again.is_current("100610/MOVIE1", source)
-    assert not again.is_current("100610/MOVIE2", source)
+    one, two = (
+        Run("100610", movie, source, "run.nii") for movie in catalogs.load("hcp7t-movie")[0].movies[:2]
+    )
+    assert again.is_current(one)
+    assert not again.is_current(two)
     again.close()
     stored = xr.open_zarr(path).run_source
     assert json.loads(stored.sel(subject="100610", movie="MOVIE1").values.item()) == entry
     assert (stored.values != "").sum() == 1
     source.write_bytes(b"changed")
-    assert not Provenance(path).is_current("100610/MOVIE1", source)
+    assert not Provenance(path).is_current(one)
 
 
 def test_a_second_build_is_kept_out_and_leftovers_are_cleared(tmp_path):
