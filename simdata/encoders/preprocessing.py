@@ -123,6 +123,7 @@ class Preprocessing:
                     "of": _RESIZED[how],
                 },
                 "center_crop": list(self.crop) if self.crop else None,
+                "center_crop_begins": "at int((length - crop) / 2)" if self.crop else None,
                 "rescale_factor": self.rescale,
             },
             "normalisation": {"mean": list(self.mean), "std": list(self.std)},

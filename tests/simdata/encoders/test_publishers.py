@@ -11,10 +11,14 @@ import av
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional
 from transformers import (
     CLIPConfig,
     CLIPImageProcessor,
     CLIPModel,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
     SiglipConfig,
     SiglipImageProcessor,
     SiglipModel,
@@ -250,3 +254,44 @@ def test_vjepa2(film, tmp_path, frames, number, choose):
     check(rows, of_clips(outputs, processor, film, choose, number))
     assert parameters["frames"] == number
     assert parameters["preprocessing"]["resize"]["shorter_side"] == 36
+
+
+@torch.no_grad()
+def test_the_attributes_suffice_to_do_it_again(film, tmp_path):
+    """With nothing else but the film and the weights, by torchvision."""
+    torch.manual_seed(0)
+    vision = TOWER | {"projection_dim": 24, "hidden_act": "quick_gelu"}
+    model = randomised(CLIPVisionModelWithProjection(CLIPVisionConfig(**vision)), tmp_path)
+    settings = {"resample": 2, "size": {"shortest_edge": 40}, "crop_size": SIDE, "rescale_factor": 1 / 200}
+    CLIPImageProcessor(**settings, image_mean=[0.4, 0.5, 0.6]).save_pretrained(tmp_path)
+    rows, parameters = embedded(film[0], f"clip,weights={tmp_path},rate=3")
+    prepared, statistics = parameters["preprocessing"], parameters["normalisation"]
+    resize = prepared["resize"]
+    assert (resize["method"], resize["longer_side"]) == ("exact", "in proportion, rounded down")
+    assert prepared["center_crop_begins"] == "at int((length - crop) / 2)"
+    _, pictures, times = film
+    for second, row in enumerate(rows):
+        numbers = even(times, second, parameters["frames"])
+        pixels = torch.from_numpy(pictures[numbers]).permute(0, 3, 1, 2)
+        mode = InterpolationMode(resize["interpolation"])
+        pixels = functional.resize(pixels, resize["shorter_side"], mode, antialias=resize["antialias"])
+        height, width = prepared["center_crop"]
+        top, left = (pixels.shape[2] - height) // 2, (pixels.shape[3] - width) // 2
+        pixels = functional.crop(pixels, top, left, height, width) * prepared["rescale_factor"]
+        inputs = functional.normalize(pixels, statistics["mean"], statistics["std"])
+        again = model(inputs).image_embeds.mean(dim=0).numpy()
+        np.testing.assert_allclose(row, again, rtol=1e-3, atol=1e-4)
+    assert parameters["frames_taken"].startswith("on screen at s + (k + 1/2) / 3 s")
+
+
+def test_fast_is_near(film, tmp_path):
+    """And it is another array: its attributes say so."""
+    torch.manual_seed(0)
+    randomised(VJEPA2Model(VJEPA2Config(**VJEPA2)), tmp_path)
+    VJEPA2VideoProcessor(crop_size=SIDE).save_pretrained(tmp_path)
+    exact, one = embedded(film[0], f"vjepa2,weights={tmp_path}")
+    fast, other = embedded(film[0], f"vjepa2,weights={tmp_path},resize=fast")
+    cosine = (exact * fast).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(fast, axis=1)
+    assert 0.95 < cosine.min() < 1
+    assert one["preprocessing"].pop("resize") != other["preprocessing"].pop("resize")
+    assert one == other
