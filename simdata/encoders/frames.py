@@ -33,6 +33,7 @@ from simdata.encoders.huggingface import (
 )
 from simdata.encoders.pixels import PixelEncoder, PixelSettings, mean_token, picture_size
 from simdata.encoders.preprocessing import HALF, OPENAI, Preprocessing
+from simdata.encoders.processor_files import ProcessorFile
 from simdata.encoders.weights import HubModel, load_state
 from simdata.errors import UserError
 
@@ -40,6 +41,7 @@ CLASS_TOKEN = "vision_model.embeddings.class_embedding"
 # By width, where it is not one for 64 features: CLIP's ViT-H, g and bigG, SigLIP's so400m and giant.
 CLIP_HEADS = {1280: 16, 1408: 16, 1664: 16}
 SIGLIP_HEADS = {1152: 16, 1536: 16}
+SIGLIP_WORDS = 32_000
 
 
 class FrameSettings(PixelSettings):
@@ -183,6 +185,7 @@ class SigLIP(FrameEncoder):
         file, layer = self._find(), self.settings.layer
         unused = ("text_model.", "logit_scale", "logit_bias")
         state = load_state(file)
+        self._check_version(file, state)
         config = read_config(self.encoder, SiglipVisionConfig, file)
         if config is None:
             head = any(key.removeprefix("vision_model.").startswith("head.") for key in state)
@@ -207,6 +210,17 @@ class SigLIP(FrameEncoder):
             self._look(file, published, model, _pooled, "attention-pooling head behind the final layer norm")
         else:
             raise UserError(f"{self.encoder}: {file}: the model has no pooling head; choose a layer")
+
+    def _check_version(self, file: Path, state: dict[str, Tensor]) -> None:
+        """SigLIP 2, told by its larger vocabulary, resizes otherwise: its processor's file must be there."""
+        words = state.get("text_model.embeddings.token_embedding.weight")
+        if words is None or len(words) <= SIGLIP_WORDS:
+            return
+        if ProcessorFile.find(self.encoder, file, "image_processor") is None:
+            raise UserError(
+                f"{self.encoder}: {file}: is a SigLIP 2 ({len(words)} words), whose pictures are prepared "
+                "otherwise than SigLIP's: put its preprocessor_config.json beside it"
+            )
 
 
 def _sizes(encoder: str, file: Path, state: dict[str, Tensor], heads: dict[int, int]) -> dict[str, int]:

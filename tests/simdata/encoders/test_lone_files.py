@@ -67,6 +67,22 @@ def test_a_siglip_tells_its_sizes(tmp_path):
     np.testing.assert_array_equal(row(f"siglip,weights={tmp_path}"), expected)
 
 
+def test_a_siglip_2_needs_its_processor(tmp_path):
+    """It resizes bilinearly, SigLIP bicubically; nothing but the vocabulary tells them apart."""
+    model = SiglipVisionModel(SiglipVisionConfig(**TOWER))
+    saved(tmp_path, model)
+    words = {"text_model.embeddings.token_embedding.weight": torch.zeros(256_000, 1)}
+    state = {f"vision_model.{key.removeprefix('vision_model.')}": t for key, t in model.state_dict().items()}
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(state | words, tmp_path / "pytorch_model.bin")
+    with pytest.raises(UserError, match=r"is a SigLIP 2 \(256000 words\).*preprocessor_config\.json"):
+        encoders.create(f"siglip,weights={tmp_path}")
+    processor = {"size": {"height": 42, "width": 42}, "resample": 2}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(processor))
+    resize = encoders.create(f"siglip,weights={tmp_path}").parameters()["preprocessing"]["resize"]
+    assert resize["interpolation"] == "bilinear"
+
+
 def test_a_vjepa2_needs_its_config(tmp_path):
     sizes = {"hidden_size": 48, "num_attention_heads": 2, "num_hidden_layers": 1, "crop_size": 32}
     predictor = {"pred_hidden_size": 24, "pred_num_attention_heads": 2, "pred_num_hidden_layers": 1}
