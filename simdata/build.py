@@ -172,8 +172,7 @@ def build(
             # Runs first, while the process is small: encoders import torch.
             store.bring_up_to_date("runs", runs, convert_runs, workers)
             store.bring_up_to_date("films", films, convert_films, film_workers)
-            if summary.converted:
-                store.writer.settle_cortex()
+            store.tell_coverage()
         finally:
             store.provenance.close()
         _describe(summary, recipe.catalog, out, found, options, (source, movies))
@@ -357,6 +356,12 @@ class _Target:
             else:
                 self._publish(source, outcome)
             self.progress.advance(what)
+
+    def tell_coverage(self) -> None:
+        """Settle the cortex, also that of a build that was killed, and note which runs it does not fit."""
+        if coverage := self.writer.settle_cortex():
+            words = coverage.in_words(self.writer.subjects, self.writer.movies)
+            self.summary.notes += [f"{key} {said}" for key, said in words.items()]
 
     def _is_current(self, source: Run | Film) -> bool:
         try:

@@ -42,6 +42,11 @@ class DenseSeries:
     blocks: dict[str, CortexBlock]
     _matrix: NiftiMatrix
 
+    @property
+    def stored_kind(self) -> str:
+        """Of the file's own numbers: "f" for floats, "i" or "u" for whole ones."""
+        return self._matrix.dtype.kind
+
     def cortices(self) -> Iterator[tuple[str, np.ndarray]]:
         """Each hemisphere with its (vertices with data, volumes) float32, in scanner units.
 

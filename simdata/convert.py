@@ -6,18 +6,18 @@ import mmap
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from simdata import run_values
 from simdata.ahead import read_ahead
 from simdata.checksum import sha256
 from simdata.cifti import DenseSeries, check_run, open_dtseries
-from simdata.cifti_header import CortexBlock
 from simdata.encoding import Encoding
-from simdata.errors import UserError
 from simdata.faults import of_store
 from simdata.kernel import convert_vertices
 from simdata.meshes import HEMISPHERES, icosphere_vertices
@@ -29,7 +29,6 @@ MEGABYTE = 2**20
 BASE_MEMORY = 350 * MEGABYTE  # imports, the compiler, weights and the header's XML
 CORTEX_ROWS = 108_441  # in both hemispheres of the finest mesh
 VERTICES_AT_ONCE = 1024  # that a thread converts before it takes others
-FLAT_LIMIT = 0.05  # largest share of cortex rows without any variance in a usable run
 
 
 @dataclass(frozen=True)
@@ -38,16 +37,18 @@ class ConvertedRun:
 
     Attributes
     ----------
-    mean, std : (hemisphere, vertex) float32, NaN outside the cortex, scanner units
-    cortex : (hemisphere, vertex) bool
-    provenance : the source's path, size, mtime, hash and mesh, and the share of values that were clipped
+    mean, std : (hemisphere, vertex) float32, NaN where the run has no data, scanner units
+    cortex : (hemisphere, vertex) bool, where it has
+    provenance : the source's path, size, mtime, hash and mesh; the share of values that were clipped;
+        ``coverage``, the vertices with data of each hemisphere; how many of the source's never vary
+        (``constant_vertices``) or have NaN or infinity (``nan_vertices``), and so have none
     """
 
     shards: list[Path]
     mean: np.ndarray
     std: np.ndarray
     cortex: np.ndarray
-    provenance: dict[str, str | int | float]
+    provenance: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class _Hemisphere:
     std: np.ndarray
     cortex: np.ndarray
     clipped: int
+    constant: int = 0
+    broken: int = 0
 
 
 def convert_run(
@@ -79,7 +82,8 @@ def convert_run(
     Raises
     ------
     UserError
-        If the source's header, length or values are not those of the catalog's run.
+        If the source's header, length or values are not those of the catalog's run; see
+        `simdata.run_values` for its values.
     """
     fingerprint = Fingerprint.of(run.path)
     series = open_dtseries(run.path)
@@ -90,10 +94,10 @@ def convert_run(
         digest = processor.submit(sha256, run.path) if checksum else None
         with closing(read_ahead(_paged_in(series))) as hemispheres:
             for hemisphere, source in hemispheres:
-                corners = _corners(series.density, series.blocks[hemisphere])
-                buffer = ShardBuffer(series.volumes, capacity, len(corners.rows), encoding.dtype)
-                parts[hemisphere] = _convert_hemisphere(source, corners, encoding, buffer.values, processor)
-                _check_values(series, hemisphere, parts[hemisphere])
+                buffer = ShardBuffer(series.volumes, capacity, icosphere_vertices(ORDER), encoding.dtype)
+                parts[hemisphere] = _convert_hemisphere(
+                    series, hemisphere, source, encoding, buffer.values, processor
+                )
                 written.append(disk.submit(buffer.write, shards[hemisphere]))
         with of_store(staging):
             for writing in written:
@@ -104,6 +108,9 @@ def convert_run(
             **fingerprint.as_record(run.relative, digest.result() if digest else ""),
             "density": series.density,
             "clipped": sum(part.clipped for part in left_right) / float(np.sum(cortex) * series.volumes),
+            "coverage": dict(zip(HEMISPHERES, cortex.sum(axis=1).tolist(), strict=True)),
+            "constant_vertices": sum(part.constant for part in left_right),
+            "nan_vertices": sum(part.broken for part in left_right),
         }
     return ConvertedRun(list(shards.values()), mean, std, cortex, provenance)
 
@@ -116,9 +123,40 @@ def _paged_in(series: DenseSeries) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _convert_hemisphere(
+    series: DenseSeries,
+    hemisphere: str,
+    source: np.ndarray,
+    encoding: Encoding,
+    out: np.ndarray,
+    processor: Executor,
+) -> _Hemisphere:
+    """Convert ``source`` (rows, volumes) to ``out`` (volumes, vertices), shared among threads.
+
+    Rows without data are left out, as if the file did not have them. Those that never vary are seen at once;
+    those with NaN show in what was made of them, which then is made again.
+    """
+    path, vertices = series.path, series.blocks[hemisphere].vertices
+    stretch = run_values.stretches(source, processor)
+    usable, broken = stretch[0] < series.volumes, 0
+    constant = int(np.count_nonzero(~usable))
+    run_values.check_enough(path, hemisphere, usable, constant, broken)
+    part = _convert_rows(source, _corners(series.density, vertices, usable), encoding, out, processor)
+    if not np.isfinite(part.mean + part.std)[part.cortex].all():
+        run_values.check_no_missing_volumes(path, hemisphere, source)
+        finite = run_values.finite_rows(source, processor)
+        broken = int(np.count_nonzero(~finite))
+        constant = int(np.count_nonzero(~usable & finite))
+        usable &= finite
+        run_values.check_enough(path, hemisphere, usable, constant, broken)
+        part = _convert_rows(source, _corners(series.density, vertices, usable), encoding, out, processor)
+    run_values.check_volumes(path, hemisphere, source, usable)
+    run_values.check_no_hole(path, hemisphere, source, stretch, usable, series.stored_kind)
+    return replace(part, constant=constant, broken=broken)
+
+
+def _convert_rows(
     source: np.ndarray, corners: Corners, encoding: Encoding, out: np.ndarray, processor: Executor
 ) -> _Hemisphere:
-    """Convert ``source`` (rows, volumes) to ``out`` (volumes, vertices), shared among threads."""
     vertices = len(corners.rows)
     mean, std = (np.empty(vertices, np.float32) for _ in range(2))
 
@@ -130,22 +168,18 @@ def _convert_hemisphere(
     return _Hemisphere(mean, std, corners.cortex, clipped)
 
 
-def _corners(density: str, block: CortexBlock) -> Corners:
-    return _cached_corners(density, block.vertices.tobytes(), block.vertices.dtype.str)
+def _corners(density: str, vertices: np.ndarray, usable: np.ndarray) -> Corners:
+    """Those of the rows that are usable."""
+    if usable.all():
+        return _cached_corners(density, vertices.tobytes(), vertices.dtype.str)
+    kept = np.flatnonzero(usable).astype(np.int32)
+    corners = Corners.of(cortex_weights(density, vertices[kept]))
+    return Corners(np.where(corners.rows >= 0, kept[corners.rows], np.int32(-1)), corners.weights)
 
 
 @lru_cache(maxsize=8)
 def _cached_corners(density: str, vertices: bytes, dtype: str) -> Corners:
     return Corners.of(cortex_weights(density, np.frombuffer(vertices, dtype)))
-
-
-def _check_values(series: DenseSeries, hemisphere: str, part: _Hemisphere) -> None:
-    mean, std = part.mean[part.cortex], part.std[part.cortex]
-    if broken := int(np.count_nonzero(~np.isfinite(mean + std))):
-        found = f"{broken:,} of {len(mean):,} vertices of {hemisphere} have NaN or infinite values"
-        raise UserError(f"{series.path}: {found}; download it again")
-    if (flat := np.mean(std == 0)) > FLAT_LIMIT:
-        raise UserError(f"{series.path}: {flat:.0%} of the vertices of {hemisphere} never change their value")
 
 
 def memory_needed(run: Run, encoding: Encoding) -> int:

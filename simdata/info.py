@@ -7,16 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+import zarr
 from rich.console import Console
 from rich.table import Table
 
 from simdata.catalog import SPLITS
+from simdata.coverage import covered, settle
 from simdata.report import rejected_table
 from simdata.store.axes import check_variables
 from simdata.store.not_taken import NotTaken
 from simdata.store.opening import open_store
 from simdata.store.provenance import records
 from simdata.store.schema import COMPLETE
+
+FINDINGS = {
+    "constant_vertices": "source vertices never vary, and have no data",
+    "nan_vertices": "source vertices have NaN or infinity, and no data",
+}
+MUCH_CLIPPED = 0.001
 
 
 def print_info(path: Path, console: Console) -> None:
@@ -25,11 +33,41 @@ def print_info(path: Path, console: Console) -> None:
     check_variables(store, path)
     console.print(_summary(path, store))
     console.print(_movies(store))
+    if findings := _findings(path, store):
+        console.print(_findings_table(findings))
     console.print(_variables(path, store))
     if (not_taken := NotTaken.of(store, path)).number:
         console.print(rejected_table(not_taken.listed, len(not_taken.listed)))
         if more := not_taken.number - len(not_taken.listed):
             console.print(f"and {more:,} more, with the same reasons for the most part")
+
+
+def _findings(path: Path, store: xr.Dataset) -> dict[str, list[str]]:
+    """By run, what was found in it that is not as it is in others."""
+    found: dict[str, list[str]] = {}
+    runs = {key: record for key, record in records(store, path).items() if "density" in record}
+    for key, record in runs.items():
+        for name, words in FINDINGS.items():
+            if number := record.get(name, 0):
+                found.setdefault(key, []).append(f"{number:,} {words}")
+        if (clipped := record.get("clipped", 0)) > MUCH_CLIPPED:
+            found.setdefault(key, []).append(f"{clipped:.2%} of its values clipped")
+    group = zarr.open_group(path, mode="r")
+    if inside := covered(group):
+        coverage = settle(inside, store.sizes["vertex"])
+        subjects, movies = (store[axis].values.astype(str).tolist() for axis in ("subject", "movie"))
+        for key, words in coverage.in_words(subjects, movies).items():
+            found.setdefault(key, []).append(words)
+    return found
+
+
+def _findings_table(findings: dict[str, list[str]]) -> Table:
+    table = Table(title="Runs with findings", title_justify="left")
+    table.add_column("run")
+    table.add_column("what", overflow="fold")
+    for key, words in sorted(findings.items()):
+        table.add_row(key, "; ".join(words))
+    return table
 
 
 def _summary(path: Path, store: xr.Dataset) -> Table:

@@ -95,10 +95,10 @@ class Attribution:
     incomplete : as `simtrain.saliency.Saliency` has it, of all batches so far
     """
 
-    def __init__(self, learner: Learner, ico: int, cortex: np.ndarray, method: Method) -> None:
+    def __init__(self, learner: Learner, ico: int, vertices: int, method: Method) -> None:
         self._learner, self._method = learner.requires_grad_(False), method
         self._patches = torch.from_numpy(patch_vertices(ico)).to(learner.device)
-        self._cortex = torch.from_numpy(cortex).to(learner.device)
+        self._vertices = vertices
         self._gap, self._whole = 0.0, 0.0
 
     @property
@@ -106,21 +106,23 @@ class Attribution:
         return self._gap / self._whole if self._whole else None
 
     def of_batch(self, batch: Batch) -> Tensor:
-        """(frames, hemispheres, vertices) float64: the sum over the windows of each hemisphere."""
+        """(frames, hemispheres, vertices) float64: the sum over windows, of what has data."""
         values = self._on_patches(batch)
         side = torch.from_numpy(batch.samples["hemisphere"].astype(np.int64)).to(values.device)
+        # (batch, patches, vertices of one, 1)
+        inside = self._learner.frames.with_data(batch.stored, side)[:, self._patches, None]
         if self._method.name in GRADIENTS and not self._method.by_vertex:
-            values = self._patch_means(values, side)
+            values = self._patch_means(values, inside)
         if self._method.absolute:
             values = values.abs()
-        counted = torch.ones((), dtype=torch.bool, device=values.device).expand_as(values)
-        on_mesh, _ = mean_over_patches(values, counted, self._patches, self._cortex.shape[1])
+        # A vertex without data says nothing: 0.
+        counted = inside.expand_as(values.unflatten(2, (self._patches.shape[1], -1))).flatten(2)
+        on_mesh, _ = mean_over_patches(values, counted, self._patches, self._vertices)
         total = values.new_zeros(HEMISPHERES, *on_mesh.shape[1:], dtype=torch.float64)
         return total.index_add_(0, side, on_mesh.double()).permute(2, 0, 1)
 
-    def _patch_means(self, values: Tensor, side: Tensor) -> Tensor:
-        """Every vertex has the mean over the cortex of its patch."""
-        cortex = self._cortex[side][:, self._patches, None]  # (batch, patches, vertices of one, 1)
+    def _patch_means(self, values: Tensor, cortex: Tensor) -> Tensor:
+        """Every vertex has the mean over what of its patch has data."""
         of_vertices = values.unflatten(2, (self._patches.shape[1], -1))
         total = torch.where(cortex, of_vertices, 0.0).sum(dim=2, keepdim=True)
         mean = total / cortex.sum(dim=2, keepdim=True).clamp(min=1)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from simdata.encoding import INT8_FILL
 from simtrain.kernels import float_patches, integer_patches
 from simtrain.recycled import Recycled
 from simtrain.threads import Team
@@ -15,6 +16,10 @@ from simtrain.threads import Team
 
 class Frames(nn.Module):
     """Decodes windows, z-scores every frame over the cortex of its hemisphere, gathers patches.
+
+    A vertex of the cortex may lack data in a run whose field of view was small; the store has its missing
+    value there, -128 or NaN. The rule, in every way to patches and for all that use them: such a vertex is
+    left out of its frames' statistics, and stands for the mean, 0 (`with_data` says which have data).
 
     z-scoring cancels the store's scale factor, so the stored values serve as they are. The statistics of a
     frame are taken over the mesh, but its values go from the stored type to their patches without a float
@@ -33,7 +38,6 @@ class Frames(nn.Module):
         vertices = patches.reshape(-1)
         self.register_buffer("cortex", torch.from_numpy(cortex), persistent=False)
         self.register_buffer("vertices", torch.from_numpy(vertices), persistent=False)
-        self.register_buffer("inside", torch.from_numpy(cortex[:, vertices]), persistent=False)
         self._surface, self._gathered = cortex.astype(np.int8), vertices.astype(np.int32)
         self._recycled = Recycled()
 
@@ -48,8 +52,8 @@ class Frames(nn.Module):
         Returns
         -------
         (batch, patches, vertices of one * frames) float32; in a patch, the frames of a vertex lie
-        together (the published order). Vertices outside the cortex are 0, and so are all of a frame that
-        does not vary.
+        together (the published order). Vertices without data are 0, and so are all of a frame that does
+        not vary.
         """
         if stored.device.type == "cpu":
             return self._compiled(stored, hemisphere)
@@ -57,23 +61,29 @@ class Frames(nn.Module):
 
     def on_device(self, stored: Tensor, hemisphere: Tensor) -> Tensor:
         """`forward`, written in torch for any device."""
-        mean, scale = self._moments(stored, hemisphere)
+        inside = self.with_data(stored, hemisphere)
+        mean, scale = self._moments(stored, inside)
         gathered = stored.transpose(1, 2)[:, self.vertices]
         scored = (gathered.float() - mean.transpose(1, 2)) * scale.transpose(1, 2)
-        scored = torch.where(self.inside[hemisphere][..., None], scored, 0.0)
+        scored = torch.where(inside[:, self.vertices][..., None], scored, 0.0)
         return scored.reshape(len(stored), self.shape[0], self.shape[1] * stored.shape[1])
 
     def zscore(self, stored: Tensor, hemisphere: Tensor) -> Tensor:
-        """(batch, frames, vertices) float32: mean 0 and s.d. 1 (ddof 0) over the cortex of every frame."""
-        mean, scale = self._moments(stored, hemisphere)
-        return torch.where(self.cortex[hemisphere][:, None], (stored.float() - mean) * scale, 0.0)
+        """(batch, frames, vertices) float32: mean 0 and s.d. 1 (ddof 0) over what of a frame has data."""
+        inside = self.with_data(stored, hemisphere)
+        mean, scale = self._moments(stored, inside)
+        return torch.where(inside[:, None], (stored.float() - mean) * scale, 0.0)
 
-    def _moments(self, stored: Tensor, hemisphere: Tensor) -> tuple[Tensor, Tensor]:
+    def with_data(self, stored: Tensor, hemisphere: Tensor) -> Tensor:
+        """(batch, vertices) bool: in the cortex, and not missing in any frame of the window."""
+        missing = stored.isnan() if stored.is_floating_point() else stored == INT8_FILL
+        return self.cortex[hemisphere] & ~missing.any(dim=1)
+
+    def _moments(self, stored: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and 1 / s.d. of every frame, (batch, frames, 1) float32; the sums of int8 are exact."""
-        cortex = self.cortex[hemisphere][:, None]
-        count = cortex.sum(dim=-1, keepdim=True)
+        count = inside.sum(dim=-1, keepdim=True).clamp(min=1)[:, None]
         wide = torch.float64 if stored.is_floating_point() else torch.int32  # which torch sums in int64
-        values = torch.where(cortex, stored, 0).to(wide)
+        values = torch.where(inside[:, None], stored, 0).to(wide)
         total, squares = (of.sum(dim=-1, keepdim=True) for of in (values, values.square()))
         mean, variance = total / count, (squares * count - total.square()) / count.square()
         varies = variance > (torch.finfo(torch.float32).eps * mean).square()

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from simdata.encoding import INT8_FILL
 from simdata.jit import compiled
 
 BLOCK = 4096  # gathered words that stay in the first cache until they are written as numbers
 ROUNDING = np.float64(np.finfo(np.float32).eps)
+MISSING = np.int8(INT8_FILL)
 
 
 @compiled
@@ -22,10 +24,10 @@ def integer_patches(
     vertices: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """z-score frames of int8 over the cortex and gather vertices, as `simtrain.frames.Frames` says.
+    """z-score frames of int8 over what has data and gather vertices, as `simtrain.frames.Frames` says.
 
     The sums are exact. Frames travel to their patches three at a time, as the bytes of one word whose fourth
-    byte says whether the vertex is in the cortex, and become numbers when they are written.
+    byte says whether the vertex has data, and become numbers when they are written.
 
     Parameters
     ----------
@@ -38,8 +40,13 @@ def integer_patches(
     samples, frames, mesh = stored.shape
     words, block = np.empty(mesh, np.uint32), np.empty(BLOCK, np.uint32)
     mean, scale = np.empty(frames, np.float32), np.empty(frames, np.float32)
+    surface = np.empty(mesh, np.int8)
     for sample in range(samples):
-        surface = cortex[hemisphere[sample]]
+        surface[:] = cortex[hemisphere[sample]]
+        for frame in range(frames):
+            row = stored[sample, frame]
+            for vertex in range(mesh):
+                surface[vertex] &= np.int8(row[vertex] != MISSING)
         for frame in range(frames):
             _integer_moments(stored[sample, frame], surface, mean, scale, frame)
         for first in range(0, frames, 3):
@@ -64,11 +71,16 @@ def float_patches(
     vertices: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """As `integer_patches`, for float32, with sums in float64; values outside the cortex may be NaN."""
+    """As `integer_patches`, for float32, in which NaN is what has no data, with sums in float64."""
     samples, frames, mesh = stored.shape
     scored = np.empty((frames, mesh), np.float32)
+    surface = np.empty(mesh, np.int8)
     for sample in range(samples):
-        surface = cortex[hemisphere[sample]]
+        surface[:] = cortex[hemisphere[sample]]
+        for frame in range(frames):
+            row = stored[sample, frame]
+            for vertex in range(mesh):
+                surface[vertex] &= np.int8(not np.isnan(row[vertex]))
         for frame in range(frames):
             row, target = stored[sample, frame], scored[frame]
             count, total, squares = 0, 0.0, 0.0
@@ -77,6 +89,7 @@ def float_patches(
                 count += surface[vertex]
                 total += value
                 squares += value * value
+            count = max(count, 1)  # of a hemisphere without data
             mean, scale = _affine(total / count, squares / count - (total / count) ** 2)
             for vertex in range(mesh):
                 target[vertex] = (row[vertex] - mean) * scale if surface[vertex] else np.float32(0)
@@ -105,13 +118,14 @@ def _integer_moments(
         count = np.int32(count + surface[vertex])
         total = np.int32(total + value)
         squares = np.int32(squares + value * value)
+    count = max(count, np.int32(1))  # of a hemisphere without data
     spread = np.int64(count) * np.int64(squares) - np.int64(total) * np.int64(total)
     mean[frame], scale[frame] = _affine(total / count, spread / (np.float64(count) * np.float64(count)))
 
 
 @compiled
 def _pack(frames: np.ndarray, surface: np.ndarray, words: np.ndarray) -> None:
-    """One to three bytes of each vertex, and all bits of a fourth if it is in the cortex."""
+    """One to three bytes of each vertex, and a fourth that is 1 where ``surface`` is."""
     one, two, three = frames[0].view(np.uint8), frames[-1].view(np.uint8), frames[-1].view(np.uint8)
     if len(frames) == 3:
         two = frames[1].view(np.uint8)

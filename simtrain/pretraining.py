@@ -37,10 +37,10 @@ class Filled(NamedTuple):
 
     Attributes
     ----------
-    values : float32, z-scores; 0 outside the cortex
+    values : float32, z-scores; 0 where there are no data
     predicted : in the units of ``target``
     target : ``values``, or ``values`` less ``mean`` in units of ``deviation`` of their patch
-    counted : bool, hidden and in the cortex
+    counted : bool, hidden, in the cortex and with data
     hidden : (batch, patches, frames) bool
     mean, deviation : (batch, patches, 1), None unless targets are normalised
     """
@@ -89,15 +89,17 @@ class MaskedLearner(nn.Module):
 
     def fill(self, samples: np.ndarray, stored: Tensor, mask: Mask) -> Filled:
         """Hide and predict patches of ``samples`` (SAMPLE), (n, frames, vertices) as stored."""
-        values, cortex = self.frames(stored, self._hemisphere(samples)), self.cortex(samples)
+        values = self.frames(stored, self._hemisphere(samples))
+        cortex = self.with_data(samples, stored)
         counted = cortex & self.per_vertex(mask.hidden)
         mean, deviation = patch_statistics(values, cortex) if self.config.normalise_target else (None, None)
         target = values if mean is None else (values - mean) / deviation
         return Filled(values, self.mae(values, mask), target, counted, mask.hidden, mean, deviation)
 
-    def cortex(self, samples: np.ndarray) -> Tensor:
-        """(batch, patches, vertices of one * frames) bool: in the cortex of the sample's hemisphere."""
-        gathered = self.frames.inside[self._hemisphere(samples)].unflatten(1, self.frames.shape)
+    def with_data(self, samples: np.ndarray, stored: Tensor) -> Tensor:
+        """(batch, patches, vertices of one * frames) bool: in the cortex, and with data in the sample."""
+        inside = self.frames.with_data(stored, self._hemisphere(samples))
+        gathered = inside[:, self.frames.vertices].unflatten(1, self.frames.shape)
         return gathered.repeat_interleave(self.mae.frames, dim=2)
 
     def per_vertex(self, of_patches: Tensor) -> Tensor:
@@ -172,7 +174,9 @@ class Pretraining(Training):
         return self.learner.mask(batch.samples, self.config.seed, step)
 
     def _counted(self, batch: Batch, mask: Mask) -> Tensor:
-        return (self.learner.per_vertex(mask.hidden) & self.learner.cortex(batch.samples)).sum()
+        return (
+            self.learner.per_vertex(mask.hidden) & self.learner.with_data(batch.samples, batch.stored)
+        ).sum()
 
 
 def pretrain(

@@ -70,7 +70,7 @@ def compute(
     """
     modalities = [] if method.modality is None else [method.modality]
     must_see(learner, dataset, windows, modalities, run.config.data.frames, run.path)
-    attribution = Attribution(learner, run.config.model.ico, dataset.cortex, method)
+    attribution = Attribution(learner, run.config.model.ico, dataset.cortex.shape[1], method)
     stream = Stream(BoldReader(dataset.path), run.config.data.frames, learner.device)
     seen = dataset.cortex & np.isin(np.arange(HEMISPHERES), learner.sides)[:, None]
     subjects, maps = by_subject(windows), []

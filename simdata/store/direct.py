@@ -50,7 +50,9 @@ class BoldReader:
     ----------
     shape : (subjects, movies, seconds, hemispheres, vertices)
     dtype : as stored; ``stored * scale_factor`` is the z-score
-    fill : the stored value that means missing (NaN for floats)
+    fill : the stored value that means missing: -128 in int8, NaN in floats. It stands outside the cortex, in
+        vertices inside it of which a run has no data, behind the end of a run and for a run that is absent.
+        It is no z-score: mask ``stored == fill`` before ``stored * scale_factor``, which makes -8 s.d. of it
     """
 
     def __init__(self, store: str | Path | Store, threads: int | None = None, verify: bool = False) -> None:

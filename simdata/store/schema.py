@@ -336,7 +336,7 @@ def _surface_arrays() -> dict[str, xr.Variable]:
         "cortex": xr.Variable(
             ("hemisphere", "vertex"),
             np.zeros(mirrored.shape[:2], bool),
-            {"long_name": "vertex has data in every run of the store (outside: medial wall)"},
+            {"long_name": "vertex has data in all runs of the store but partial ones (outside: medial wall)"},
         ),
         "sphere": xr.Variable(
             ("hemisphere", "vertex", "xyz"),

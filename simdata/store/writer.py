@@ -10,6 +10,7 @@ import numpy as np
 import zarr
 
 from simdata.convert import ConvertedRun
+from simdata.coverage import Coverage, as_bits, covered, settle
 from simdata.films import ConvertedFilm, film_arrays
 from simdata.sources import Film, Run
 from simdata.store.embeddings import forget_film
@@ -24,6 +25,15 @@ class StoreWriter:
         self._group = zarr.open_group(store, mode="r+")
         self._subjects = {name: i for i, name in enumerate(self._group["subject"][:])}
         self._movies = {name: i for i, name in enumerate(self._group["movie"][:])}
+        self._covered = covered(self._group)
+
+    @property
+    def subjects(self) -> list[str]:
+        return [str(subject) for subject in self._subjects]
+
+    @property
+    def movies(self) -> list[str]:
+        return [str(movie) for movie in self._movies]
 
     def is_complete(self, source: Run | Film) -> bool:
         status = self._status(source)
@@ -34,16 +44,21 @@ class StoreWriter:
         array[position] = status
 
     def publish_run(self, run: Run, converted: ConvertedRun) -> None:
-        """Move a run's shards into place. The run shows as absent until its status is set."""
+        """Move a run's shards into place. The run shows as absent until its status is set.
+
+        The cortex is settled with it, so that a build that is killed leaves the one of its runs.
+        """
         self.set_status(run, ABSENT)
         subject, movie = self._position(run)
+        self._covered.pop((subject, movie), None)
         for hemisphere, shard in enumerate(converted.shards):
             target = self._shard_folder(subject, movie) / f"0/{hemisphere}/0"
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(shard, target)
         self._group["bold_mean"][subject, movie] = converted.mean
         self._group["bold_std"][subject, movie] = converted.std
-        self._narrow_cortex(converted.cortex)
+        self._covered[subject, movie] = as_bits(converted.cortex)
+        self.settle_cortex()
 
     def publish_film(self, film: Film, converted: ConvertedFilm) -> None:
         """Move a film's arrays into place. The film shows as absent until its status is set."""
@@ -71,20 +86,15 @@ class StoreWriter:
             for name in ("bold_mean", "bold_std"):
                 shutil.rmtree(self._store / name / f"c/{subject}/{movie}", ignore_errors=True)
 
-    def settle_cortex(self) -> None:
-        """The cortex is what all complete runs share: those that were replaced no longer narrow it."""
-        shared = None
-        for subject, movie in np.argwhere(self._group["run_status"][:] == COMPLETE).tolist():
-            inside = ~np.isnan(self._group["bold_mean"][subject, movie])
-            shared = inside if shared is None else shared & inside
-        if shared is not None:
-            self._group["cortex"][:] = shared
-
-    def _narrow_cortex(self, cortex: np.ndarray) -> None:
-        """Runs on 59k and 32k meshes have different medial walls: the store's cortex is what all share."""
-        shared = self._group["cortex"]
-        first = not (self._group["run_status"][:] == COMPLETE).any()
-        shared[:] = cortex if first else shared[:] & cortex
+    def settle_cortex(self) -> Coverage | None:
+        """Write the cortex that the runs share (`simdata.coverage`), if it is another; None without a run."""
+        if not self._covered:
+            return None
+        cortex = self._group["cortex"]
+        coverage = settle(self._covered, cortex.shape[1])
+        if not np.array_equal(cortex[:], coverage.cortex):
+            cortex[:] = coverage.cortex
+        return coverage
 
     def _status(self, source: Run | Film) -> tuple[zarr.Array, tuple[int, ...]]:
         if isinstance(source, Run):

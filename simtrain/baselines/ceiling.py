@@ -33,8 +33,8 @@ def isc(
     """(vertices,) float32: mean over subjects of the correlation of each with the mean of the others.
 
     Every subject's course is z-scored over ``seconds`` before it enters a mean. Two passes over the runs,
-    of which one is in memory at a time. NaN outside the cortex, where a course is constant, and with fewer
-    than two subjects.
+    of which one is in memory at a time. A subject whose run does not vary in a vertex, or has no data there,
+    is left out of that vertex. NaN outside the cortex, and with fewer than two subjects.
 
     Parameters
     ----------
@@ -47,18 +47,21 @@ def isc(
         return result
 
     def course(subject: int) -> np.ndarray:
-        """(seconds, cortical vertices) of mean 0 and length 1, so that products are correlations."""
+        """(seconds, cortical vertices) of mean 0 and length 1, so that products are correlations; else 0."""
         run = read_run(reader, subject, movie, hemisphere, int(dataset.volumes[movie]))
-        return _unit(run[seconds][:, cortex])
+        return np.nan_to_num(_unit(run[seconds][:, cortex]), copy=False)
 
     total = sum(course(subject) for subject in subjects)
     power = np.square(total).sum(axis=0)
-    correlation = np.zeros(total.shape[1])
+    correlation, counted = np.zeros((2, total.shape[1]))
     for subject in subjects:
-        with_total = (course(subject) * total).sum(axis=0)
+        own = course(subject)
+        varies, with_total = own.any(axis=0), (own * total).sum(axis=0)
         # The others' sum is total - own, and own has length 1.
-        correlation += (with_total - 1) / np.sqrt(np.maximum(power - 2 * with_total + 1, 1e-12))
-    result[cortex] = correlation / len(subjects)
+        of_subject = (with_total - 1) / np.sqrt(np.maximum(power - 2 * with_total + 1, 1e-12))
+        correlation += np.where(varies, of_subject, 0)
+        counted += varies
+    result[cortex] = correlation / np.where(counted > 1, counted, np.nan)
     return result
 
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.sparse import csr_array
 
+from simdata.encoding import INT8_FILL
 from simdata.store import BoldReader
 from simtrain.dataset import Dataset
 from simtrain.patches import patch_vertices
@@ -52,8 +53,10 @@ class Courses:
 
 
 def read_run(reader: BoldReader, subject: int, movie: int, hemisphere: int, volumes: int) -> np.ndarray:
-    """(volumes, vertices) float32 of one run, not scaled."""
-    return reader.read(np.array([[subject, movie, 0, hemisphere]]), volumes)[0].astype(np.float32)
+    """(volumes, vertices) float32 of one run, not scaled; 0, its mean, all along a vertex without data."""
+    run = reader.read(np.array([[subject, movie, 0, hemisphere]]), volumes)[0]
+    missing = np.isnan(run) if run.dtype.kind == "f" else run == INT8_FILL
+    return np.where(missing, 0, run).astype(np.float32)
 
 
 def delayed(course: np.ndarray, second: np.ndarray, delays: np.ndarray) -> np.ndarray:

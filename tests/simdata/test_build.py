@@ -239,7 +239,7 @@ def test_a_replaced_run_no_longer_narrows_the_cortex(own_sources, tmp_path):
     path = own_sources / "bold/1/B.dtseries.nii"
     kept = path.read_bytes()
     walls = [
-        BrainModelAxis.from_surface(valid_vertices("32k", hemisphere)[500:], 32492, name=CORTEX[hemisphere])
+        BrainModelAxis.from_surface(valid_vertices("32k", hemisphere)[200:], 32492, name=CORTEX[hemisphere])
         for hemisphere in "LR"
     ]
     models = walls[0] + walls[1]
@@ -305,12 +305,14 @@ def damage(folder, kind):
         return r"has a TR of 0\.8 s, the catalog says 1 s"
     if kind == "NaN":
         data = noise("32k", VOLUMES - 2)
-        data[3, 10:20] = np.nan
+        data[3, 10:29_000] = np.nan
         write_dtseries(path, data)
-        return r"vertices of L have NaN or infinite values"
+        return (
+            r"28,990 of [\d,]+ vertices of L have NaN or infinite values: \d+ have data, and a run needs 500"
+        )
     if kind == "flat":
         write_dtseries(path, np.zeros((VOLUMES - 2, models.size)))
-        return r"100% of the vertices of L never change"
+        return r"of L never change their value: 0 have data"
     cortex_only = [model for _, _, model in models.iter_structures()][:1]
     write_dtseries(path, noise("32k", VOLUMES - 2)[:, : len(cortex_only[0])], models=cortex_only[0])
     return "has no CIFTI_STRUCTURE_CORTEX_RIGHT"

@@ -193,7 +193,7 @@ def test_a_batch_in_parts_gives_the_gradients_of_the_whole(store, kind):
 def test_a_normalised_target_has_mean_0_and_s_d_1_in_the_cortex_of_a_patch(store):
     training, batch, _ = _training(store, "mae.normalise_target=true")
     filled = training.fill(batch, training.learner.mask(batch.samples, 0, 1))
-    cortex = training.learner.cortex(batch.samples)
+    cortex = training.learner.with_data(batch.samples, batch.stored)
     patch = int(cortex[0].all(dim=1).nonzero()[0])
     inside = filled.target[0, patch]
     assert float(inside.mean()) == pytest.approx(0, abs=1e-5)
