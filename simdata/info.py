@@ -55,7 +55,7 @@ def _findings(path: Path, store: xr.Dataset) -> dict[str, list[str]]:
     group = zarr.open_group(path, mode="r")
     if inside := covered(group):
         coverage = settle(inside, store.sizes["vertex"])
-        subjects, movies = (store[axis].values.astype(str).tolist() for axis in ("subject", "movie"))
+        subjects, movies = (store[axis].values.tolist() for axis in ("subject", "movie"))
         for key, words in coverage.in_words(subjects, movies).items():
             found.setdefault(key, []).append(words)
     return found
