@@ -88,7 +88,8 @@ def convert_run(
     fingerprint = Fingerprint.of(run.path)
     series = open_dtseries(run.path)
     check_run(series, tr=tr, volumes=run.movie.volumes)
-    shards = {h: staging / f"{run.subject}-{run.movie.name}-{h}.shard" for h in HEMISPHERES}
+    # A folder for the subject: of a-b and c, and a and b-c, names would be the same.
+    shards = {h: staging / run.subject / f"{run.movie.name}-{h}.shard" for h in HEMISPHERES}
     parts, written = {}, []
     with ThreadPoolExecutor(threads) as processor, ThreadPoolExecutor(1) as disk:
         digest = processor.submit(sha256, run.path) if checksum else None

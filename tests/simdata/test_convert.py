@@ -160,3 +160,14 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 """
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert int(printed) * 1024 <= memory_needed(run_of(path), ENCODINGS[encoding])
+
+
+def test_runs_whose_names_join_alike_have_shards_of_their_own(source, tmp_path):
+    """Subject a-b with movie c, and a with b-c, may be converted at the same time."""
+    paths = set()
+    for subject, name in (("a-b", "c"), ("a", "b-c")):
+        movie = Movie(name=name, volumes=VOLUMES, phase_encoding="AP", session=1, video="A.mp4", segments=[])
+        run = Run(subject, movie, source, source.name)
+        options = {"encoding": ENCODINGS["int8"], "staging": tmp_path, "checksum": False}
+        paths |= set(convert_run(run, tr=1.0, capacity=CAPACITY, **options).shards)
+    assert len(paths) == 4
