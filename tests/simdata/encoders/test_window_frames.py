@@ -1,12 +1,17 @@
+from fractions import Fraction
+
+import av
 import numpy as np
 import pytest
+from film_files import number_of, write_film
 from hypothesis import given
 from hypothesis import strategies as st
 
 from simdata import encoders
-from simdata.encoders import window_frames
+from simdata.encoders import Grid, Settings, VideoEncoder, window_frames
 from simdata.encoders.window_frames import Frames, parse
 from simdata.errors import UserError
+from simdata.movies import stimulus_blocks
 
 
 @pytest.mark.parametrize(
@@ -53,3 +58,46 @@ def test_of_a_window_of_3_s_at_25_pictures_a_second():
     np.testing.assert_array_equal(window_frames.centred(16, 4, 75), np.arange(7, 68, 4))
     line = window_frames.linspace(16, 75)
     assert (line[0], line[1], line[-1]) == (0, 4, 74)  # 4.93 is cut, as transformers' pipeline does
+
+
+class SeenNumbers(VideoEncoder):
+    """Each row is the numbers of the pictures taken of its window."""
+
+    encoder, features = "numbers", 8
+
+    def __init__(self, frames, window, stride):
+        super().__init__(Settings(window=window, stride=stride))
+        self.grid = Grid(size=(48, 80), **frames.pictures(8, window))
+
+    def encode(self, span, starts):
+        return np.array([number_of(picture) for picture in span], np.float32).reshape(-1, 8)[starts]
+
+    def parameters(self):
+        return {}
+
+
+def seen(film, encoder, bounds):
+    blocks = stimulus_blocks(film, [encoder], bounds)
+    return np.concatenate([block.embeddings["video_numbers"] for block in blocks])
+
+
+@pytest.mark.parametrize(
+    "film", [{"rate": Fraction(30_000, 1001)}, {"uneven": True}, {"picture_start": 0.5}], ids=str
+)
+def test_the_films_own_pictures_whatever_their_times(tmp_path, film):
+    """By PyAV's list of times; blocks, and where one begins to read, make no difference."""
+    path = write_film(tmp_path / "film.mp4", seconds=7, **film)
+    with av.open(str(path)) as container:
+        shown = [(number_of(f.to_ndarray(format="rgb24")), f.time) for f in container.decode(video=0)]
+    numbers, times = (np.array(column) for column in zip(*shown, strict=True))
+    times = times - min(times[0], 0)  # an early picture begins the film
+    for frames, window, stride in (("linspace", 1, 1), ("linspace", 3, 2), ("interval:2", 3, 1)):
+        frames = parse(frames)
+        encoder = SeenNumbers(frames, window, stride)
+        rows = seen(path, encoder, [(0, 2), (2, 4), (4, 7)])
+        np.testing.assert_array_equal(seen(path, encoder, [(4, 7)]), rows[4:])
+        for second in np.flatnonzero(np.isfinite(rows).all(axis=1)):
+            inside = numbers[(times > second - 1e-3) & (times < second + window - 1e-3)]
+            chosen = frames.pictures(8, window)["choose"](len(inside))
+            np.testing.assert_array_equal(rows[second], inside[chosen])
+        assert np.isfinite(rows[::stride][: (7 - window) // stride]).all()
