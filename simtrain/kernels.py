@@ -40,15 +40,19 @@ def integer_patches(
     samples, frames, mesh = stored.shape
     words, block = np.empty(mesh, np.uint32), np.empty(BLOCK, np.uint32)
     mean, scale = np.empty(frames, np.float32), np.empty(frames, np.float32)
-    surface = np.empty(mesh, np.int8)
+    with_data = np.empty(mesh, np.int8)
     for sample in range(samples):
-        surface[:] = cortex[hemisphere[sample]]
+        surface = cortex[hemisphere[sample]]
+        whole = True
         for frame in range(frames):
-            row = stored[sample, frame]
-            for vertex in range(mesh):
-                surface[vertex] &= np.int8(row[vertex] != MISSING)
-        for frame in range(frames):
-            _integer_moments(stored[sample, frame], surface, mean, scale, frame)
+            whole &= _integer_moments(stored[sample, frame], surface, mean, scale, frame)
+        if not whole:  # rarely
+            with_data[:] = surface
+            surface = with_data
+            for frame in range(frames):
+                _leave_out_integers(stored[sample, frame], surface)
+            for frame in range(frames):
+                _integer_moments(stored[sample, frame], surface, mean, scale, frame)
         for first in range(0, frames, 3):
             together = min(3, frames - first)
             _pack(stored[sample, first : first + together], surface, words)
@@ -74,30 +78,54 @@ def float_patches(
     """As `integer_patches`, for float32, in which NaN is what has no data, with sums in float64."""
     samples, frames, mesh = stored.shape
     scored = np.empty((frames, mesh), np.float32)
-    surface = np.empty(mesh, np.int8)
+    with_data = np.empty(mesh, np.int8)
     for sample in range(samples):
-        surface[:] = cortex[hemisphere[sample]]
+        surface = cortex[hemisphere[sample]]
+        whole = True
         for frame in range(frames):
-            row = stored[sample, frame]
-            for vertex in range(mesh):
-                surface[vertex] &= np.int8(not np.isnan(row[vertex]))
-        for frame in range(frames):
-            row, target = stored[sample, frame], scored[frame]
-            count, total, squares = 0, 0.0, 0.0
-            for vertex in range(mesh):
-                value = np.float64(row[vertex]) if surface[vertex] else 0.0
-                count += surface[vertex]
-                total += value
-                squares += value * value
-            count = max(count, 1)  # of a hemisphere without data
-            mean, scale = _affine(total / count, squares / count - (total / count) ** 2)
-            for vertex in range(mesh):
-                target[vertex] = (row[vertex] - mean) * scale if surface[vertex] else np.float32(0)
+            whole &= _float_scores(stored[sample, frame], surface, scored[frame])
+        if not whole:  # rarely
+            with_data[:] = surface
+            surface = with_data
+            for frame in range(frames):
+                _leave_out_floats(stored[sample, frame], surface)
+            for frame in range(frames):
+                _float_scores(stored[sample, frame], surface, scored[frame])
         written = out[sample]
         for place in range(len(vertices)):
             vertex = vertices[place]
             for frame in range(frames):
                 written[place * frames + frame] = scored[frame, vertex]
+
+
+@compiled
+def _leave_out_integers(row: np.ndarray, surface: np.ndarray) -> None:
+    for vertex in range(len(row)):
+        if row[vertex] == MISSING:
+            surface[vertex] = 0
+
+
+@compiled
+def _float_scores(row: np.ndarray, surface: np.ndarray, target: np.ndarray) -> bool:
+    """z-score a frame; whether all of ``surface`` has data in it, which NaN in a sum denies."""
+    count, total, squares = 0, 0.0, 0.0
+    for vertex in range(len(row)):
+        value = np.float64(row[vertex]) if surface[vertex] else 0.0
+        count += surface[vertex]
+        total += value
+        squares += value * value
+    count = max(count, 1)  # of a hemisphere without data
+    mean, scale = _affine(total / count, squares / count - (total / count) ** 2)
+    for vertex in range(len(row)):
+        target[vertex] = (row[vertex] - mean) * scale if surface[vertex] else np.float32(0)
+    return not np.isnan(total)
+
+
+@compiled
+def _leave_out_floats(row: np.ndarray, surface: np.ndarray) -> None:
+    for vertex in range(len(row)):
+        if np.isnan(row[vertex]):
+            surface[vertex] = 0
 
 
 @compiled
@@ -110,17 +138,20 @@ def _affine(mean: float, variance: float) -> tuple[np.float32, np.float32]:
 @compiled
 def _integer_moments(
     row: np.ndarray, surface: np.ndarray, mean: np.ndarray, scale: np.ndarray, frame: int
-) -> None:
+) -> bool:
+    """Write mean and 1 / s.d. of a frame; whether all of ``surface`` has data in it."""
     # An ico6 frame of squares of int8 adds up to 6.6e8 at most.
-    count, total, squares = np.int32(0), np.int32(0), np.int32(0)
+    count, total, squares, lowest = np.int32(0), np.int32(0), np.int32(0), np.int32(0)
     for vertex in range(len(row)):
         value = np.int32(row[vertex] & -surface[vertex])
         count = np.int32(count + surface[vertex])
         total = np.int32(total + value)
         squares = np.int32(squares + value * value)
+        lowest = min(lowest, value)
     count = max(count, np.int32(1))  # of a hemisphere without data
     spread = np.int64(count) * np.int64(squares) - np.int64(total) * np.int64(total)
     mean[frame], scale[frame] = _affine(total / count, spread / (np.float64(count) * np.float64(count)))
+    return lowest != MISSING
 
 
 @compiled
