@@ -18,6 +18,7 @@ from simdata.store.metadata import Metadata
 from simdata.store.provenance import RUNS, run_records
 from simtrain import modalities
 from simtrain.config import Config
+from simtrain.finite import LARGEST
 
 SPLITS = ("none", "train", "val", "test")
 NOT_SETTINGS = ("long_name", "films")  # attributes of an embedding that say nothing of its encoder
@@ -80,7 +81,7 @@ class Dataset:
         Raises
         ------
         UserError
-            If a row is damaged: infinite, or NaN in a part of its features.
+            If a row is damaged: infinite or as good as, or NaN in a part of its features.
         """
         with xr.open_zarr(self.path) as store:
             array = store[variable]
@@ -189,14 +190,14 @@ def _encoder(dataset: Dataset, modality: str, wanted: str | None) -> str:
 
 
 def _must_be_whole(path: str | Path, variable: str, values: np.ndarray, movies: np.ndarray) -> None:
-    """Rows are finite, or NaN throughout where there is no clip."""
-    broken = ~np.isfinite(values).all(axis=-1) & ~np.isnan(values).all(axis=-1)
+    """Rows can be computed with, or are NaN throughout where there is no clip."""
+    broken = ~(np.abs(values) <= LARGEST).all(axis=-1) & ~np.isnan(values).all(axis=-1)
     if broken.any():
         movie, second = np.argwhere(broken)[0]
         raise UserError(
-            f"{path}: {broken.sum()} rows of {variable} are infinite, or NaN in some of their features, the "
-            f"first at {second} s of {movies[movie]}: the array is damaged; embed the films again with "
-            "`simdata embed`, or import the embeddings again"
+            f"{path}: {broken.sum()} rows of {variable} are infinite, larger than {LARGEST:g}, or NaN in some of "
+            f"their features, the first at {second} s of {movies[movie]}: the array is damaged; embed the films "
+            "again with `simdata embed`, or import the embeddings again"
         )
 
 

@@ -115,7 +115,10 @@ def _stopping(command: str, store: str | Path, out: Path) -> Iterator[None]:
         try:
             yield
         except interrupts.Stopped as stopped:
-            _say(f"go on with: {shlex.join([*_program(), command, str(store), '--out', str(out)])}")
+            if (out / "config.yaml").exists():
+                _say(f"go on with: {shlex.join([*_program(), command, str(store), '--out', str(out)])}")
+            else:
+                _say(f"stopped before {out} was begun: give the same command again")
             sys.exit(128 + stopped.number if distributed.size() == 1 else 0)
 
 

@@ -201,11 +201,11 @@ def edited_store(store, tmp_path):
     return tmp_path / "edited.zarr"
 
 
-@pytest.mark.parametrize("value", [np.inf, np.nan])
+@pytest.mark.parametrize("value", [np.inf, np.nan, -3e38])
 def test_a_damaged_row_of_features_is_named(untrained, edited_store, tmp_path, value):
     group = zarr.open_group(edited_store, mode="r+", use_consolidated=False)
     group["video_shapes"][0, 5, 2] = value
-    said = r"1 rows of video_shapes are infinite, or NaN in some.*first at 5 s of M1"
+    said = r"1 rows of video_shapes are infinite, larger than 1e\+18, or NaN in some.*first at 5 s of M1"
     with pytest.raises(UserError, match=said):
         open_dataset(edited_store).embedding("video_shapes")
     assert "video_shapes" in _refused(_call("retrieve", untrained.path, edited_store))

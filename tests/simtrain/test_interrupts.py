@@ -12,7 +12,7 @@ from test_fit import _assert_equal, _fit, _lines
 from simtrain import checkpoint, interrupts
 from simtrain import fit as fitting
 from simtrain.cli import cli
-from simtrain.commands import testing
+from simtrain.commands import testing, training
 from simtrain.metrics import Metrics
 from simtrain.training import Training
 from simtrain.validation import Validation
@@ -97,6 +97,17 @@ def test_while_loading_there_is_nothing_to_save(store, tmp_path, monkeypatch, co
     assert not (out / "checkpoint.pt").exists()
     result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == 0, result.output
+
+
+def test_a_run_that_was_not_begun_has_no_configuration_to_go_on_with(store, tmp_path, monkeypatch):
+    """``simtrain fit STORE --out RUN`` alone would begin another one, by the default configuration."""
+    _signalled(monkeypatch, training, "resolve", USUAL)
+    arguments = ["fit", str(store), "--out", str(tmp_path / "run"), "--config", "demo"]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 143
+    assert "give the same command again" in result.output
+    assert "go on with" not in result.output
+    assert not (tmp_path / "run").exists()
 
 
 def test_only_a_second_ctrl_c_kills(store, tmp_path, monkeypatch):
