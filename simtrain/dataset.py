@@ -195,9 +195,9 @@ def _must_be_whole(path: str | Path, variable: str, values: np.ndarray, movies: 
     if broken.any():
         movie, second = np.argwhere(broken)[0]
         raise UserError(
-            f"{path}: {broken.sum()} rows of {variable} are infinite, larger than {LARGEST:g}, or NaN in some of "
-            f"their features, the first at {second} s of {movies[movie]}: the array is damaged; embed the films "
-            "again with `simdata embed`, or import the embeddings again"
+            f"{path}: {broken.sum()} rows of {variable} are infinite, larger than {LARGEST:g}, or NaN in "
+            f"some of their features, the first at {second} s of {movies[movie]}: the array is damaged; embed "
+            "the films again with `simdata embed`, or import the embeddings again"
         )
 
 
