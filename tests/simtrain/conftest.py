@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from rich.console import Console
 from zarr.codecs import Crc32cCodec
 
 from simdata.meshes import icosphere
+from simtrain.config import load
+from simtrain.dataset import open_dataset, resolve
+from simtrain.fit import fit
+from simtrain.run import Run
 
 SUBJECTS = {"s1": "train", "s2": "train", "s3": "train", "s4": "val", "s5": "test", "s6": "test"}
 VOLUMES = (64, 61)
@@ -21,6 +26,20 @@ SEGMENTS = ["rest", "alpha", "beta", "gamma", "delta", "test-retest"]
 SCENES = [(0, 1, 2, 42, 1), (0, 2, 44, 55, 3), (0, 5, 56, 60, 0), (1, 3, 1, 40, 1), (1, 4, 42, 55, 3)]
 LATENT = 6
 THUMBNAIL = (12, 16)  # y, x
+TRAINED = [
+    "model.ico=1",
+    "model.dim=32",
+    "model.depth=1",
+    "model.dim_head=32",
+    "model.heads=1",
+    "model.pool=mean",
+    "projector.average=before",
+    "loss.weights={fmri_video: 0.8, fmri_audio: 0.1, video_audio: 0.1}",
+    "train.steps=30",
+    "train.batch_size=32",
+    "train.learning_rate=4e-3",
+    "train.validation_samples=32",
+]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -37,6 +56,17 @@ def store(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("store") / "small.zarr"
     write_store(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def trained(store, tmp_path_factory) -> Run:
+    """A run that finds the clips of new subjects: what it is tested with is written below it, no more."""
+    dataset = open_dataset(store)
+    run = Run.start(
+        tmp_path_factory.mktemp("trained") / "run", resolve(load("demo", TRAINED), dataset), dataset
+    )
+    fit(dataset, run, torch.device("cpu"), Console(quiet=True))
+    return run
 
 
 @pytest.fixture(scope="session")

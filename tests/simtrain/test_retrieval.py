@@ -17,42 +17,16 @@ from simtrain import figures, report, tables
 from simtrain.averaging import EVERYONE
 from simtrain.bank import Bank
 from simtrain.cli import cli
-from simtrain.config import load
-from simtrain.dataset import open_dataset, resolve
+from simtrain.dataset import open_dataset
 from simtrain.evaluate import retrieve
-from simtrain.fit import fit
 from simtrain.protocol import Protocol
 from simtrain.retrieval import TOP, Score, draw_shifts, ranks, score_draws
-from simtrain.run import Run
 from simtrain.summary import summarise
 from simtrain.windows import WINDOW
 
 CPU = torch.device("cpu")
 PROTOCOL = Protocol(pool=32, clips=60, draws=4, lag=6, negatives="same-movie", shuffle=False, seed=0)
-SMALL = [
-    "model.ico=1",
-    "model.dim=32",
-    "model.depth=1",
-    "model.dim_head=32",
-    "model.heads=1",
-    "model.pool=mean",
-    "projector.average=before",
-    "loss.weights={fmri_video: 0.8, fmri_audio: 0.1, video_audio: 0.1}",
-    "train.steps=30",
-    "train.batch_size=32",
-    "train.learning_rate=4e-3",
-    "train.validation_samples=32",
-]
 DIRECTIONS = ["fmri->video", "video->fmri", "fmri->audio", "audio->fmri"]
-
-
-@pytest.fixture(scope="module")
-def trained(store, tmp_path_factory):
-    dataset = open_dataset(store)
-    config = resolve(load("demo", SMALL), dataset)
-    run = Run.start(tmp_path_factory.mktemp("retrieval") / "run", config, dataset)
-    fit(dataset, run, CPU, Console(quiet=True))
-    return run
 
 
 def _retrieve(run, store, lags=(), **changes):
