@@ -137,9 +137,11 @@ def build(
         than a store of this recipe, or cannot be written.
     """
     summary = Summary()
+    there = _is_there(out)
     found = find_runs(recipe.catalog, source, options.subjects)
     summary.not_taken = survey(recipe.catalog, source, found)
-    _keep_converted(found, out, summary)
+    if there:
+        _keep_converted(found, out, summary)
     runs = _usable(found, options, summary)
     films = _find_films(recipe.catalog, movies, options, summary)
     encoding = ENCODINGS[recipe.encoding]
@@ -147,15 +149,18 @@ def build(
     workers = workers_within(options.max_memory, needed, options.workers)
     film_workers = workers_within(options.max_memory, max(FILM_MEMORY, needed), options.workers)
     encoders = create_all(recipe.encoders)
-    if out.exists():
+    if there:
         _discard_if_empty(recipe, encoders, out)
-    if not out.exists():
+    if not _is_there(out):
         with of_store(out), creating(out):
             _create(recipe, encoders, out, found.with_runs, films)
     with of_store(out), exclusive(out) as staging:
         _make_ready(recipe, encoders, out, staging, found.with_runs, summary)
         store = _Target(StoreWriter(out), Provenance(out), options, summary, progress)
         store.writer.clear_unpublished()
+        summary.warnings += [
+            f"{key} was not whole in the store any more ({file})" for key, file in store.writer.lost.items()
+        ]
         convert_films = partial(
             convert_film, store=out, staging=staging, encoders=recipe.encoders, checksum=options.checksum
         )
@@ -179,9 +184,27 @@ def build(
     return summary
 
 
+def _is_there(out: Path) -> bool:
+    """Whether there is a store to continue. A folder without anything in it is none yet.
+
+    Raises
+    ------
+    UserError
+        If there is something else.
+    """
+    if (out / "zarr.json").exists():
+        return True
+    if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
+        raise UserError(
+            f"--out {out}: is there and is not a simdata store (it has no zarr.json); give another place, or "
+            "remove it"
+        )
+    return False
+
+
 def _keep_converted(found: Found, out: Path, summary: Summary) -> None:
     """Runs whose content was dropped after they were converted, as DataLad's users do, stay as they are."""
-    if not (out.exists() and any(isinstance(error, NotFetched) for _, error in found.unusable)):
+    if not any(isinstance(error, NotFetched) for _, error in found.unusable):
         return
     store = open_store(out)
     known = records(store, out)

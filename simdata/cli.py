@@ -17,7 +17,6 @@ from simdata.errors import UserError
 from simdata.progress import Bars
 
 UNITS = ("", "K", "M", "G")
-FOLDER = click.Path(path_type=Path)
 
 
 def main() -> None:
@@ -33,6 +32,18 @@ def main() -> None:
 @click.version_option(__version__)
 def cli() -> None:
     """Movie-watching fMRI and its stimuli as one Zarr store."""
+
+
+class LocalPath(click.Path):
+    """A path of this machine."""
+
+    def convert(self, value, param, ctx) -> Path:
+        if "://" in str(value):  # or a folder of that name would be made
+            self.fail(f"{value!r} is a URL; give a path of this machine", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FOLDER = LocalPath(path_type=Path)
 
 
 class Memory(click.ParamType):

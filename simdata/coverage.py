@@ -17,6 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 import zarr
 
+from simdata.errors import DamagedStore
+from simdata.faults import in_words
+
 PARTIAL = 0.01  # of the reference, in a hemisphere
 NOTICEABLE = 0.001  # of the reference, that a run alone takes from the cortex
 COMPLETE = 1
@@ -54,7 +57,20 @@ class Coverage:
 def covered(group: zarr.Group) -> dict[Run, np.ndarray]:
     """Where each complete run of a store has data, as bits (hemisphere, vertices / 8)."""
     runs = np.argwhere(group["run_status"][:] == COMPLETE).tolist()
-    return {(run[0], run[1]): as_bits(~np.isnan(group["bold_mean"][run[0], run[1]])) for run in runs}
+    return {
+        (subject, movie): as_bits(_has_data(group["bold_mean"], subject, movie)) for subject, movie in runs
+    }
+
+
+def _has_data(mean: zarr.Array, subject: int, movie: int) -> np.ndarray:
+    try:
+        return ~np.isnan(mean[subject, movie])
+    except Exception as error:  # codecs raise what they like
+        key = mean.metadata.encode_chunk_key((subject, movie, 0, 0))
+        raise DamagedStore(
+            f"{mean.store_path}/{key}: cannot be read ({in_words(error)}). Remove this file, and give the "
+            "command of `simdata build` again: it converts the run again"
+        ) from error
 
 
 def as_bits(inside: np.ndarray) -> np.ndarray:

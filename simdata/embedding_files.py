@@ -221,9 +221,14 @@ def _opened(path: Path) -> Iterator[Mapping[str, Any]]:
             yield arrays
     elif path.suffix.lower() in NUMPY:
         try:
-            loaded = np.load(path, allow_pickle=False)
+            loaded, behind = _load(path)
         except Exception as error:
             raise _unreadable(path, error) from None
+        if behind:
+            raise UserError(
+                f"{path}: goes on behind its array, as where several were saved to one file: save all rows "
+                "as one array, or each movie's in a file of its own"
+            )
         if isinstance(loaded, np.ndarray):
             yield {ONLY: loaded}
         else:
@@ -234,6 +239,16 @@ def _opened(path: Path) -> Iterator[Mapping[str, Any]]:
             f"{path}: is none of {', '.join(SUFFIXES)} or a folder with a file per clip; "
             "save the embeddings with numpy.save"
         )
+
+
+def _load(path: Path) -> tuple[Any, bool]:
+    """What numpy reads of a file, and whether an array ends before the file does."""
+    loaded = np.load(path, allow_pickle=False)
+    if not isinstance(loaded, np.ndarray):
+        return loaded, False
+    with path.open("rb") as file:
+        np.lib.format.read_array(file, allow_pickle=False)
+        return loaded, bool(file.read(1))
 
 
 @contextmanager
@@ -253,6 +268,11 @@ def _opened_hdf5(path: Path) -> Iterator[Mapping[str, Any]]:
     except Exception as error:
         raise _unreadable(path, error) from None
     with file:
+        if any("MATLAB_class" in array.attrs for array in arrays.values()):
+            raise UserError(
+                f"{path}: was written by MATLAB, whose arrays lie transposed in HDF5; load them with "
+                "h5py, transpose them, and save them with numpy.save"
+            )
         yield arrays
 
 

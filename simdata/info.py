@@ -15,6 +15,7 @@ from simdata.catalog import SPLITS
 from simdata.coverage import covered, settle
 from simdata.report import rejected_table
 from simdata.store.axes import check_variables
+from simdata.store.damage import check_runs
 from simdata.store.not_taken import NotTaken
 from simdata.store.opening import open_store
 from simdata.store.provenance import records
@@ -31,6 +32,7 @@ def print_info(path: Path, console: Console) -> None:
     """Print the contents of the store at ``path``: summary, runs by movie, and variables."""
     store = open_store(path)
     check_variables(store, path)
+    check_runs(path)
     console.print(_summary(path, store))
     console.print(_movies(store))
     if findings := _findings(path, store):

@@ -18,10 +18,12 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, Sharding
 from simdata import __version__
 from simdata.cores import available_cores
 from simdata.errors import UserError
+from simdata.faults import of_store
 from simdata.layout_names import NamedLayout, parse_layout
 from simdata.progress import Progress
 from simdata.store.axes import check_variables
 from simdata.store.chunk_codecs import encode_chunk
+from simdata.store.damage import check_runs
 from simdata.store.direct import BoldReader
 from simdata.store.layout import read_layout
 from simdata.store.lock import exclusive, unfinished
@@ -64,11 +66,14 @@ def rechunk(store: Path, out: Path, *, layout: str, progress: Progress) -> tuple
         If a chunk is damaged.
     """
     named = parse_layout(layout)
-    if out.exists():
+    if os.path.lexists(out):
         raise UserError(f"{out}: exists already; remove it, or write to another place")
-    with _unchanging(store):
+    if store.resolve() in out.resolve().parents:
+        raise UserError(f"{out}: is within {store}, the store itself; write to another place")
+    with _unchanging(store), of_store(out):
         dataset = open_store(store)
         check_variables(dataset, store, ("bold", "run_status"))
+        check_runs(store)
         complete = np.argwhere(dataset.run_status.values == COMPLETE).tolist()
         work = _work_folder(store, out, named)
         copy = work / "store"

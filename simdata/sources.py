@@ -325,8 +325,9 @@ def refuse_one_film_twice(films: Sequence[Film]) -> None:
 def _matching(folder: Path, parts: Sequence[str], flags: int = 0) -> list[Path]:
     """Paths below a folder whose names match shell patterns, one for each part."""
     regex = re.compile(translate(parts[0]), flags)
-    if not flags and not any(sign in parts[0] for sign in "*?["):
-        found = [folder / parts[0]]  # a plain name needs no listing
+    named = folder / parts[0]
+    if not flags and (not any(sign in parts[0] for sign in "*?[") or is_there(named)):
+        found = [named]  # a plain name needs no listing; a file may have signs of patterns in its own
     else:
         found = [folder / entry.name for entry in entries(folder) if regex.match(entry.name)]
     if len(parts) == 1:

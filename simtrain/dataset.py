@@ -13,6 +13,7 @@ import xarray as xr
 
 from simdata.errors import UserError
 from simdata.store.axes import check_axes
+from simdata.store.damage import check_runs
 from simdata.store.location import location, open_zarr
 from simdata.store.metadata import Metadata
 from simdata.store.provenance import RUNS, run_records
@@ -117,6 +118,7 @@ def open_dataset(path: str | Path) -> Dataset:
     with open_zarr(path, "build one with `simdata build`") as store:
         metadata = Metadata.of(store, path)
         check_axes(store, path)
+        check_runs(path)
         split = [SPLITS.index(name) for name in store.subject_split.values]
         return Dataset(
             path=path,

@@ -12,6 +12,7 @@ from simdata.catalog import Catalog
 from simdata.errors import UserError
 from simdata.meshes import HEMISPHERES
 from simdata.resample import ORDER
+from simdata.store.damage import check_readable
 
 RUN = ("subject", "movie")
 DIMENSIONS = {
@@ -32,7 +33,8 @@ VERTICES = 10 * 4**ORDER + 2
 
 
 def check_variables(dataset: xr.Dataset, place: str | Path, names: Iterable[str] = DIMENSIONS) -> None:
-    """Raise a UserError unless a store has variables of these names, by their own dimensions."""
+    """Raise a UserError unless a store has variables of these names, by their own dimensions, to be read."""
+    names = tuple(names)
     for name in names:
         if name not in dataset:
             raise _selection(place, f"it has no variable {name!r}", "keep all variables")
@@ -43,6 +45,7 @@ def check_variables(dataset: xr.Dataset, place: str | Path, names: Iterable[str]
                 f"its {name} is by ({found}), not by ({', '.join(DIMENSIONS[name])})",
                 'select by lists or slices, as sel(subject=["1"])',
             )
+    check_readable(dataset, place, names)
 
 
 def check_axes(dataset: xr.Dataset, place: str | Path, names: Iterable[str] = TRAINING) -> None:

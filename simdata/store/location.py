@@ -32,7 +32,7 @@ def open_zarr(store: str | Path, advice: str, **options: Any) -> xr.Dataset:
         return xr.open_zarr(store, **options)
     except FileNotFoundError:
         raise UserError(f"{store} is not a simdata store (it has no zarr.json): {advice}") from None
-    except (ImportError, OSError, ValueError, TypeError, KeyError) as error:
+    except Exception as error:  # of damaged metadata and of packages that are not there: any
         if isinstance(store, Path):
             raise UserError(f"{store}: xarray cannot open it: {error}") from error
         raise UserError(

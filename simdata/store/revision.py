@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def revise(store: Path, staging: Path, catalog: Catalog, metadata: dict[str, Any
     with open_store(store) as dataset, schema.quiet_zarr():
         tables = _tables(dataset, catalog)
         if len(catalog.movies) > dataset.sizes["movie"]:
-            _resize_movies(store, len(catalog.movies), set(tables))
+            _add_movies(store, dataset.sizes["movie"], len(catalog.movies), set(tables))
         folder = staging / "tables"
         xr.Dataset(tables).to_zarr(
             folder, mode="w", zarr_format=3, consolidated=False, encoding=_encodings(store, tables)
@@ -118,14 +119,33 @@ def _put_attributes(store: Path, changed: dict[str, Any]) -> None:
     _replace(file, metadata)
 
 
+def _add_movies(store: Path, before: int, count: int, tables: set[str]) -> None:
+    """Make room for movies that join; in a user's own variables they have no value."""
+    missing = {
+        name: schema.missing_value(name, array, "movie")
+        for name, array in _by_movie(store, tables)
+        if name not in schema.OF_FILMS
+    }
+    _resize_movies(store, count, tables)
+    for name, array in _by_movie(store, tables):
+        if name in missing:
+            schema.put_missing(array, "movie", before, missing[name])
+
+
 def _resize_movies(store: Path, count: int, tables: set[str]) -> None:
     """Give every array with movies, but for ``tables``, room for so many: a user's own too."""
     with schema.quiet_zarr():
-        for name, array in zarr.open_group(store, mode="r+", use_consolidated=False).arrays():
-            dims = array.metadata.dimension_names or ()
-            shape = tuple(count if d == "movie" else size for d, size in zip(dims, array.shape, strict=False))
-            if dims and name not in tables and shape != array.shape:
+        for _, array in _by_movie(store, tables):
+            sizes = zip(array.metadata.dimension_names, array.shape, strict=True)
+            shape = tuple(count if dim == "movie" else size for dim, size in sizes)
+            if shape != array.shape:
                 array.resize(shape)
+
+
+def _by_movie(store: Path, tables: set[str]) -> Iterator[tuple[str, zarr.Array]]:
+    for name, array in zarr.open_group(store, mode="r+", use_consolidated=False).arrays():
+        if name not in tables and "movie" in (array.metadata.dimension_names or ()):
+            yield name, array
 
 
 def _commit(store: Path, attributes: dict[str, Any]) -> None:

@@ -46,6 +46,7 @@ BY_CATALOG = (
     "scene_split",
     "subject_split",
 )
+OF_FILMS = ("frame", "waveform")  # absent films are zeros there: `film_status` tells
 TABLES = (*BY_CATALOG, *STATUSES)  # small arrays that an edited catalog may change
 SUBJECTS = 2**14  # in a chunk of small arrays: one chunk goes into any selection, a part of many into none
 SOFTWARE = ("simdata", "zarr", "xarray", "nibabel", "numpy", "scipy", "av", "torch", "torchaudio")
@@ -103,12 +104,10 @@ def append_subjects(path: Path, catalog: Catalog, subjects: Sequence[str]) -> No
         before = group["subject"].shape[0]
         for name in subject_coords(catalog, subjects):
             _check_takes_text(path, name, group[name])
-        missing = {name: _missing(name, array) for name, array in _by_subject(group)}
+        missing = {name: missing_value(name, array, "subject") for name, array in _by_subject(group)}
         _resize_subjects(group, before + len(subjects))
         for name, array in _by_subject(group):
-            if not np.array_equal(array.fill_value, missing[name], equal_nan=array.dtype.kind == "f"):
-                new = [slice(before, None) if dim == "subject" else slice(None) for dim in _dimensions(array)]
-                array[tuple(new)] = missing[name]
+            put_missing(array, "subject", before, missing[name])
         for name, variable in subject_coords(catalog, subjects).items():
             group[name][before:] = variable.values
         group["run_status"][before:] = ABSENT
@@ -147,8 +146,21 @@ def _dimensions(array: zarr.Array) -> tuple[str | None, ...]:
     return array.metadata.dimension_names or ()
 
 
-def _missing(name: str, array: zarr.Array) -> Any:
-    """The stored value that reads as missing."""
+def put_missing(array: zarr.Array, axis: str, first: int, missing: Any) -> None:
+    """Write a value to all positions from ``first`` on along an axis that has grown."""
+    if not np.array_equal(array.fill_value, missing, equal_nan=array.dtype.kind == "f"):
+        new = [slice(first, None) if dim == axis else slice(None) for dim in _dimensions(array)]
+        array[tuple(new)] = missing
+
+
+def missing_value(name: str, array: zarr.Array, axis: str) -> Any:
+    """The stored value that reads as missing, for what joins along an axis.
+
+    Raises
+    ------
+    UserError
+        If the array has no way to say so.
+    """
     if name == "run_status":
         return ABSENT
     if array.dtype.kind in "fc":
@@ -157,7 +169,7 @@ def _missing(name: str, array: zarr.Array) -> Any:
         return array.fill_value
     if "_FillValue" not in array.attrs:
         raise UserError(
-            f"{name}: has whole numbers by subject and no value for those who join now; write it as float, "
+            f"{name}: has whole numbers by {axis} and no value for what joins now; write it as float, "
             f"or with encoding={{{name!r}: {{'_FillValue': -1}}}}"
         )
     return array.dtype.type(array.attrs["_FillValue"])

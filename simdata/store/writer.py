@@ -13,18 +13,25 @@ from simdata.convert import ConvertedRun
 from simdata.coverage import Coverage, as_bits, covered, settle
 from simdata.films import ConvertedFilm, film_arrays
 from simdata.sources import Film, Run
+from simdata.store.damage import lost_runs
 from simdata.store.embeddings import forget_film
 from simdata.store.schema import ABSENT, COMPLETE
 
 
 class StoreWriter:
-    """The one writer of a store's runs and of all its statuses."""
+    """The one writer of a store's runs and of all its statuses.
+
+    Attributes
+    ----------
+    lost : "SUBJECT/MOVIE" -> the file below the store that was gone or cut short; the run is absent since
+    """
 
     def __init__(self, store: Path) -> None:
         self._store = store
         self._group = zarr.open_group(store, mode="r+")
         self._subjects = {name: i for i, name in enumerate(self._group["subject"][:])}
         self._movies = {name: i for i, name in enumerate(self._group["movie"][:])}
+        self.lost = self._put_aside_lost()
         self._covered = covered(self._group)
 
     @property
@@ -85,6 +92,13 @@ class StoreWriter:
             shutil.rmtree(self._shard_folder(subject, movie), ignore_errors=True)
             for name in ("bold_mean", "bold_std"):
                 shutil.rmtree(self._store / name / f"c/{subject}/{movie}", ignore_errors=True)
+
+    def _put_aside_lost(self) -> dict[str, str]:
+        lost = {}
+        for (subject, movie), file in lost_runs(self._store, self._group).items():
+            self._group["run_status"][subject, movie] = ABSENT
+            lost[f"{self.subjects[subject]}/{self.movies[movie]}"] = file
+        return lost
 
     def settle_cortex(self) -> Coverage | None:
         """Write the cortex that the runs share (`simdata.coverage`), if it is another; None without a run."""

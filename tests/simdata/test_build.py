@@ -428,3 +428,34 @@ def test_too_little_memory_is_said_before_anything_is_written(sources, tmp_path)
     with pytest.raises(UserError, match="--max-memory 105MB is too little"):
         run_build(sources, tmp_path / "s.zarr", "--max-memory", "100MiB")
     assert not (tmp_path / "s.zarr").exists()
+
+
+def test_out_may_be_an_empty_folder_and_nothing_else_that_is_no_store(sources, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/notes.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to("nowhere")
+    for name in ("full", "file", "link"):
+        with pytest.raises(UserError, match=f"--out .*{name}: is there and is not a simdata store"):
+            run_build(sources, tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file", "full", "link"]
+    run_build(sources, tmp_path / "empty", "--subject", "1")
+    assert xr.open_zarr(tmp_path / "empty").run_status.values.any()
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/s.zarr", "file:///tmp/s.zarr", "memory://s"])
+def test_a_url_is_not_taken_for_a_folder_of_that_name(tmp_path, monkeypatch, url):
+    monkeypatch.chdir(tmp_path)
+    for arguments in (
+        ["build", "demo", "--source", ".", "--movies", ".", "--out", url],
+        ["build", "demo", "--source", url, "--movies", ".", "--out", "s.zarr"],
+        ["info", url],
+        ["rechunk", "s.zarr", url, "--layout", "runs"],
+        ["embed", url, "--movies", ".", "--encoder", "logmel"],
+        ["demo", url],
+    ):
+        result = CliRunner().invoke(cli, arguments)
+        assert result.exit_code == 2
+        assert "is a URL; give a path of this machine" in result.output
+    assert not list(tmp_path.iterdir())

@@ -465,3 +465,17 @@ def test_without_h5py_the_message_says_what_to_install(own, monkeypatch, rows):
     (own / "A.h5").touch()
     monkeypatch.setitem(sys.modules, "h5py", None)
     refused(own, [f"A={own}/A.h5"], re.escape("needs the package h5py: pip install 'simdata[encoders]'"))
+
+
+def test_a_file_with_more_than_its_first_array_is_refused(own, rows):
+    sources = save(own, rows)
+    with (own / "A.npy").open("ab") as file:
+        np.save(file, rows["A"])
+    refused(own, sources, "A.npy: goes on behind its array")
+
+
+def test_matlab_s_transposed_arrays_are_refused(own, rows):
+    with h5py.File(own / "all.h5", "w") as file:
+        for movie, values in rows.items():
+            file.create_dataset(movie, data=values.T).attrs["MATLAB_class"] = np.bytes_("single")
+    refused(own, [own / "all.h5"], "all.h5: was written by MATLAB")

@@ -190,3 +190,19 @@ def test_progress_counts_runs(built, tmp_path):
     assert told == [("runs", 1, 0), "runs"]
     assert 0 < sizes[1] < sizes[0]
     assert open_store(tmp_path / "out.zarr").sizes["subject"] == 1
+
+
+def test_places_that_cannot_be_written_or_lie_in_the_store_are_named(own):
+    before = contents(own / "s.zarr")
+    (own / "file").write_text("")
+    (own / "nowhere").symlink_to("none.zarr")
+    (own / "link").symlink_to("s.zarr")
+    for out, said in (
+        ("s.zarr/new.zarr", "is within .*s.zarr, the store itself"),
+        ("link/deep/new.zarr", "is within .*s.zarr, the store itself"),
+        ("file/new.zarr", "cannot be written"),
+        ("nowhere", "exists already"),
+    ):
+        with pytest.raises(UserError, match=said):
+            rewritten(own / "s.zarr", own / out, "runs")
+    assert contents(own / "s.zarr") == before

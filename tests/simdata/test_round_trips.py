@@ -1,14 +1,17 @@
 """A store through plain xarray and back: copies, selections, netCDF, variables of one's own."""
 
+import copy
 import shutil
 import warnings
 
 import numpy as np
 import pytest
 import xarray as xr
+import yaml
 import zarr
 from cifti_files import noise, write_dtseries
-from store_files import VOLUMES, build, call, contents
+from film_files import write_film
+from store_files import CATALOG, VOLUMES, build, call, contents
 
 import simdata
 from simdata.errors import UserError
@@ -271,7 +274,7 @@ def test_whole_numbers_of_ones_own_do_not_become_0(mine):
     store = mine / "s.zarr"
     xr.Dataset({"age": ("subject", [31, 28])}).to_zarr(store, mode="a")
     write_dtseries(mine / "bold/3/A.dtseries.nii", noise("32k", VOLUMES["A"]), "32k")
-    with pytest.raises(UserError, match="age: has whole numbers by subject and no value for those who join"):
+    with pytest.raises(UserError, match="age: has whole numbers by subject and no value for what joins"):
         build(mine)
     assert xr.open_zarr(store).age.values.tolist() == [31, 28]
     xr.Dataset({"age": ("subject", [31.0, 28.0])}).to_zarr(mine / "float.zarr")
@@ -427,3 +430,23 @@ def test_what_comes_back_from_netcdf_is_read_and_laid_out_right(pair, tmp_path):
     with pytest.raises(UserError, match=r"its \w+ is in chunks of .* as other software chose them"):
         call("embed", out, "--movies", pair / "movies", "--encoder", "logmel,name=again")
     assert contents(out) == before
+
+
+def test_movies_that_join_have_no_value_in_ones_own_variables(mine):
+    """Whole numbers would be 0."""
+    store = mine / "s.zarr"
+    own = xr.Dataset({"year": ("movie", [1999, 2004]), "loud": (("movie", "second"), np.ones((2, 40), "f4"))})
+    own["loud"] = own.loud.isel(second=slice(0, xr.open_zarr(store).sizes["second"]))
+    own.to_zarr(store, mode="a")
+    catalog = copy.deepcopy(CATALOG)
+    catalog["movies"].append({**catalog["movies"][1], "name": "C", "video": "C.mp4", "segments": []})
+    (mine / "mini.yaml").write_text(yaml.safe_dump(catalog))
+    write_film(mine / "movies/C.mp4", seconds=VOLUMES["B"], rate=12)
+    with pytest.raises(UserError, match="year: has whole numbers by movie and no value for what joins"):
+        build(mine)
+    assert xr.open_zarr(store).year.values.tolist() == [1999, 2004]
+    shutil.rmtree(store / "year")
+    own[["year"]].to_zarr(store, mode="a", encoding={"year": {"_FillValue": -1}})
+    build(mine)
+    np.testing.assert_equal(xr.open_zarr(store).year.values, [1999, 2004, np.nan])
+    assert np.isnan(xr.open_zarr(store).loud.values[2]).all()

@@ -1,4 +1,5 @@
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -278,3 +279,10 @@ def test_looking_around_ends_on_big_trees(tmp_path, monkeypatch):
     rejected = survey(HCP, tmp_path, find_runs(HCP, tmp_path))
     assert any("the others were not looked at" in one.reason for one in rejected)
     assert len(listed) < 120
+
+
+def test_a_film_may_have_signs_of_patterns_in_its_name(tmp_path):
+    for name in ("A [1080p] (1).mp4", "A*.mp4", "A 1.mp4"):
+        (tmp_path / name).write_bytes(b"film")
+        movie = SimpleNamespace(name="A", video=name)
+        assert find_film(movie, tmp_path).relative == name
