@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from simdata.errors import UserError
-from simdata.validation import validate
+from simdata.validation import key_values, validate
 
 
 class NamedLayout(BaseModel):
@@ -75,7 +75,5 @@ def parse_layout(text: str) -> NamedLayout:
     name, *pairs = text.split(",")
     if name not in LAYOUTS:
         raise UserError(f"--layout {text}: there is no layout {name!r}; choose one of {', '.join(LAYOUTS)}")
-    if wrong := [pair for pair in pairs if "=" not in pair]:
-        raise UserError(f"--layout {text}: {wrong[0]!r} is not key=value, such as seconds=10")
-    settings = dict(pair.split("=", 1) for pair in pairs)
+    settings = key_values(pairs, f"--layout {text}", "seconds=10")
     return validate(LAYOUTS[name], settings | {"name": name}, f"--layout {text} has invalid settings")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Any, TypeVar
 
@@ -31,6 +32,22 @@ def validate(model: type[Model], data: Any, what: str) -> Model:
         if len(faults) > LISTED:
             faults = [*faults[:LISTED], f"  and {len(faults) - LISTED:,} more"]
         raise UserError("\n".join([f"{what}:", *faults])) from None
+
+
+def key_values(pairs: Sequence[str], what: str, example: str) -> dict[str, str]:
+    """``key=value`` texts as a dictionary; ``what`` says of what they are.
+
+    Raises
+    ------
+    UserError
+        If one has no ``=``, or a key is there twice.
+    """
+    if wrong := [pair for pair in pairs if "=" not in pair]:
+        raise UserError(f"{what}: {wrong[0]!r} is not key=value, such as {example}")
+    keys = [pair.split("=", 1)[0] for pair in pairs]
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        raise UserError(f"{what}: {twice[0]} is given {keys.count(twice[0])} times; give it once")
+    return dict(pair.split("=", 1) for pair in pairs)
 
 
 def _key(location: tuple[int | str, ...]) -> str:

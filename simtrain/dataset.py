@@ -198,8 +198,8 @@ def _must_be_whole(path: str | Path, variable: str, values: np.ndarray, movies: 
         movie, second = np.argwhere(broken)[0]
         raise UserError(
             f"{path}: {broken.sum()} rows of {variable} are infinite, larger than {LARGEST:g}, or NaN in "
-            f"some of their features, the first at {second} s of {movies[movie]}: the array is damaged; embed "
-            "the films again with `simdata embed`, or import the embeddings again"
+            f"some of their features, the first at {second} s of {movies[movie]}: the array is damaged; "
+            "embed the films again with `simdata embed`, or import the embeddings again"
         )
 
 

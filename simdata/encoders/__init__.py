@@ -15,7 +15,7 @@ from itertools import combinations
 
 from simdata.encoders.base import AudioEncoder, Encoder, Grid, Settings, VideoEncoder, uniform_frames
 from simdata.errors import UserError
-from simdata.validation import validate
+from simdata.validation import key_values, validate
 
 __all__ = [
     "AudioEncoder",
@@ -77,9 +77,7 @@ def create(text: str) -> Encoder:
     """
     name, *pairs = text.split(",")
     encoder = find(name)
-    if wrong := [pair for pair in pairs if "=" not in pair]:
-        raise UserError(f"encoder {text}: {wrong[0]!r} is not key=value, such as window=3")
-    settings = dict(pair.split("=", 1) for pair in pairs)
+    settings = key_values(pairs, f"encoder {text}", "window=3")
     try:
         valid = validate(encoder.Settings, settings, f"encoder {text} has invalid settings")
     except UserError as error:

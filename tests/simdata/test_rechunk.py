@@ -150,6 +150,7 @@ def test_a_damaged_chunk_is_not_carried_over(own, tmp_path):
     [
         ("tiles", "no layout 'tiles'; choose one of seconds, blocks, runs, compressed"),
         ("blocks,10", "'10' is not key=value"),
+        ("blocks,seconds=5,seconds=9", "seconds is given 2 times"),
         ("blocks,seconds=0", "seconds: Input should be greater than or equal to 1"),
         ("blocks,codec=zstd", "codec: Input should be None"),
         ("compressed,codec=jpeg", "codec: Input should be 'zstd', 'blosc' or 'gzip'"),

@@ -34,6 +34,7 @@ def test_settings_stand_behind_the_name():
     [
         ("nothing", "no encoder 'nothing': choose from .*logmel"),
         ("logmel,window", "'window' is not key=value"),
+        ("logmel,name=a,window=2,name=b", "name is given 2 times"),
         ("logmel,window=0", "window: .*greater than or equal to 1"),
         ("logmel,layer=3", "layer: unknown key"),
         ("logmel,name=Log-Mel", "name: .*pattern"),
