@@ -156,7 +156,8 @@ def _torchrun(store, out):
     command = [sys.executable, "-m", *command, "--out", str(out), "--config", "demo", *settings]
     metrics = out / "metrics.jsonl"
     before = metrics.stat().st_size if metrics.exists() else 0
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    quiet = os.environ | {"OMP_NUM_THREADS": "1"}  # without it torchrun says that it sets it
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=quiet)
     while not (metrics.exists() and metrics.stat().st_size > before):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
