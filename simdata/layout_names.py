@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from simdata.catalog import MOST_SECONDS
 from simdata.errors import UserError
 from simdata.validation import key_values, validate
 
@@ -42,7 +43,7 @@ class Seconds(NamedLayout):
 class Blocks(NamedLayout):
     """Fewer and longer chunks: fewer requests for plain zarr and xarray."""
 
-    seconds: int = Field(10, ge=1)
+    seconds: int = Field(10, ge=1, le=MOST_SECONDS)
     codec: None = None
 
 
@@ -56,7 +57,7 @@ class Runs(NamedLayout):
 class Compressed(NamedLayout):
     """For archives and slow networks: noise saves little."""
 
-    seconds: int = Field(1, ge=1)
+    seconds: int = Field(1, ge=1, le=MOST_SECONDS)
     codec: Literal["zstd", "blosc", "gzip"] = "zstd"
     level: int = Field(3, ge=1, le=9)
 
@@ -75,5 +76,5 @@ def parse_layout(text: str) -> NamedLayout:
     name, *pairs = text.split(",")
     if name not in LAYOUTS:
         raise UserError(f"--layout {text}: there is no layout {name!r}; choose one of {', '.join(LAYOUTS)}")
-    settings = key_values(pairs, f"--layout {text}", "seconds=10")
-    return validate(LAYOUTS[name], settings | {"name": name}, f"--layout {text} has invalid settings")
+    settings = key_values([f"name={name}", *pairs], f"--layout {text}", "seconds=10")
+    return validate(LAYOUTS[name], settings, f"--layout {text} has invalid settings")

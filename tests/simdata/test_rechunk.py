@@ -152,6 +152,8 @@ def test_a_damaged_chunk_is_not_carried_over(own, tmp_path):
         ("blocks,10", "'10' is not key=value"),
         ("blocks,seconds=5,seconds=9", "seconds is given 2 times"),
         ("blocks,seconds=0", "seconds: Input should be greater than or equal to 1"),
+        ("blocks,seconds=99999999999", "seconds: Input should be less than or equal to 86400"),
+        ("runs,name=seconds", "name is given 2 times"),
         ("blocks,codec=zstd", "codec: Input should be None"),
         ("compressed,codec=jpeg", "codec: Input should be 'zstd', 'blosc' or 'gzip'"),
         ("runs,size=3", "size: unknown key"),
