@@ -385,6 +385,7 @@ class _Target:
         if coverage := self.writer.settle_cortex():
             words = coverage.in_words(self.writer.subjects, self.writer.movies)
             self.summary.notes += [f"{key} {said}" for key, said in words.items()]
+            self.summary.warnings += coverage.small()
 
     def _is_current(self, source: Run | Film) -> bool:
         try:

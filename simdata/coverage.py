@@ -22,6 +22,7 @@ from simdata.faults import in_words
 
 PARTIAL = 0.01  # of the reference, in a hemisphere
 NOTICEABLE = 0.001  # of the reference, that a run alone takes from the cortex
+SMALL = 0.8  # of the mesh: cortex without the medial wall is .92 of it
 COMPLETE = 1
 
 Run = tuple[int, int]  # positions of subject and movie
@@ -52,6 +53,16 @@ class Coverage:
             run: f"alone takes {n:,} vertices from the store's cortex" for run, n in self.narrowing.items()
         }
         return {f"{subjects[run[0]]}/{movies[run[1]]}": said[run] for run in sorted(said)}
+
+    def small(self) -> list[str]:
+        """What is to be said of a cortex that is small because all runs, or a single one, are."""
+        (left, right), mesh = self.cortex.sum(axis=1), self.cortex.shape[1]
+        if min(left, right) >= SMALL * mesh:
+            return []
+        return [
+            f"the store's cortex is small: {left:,} vertices of L and {right:,} of R, of {mesh:,}; "
+            "its runs cover no more (`simdata info` has what was found in each)"
+        ]
 
 
 def covered(group: zarr.Group) -> dict[Run, np.ndarray]:

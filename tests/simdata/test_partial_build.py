@@ -60,5 +60,12 @@ def test_other_orders_give_the_same_cortex(folder, tmp_path):
     np.testing.assert_array_equal(xr.open_zarr(tmp_path / "o.zarr").cortex.values, expected)
 
 
+def test_a_cortex_that_is_small_in_every_run_is_told(folder, tmp_path):
+    places = ["--source", folder / "bold", "--movies", folder / "movies", "--out", tmp_path / "o.zarr"]
+    alone = call("build", folder / "mini.yaml", *places, "--no-checksum", "--subject", "2").output
+    assert re.search(r"warning: the store's cortex is small: \d,\d+ vertices of L", alone)
+    assert "is small" not in build(folder, "--no-checksum").output
+
+
 def test_nothing_is_shown_of_a_store_without_findings(built):
     assert "findings" not in call("info", built / "s.zarr").output
