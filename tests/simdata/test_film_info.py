@@ -113,14 +113,12 @@ def test_scaling_is_that_of_antialiased_resizing_in_rgb(tmp_path, interpolation)
     blocks = rng.integers(0, 255, (17, 31, 3), np.uint8).repeat(24, 0).repeat(24, 1)[:400, :720]
     path = write_pictures(tmp_path / "film.mp4", [blocks] * 26, "yuv420p")
 
-    def exactly(pictures):
-        whole = torch.from_numpy(pictures.copy()).permute(0, 3, 1, 2).float()
-        scaled = torch.nn.functional.interpolate(whole, size=(112, 202), mode=interpolation, antialias=True)
-        return scaled.clamp(0, 255).round().byte().permute(0, 2, 3, 1).numpy()
-
-    grids = [Grid(1, (112, 202), interpolation=interpolation), Grid(1, (112, 202), resize=exactly)]
-    fast, exact = Pictures(path, probe(path), grids).spans(0, [1, 1])
-    assert np.abs(fast.astype(float) - exact).mean() < 1
+    grids = [Grid(1, size, interpolation=interpolation) for size in ((112, 202), (400, 720))]
+    scaled, whole = (span[0] for span in Pictures(path, probe(path), grids).spans(0, [1, 1]))
+    whole = torch.from_numpy(whole.copy()).permute(2, 0, 1)[None].float()
+    expected = torch.nn.functional.interpolate(whole, size=(112, 202), mode=interpolation, antialias=True)
+    expected = expected.clamp(0, 255).round()[0].permute(1, 2, 0).numpy()
+    assert np.abs(scaled - expected).mean() < 1
 
 
 def test_thumbnails_have_the_shape_that_is_shown(tmp_path):
@@ -223,7 +221,8 @@ def test_other_pixels_than_yuv_420_are_right_too(tmp_path, form):
     expected = corners.astype(float)
     if form == "gray":
         expected = np.broadcast_to((expected @ [0.299, 0.587, 0.114])[..., None], expected.shape)
-    np.testing.assert_allclose(first_picture(path)[10::40, 10::40], expected[10::40, 10::40], atol=4)
+    # Away from edges, at which chroma is a mixture.
+    np.testing.assert_allclose(first_picture(path)[12::24, 20::40], expected[12::24, 20::40], atol=4)
 
 
 @pytest.mark.parametrize("transfer", [ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67])
