@@ -14,6 +14,7 @@ from simdata import __version__, json_text
 from simdata import catalog as catalogs
 from simdata.encoding import ENCODINGS
 from simdata.errors import UserError
+from simdata.local_path import LOCAL
 from simdata.progress import Bars
 
 UNITS = ("", "K", "M", "G")
@@ -34,18 +35,6 @@ def cli() -> None:
     """Movie-watching fMRI and its stimuli as one Zarr store."""
 
 
-class LocalPath(click.Path):
-    """A path of this machine."""
-
-    def convert(self, value, param, ctx) -> Path:
-        if "://" in str(value):  # or a folder of that name would be made
-            self.fail(f"{value!r} is a URL; give a path of this machine", param, ctx)
-        return super().convert(value, param, ctx)
-
-
-FOLDER = LocalPath(path_type=Path)
-
-
 class Memory(click.ParamType):
     """A number of bytes such as 4GB (10^9) or 800MiB (2^20)."""
 
@@ -60,9 +49,9 @@ class Memory(click.ParamType):
 
 @cli.command()
 @click.argument("catalog")
-@click.option("--source", type=FOLDER, required=True, help="Folder with the CIFTI runs.")
-@click.option("--movies", type=FOLDER, required=True, help="Folder with the films.")
-@click.option("--out", type=FOLDER, required=True, help="The store to make or to bring up to date.")
+@click.option("--source", type=LOCAL, required=True, help="Folder with the CIFTI runs.")
+@click.option("--movies", type=LOCAL, required=True, help="Folder with the films.")
+@click.option("--out", type=LOCAL, required=True, help="The store to make or to bring up to date.")
 @click.option("--encoding", type=click.Choice(list(ENCODINGS)), default="int8", show_default=True)
 @click.option(
     "--encoder",
@@ -111,8 +100,8 @@ def build(
 
 
 @cli.command()
-@click.argument("store", type=FOLDER)
-@click.option("--movies", type=FOLDER, required=True, help="Folder with the films the store was built from.")
+@click.argument("store", type=LOCAL)
+@click.option("--movies", type=LOCAL, required=True, help="Folder with the films the store was built from.")
 @click.option(
     "--encoder",
     "encoders",
@@ -140,7 +129,7 @@ def embed(store, movies, encoders, on_error) -> None:
 
 
 @cli.command("import-embeddings")
-@click.argument("store", type=FOLDER)
+@click.argument("store", type=LOCAL)
 @click.argument("sources", metavar="MOVIE=PATH...", nargs=-1, required=True)
 @click.option("--name", required=True, help="Of the embeddings: they become <modality>_<name>.")
 @click.option("--modality", type=click.Choice(["video", "audio"]), required=True)
@@ -186,8 +175,8 @@ def _report_skipped(skipped: dict[str, str]) -> None:
 
 
 @cli.command()
-@click.argument("store", type=FOLDER)
-@click.argument("out", type=FOLDER)
+@click.argument("store", type=LOCAL)
+@click.argument("out", type=LOCAL)
 @click.option(
     "--layout",
     required=True,
@@ -209,7 +198,7 @@ def rechunk(store: Path, out: Path, layout: str) -> None:
 
 
 @cli.command()
-@click.argument("store", type=FOLDER)
+@click.argument("store", type=LOCAL)
 @click.option(
     "--seconds", type=click.FloatRange(0.1), default=1.0, show_default=True, help="Of a measurement."
 )
@@ -218,7 +207,7 @@ def rechunk(store: Path, out: Path, layout: str) -> None:
     type=click.Path(path_type=Path, exists=True, file_okay=False, writable=True),
     help="Folder for a few runs in other layouts (default: a temporary one).",
 )
-@click.option("--json", "file", type=FOLDER, help="Also write the figures to this file.")
+@click.option("--json", "file", type=LOCAL, help="Also write the figures to this file.")
 def bench(store: Path, seconds: float, scratch: Path | None, file: Path | None) -> None:
     """Measure how fast this machine reads STORE, and would in other layouts: windows of 3 s a second."""
     from simdata.bench import bench as measure
@@ -234,7 +223,7 @@ def bench(store: Path, seconds: float, scratch: Path | None, file: Path | None) 
 
 
 @cli.command()
-@click.argument("store", type=FOLDER)
+@click.argument("store", type=LOCAL)
 def info(store: Path) -> None:
     """Print what is in a store."""
     from simdata.info import print_info
@@ -301,7 +290,7 @@ def encoders_show(name: str) -> None:
 
 
 @cli.command()
-@click.argument("folder", type=FOLDER)
+@click.argument("folder", type=LOCAL)
 @click.option("--subjects", type=click.IntRange(min=2), default=9, show_default=True)
 @click.option("--density", type=click.Choice(["59k", "32k"]), default="59k", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)

@@ -7,24 +7,23 @@ from pathlib import Path
 
 import click
 
+from simdata.local_path import LOCAL
 from simtrain.commands.options import store_argument
 from simtrain.dataset import open_dataset
 from simtrain.import_weights import Files, import_weights
 from simtrain.initial import start_options
 
-_file = click.Path(path_type=Path)
-
 
 @click.command("import-weights")
 @store_argument
-@click.option("--out", required=True, type=_file, help="Run folder to make.")
-@click.option("--fmri-encoder", required=True, type=_file, help="fmri-encoder-best.pt, or one of vsMAE's.")
-@click.option("--fmri-wrapper", "fmri", type=_file, help="fmri-wrapper-best.pt, the projector of fMRI.")
-@click.option("--video-wrapper", "video", type=_file, help="video-wrapper-best.pt, that of video.")
-@click.option("--audio-wrapper", "audio", type=_file, help="audio-wrapper-best.pt, that of audio.")
+@click.option("--out", required=True, type=LOCAL, help="Run folder to make.")
+@click.option("--fmri-encoder", required=True, type=LOCAL, help="fmri-encoder-best.pt, or one of vsMAE's.")
+@click.option("--fmri-wrapper", "fmri", type=LOCAL, help="fmri-wrapper-best.pt, the projector of fMRI.")
+@click.option("--video-wrapper", "video", type=LOCAL, help="video-wrapper-best.pt, that of video.")
+@click.option("--audio-wrapper", "audio", type=LOCAL, help="audio-wrapper-best.pt, that of audio.")
 @click.option(
     "--patches",
-    type=_file,
+    type=LOCAL,
     help="The table that the weights were made with, such as triangle_indices_ico_6_sub_ico_3.csv.",
 )
 @click.option("--heads", type=click.IntRange(1), help="Attention heads (default: of 64 dimensions each).")

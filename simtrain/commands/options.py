@@ -10,6 +10,7 @@ import click
 import torch
 
 from simdata.errors import UserError
+from simdata.local_path import LOCAL
 from simdata.store.location import location
 from simtrain import distributed
 from simtrain.feeds import KINDS
@@ -74,7 +75,7 @@ modalities_option = click.option(
     "(default: fmri,video,audio).",
 )
 store_argument = click.argument("store", type=Location())
-run_argument = click.argument("run", type=click.Path(path_type=Path))
+run_argument = click.argument("run", type=LOCAL)
 
 
 def torch_device(device: str) -> torch.device:

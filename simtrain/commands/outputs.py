@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from simdata.local_path import LOCAL
 from simtrain import maps
 from simtrain.commands.options import device_option, run_argument, store_argument, torch_device
 from simtrain.config import PretrainConfig
@@ -17,7 +18,7 @@ from simtrain.run import Run
 @click.command("reconstruct-maps")
 @run_argument
 @store_argument
-@click.option("--out", type=click.Path(path_type=Path), help="Folder to write (default: RUN/maps).")
+@click.option("--out", type=LOCAL, help="Folder to write (default: RUN/maps).")
 @click.option(
     "--windows", type=click.IntRange(1), default=4, show_default=True, help="How many, of validation."
 )
@@ -36,7 +37,7 @@ def reconstruct_maps_command(
 @click.command("predict")
 @run_argument
 @store_argument
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Zarr store to write.")
+@click.option("--out", required=True, type=LOCAL, help="Zarr store to write.")
 @click.option(
     "--subject", "subjects", multiple=True, metavar="ID", help="Only this subject; may be given repeatedly."
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from simdata.local_path import LOCAL
 from simtrain import saliency_files as files
 from simtrain.attention_maps import HEADS
 from simtrain.attribution import METHODS, Method, modality_of
@@ -21,7 +22,6 @@ from simtrain.surface import MESHES, STORED
 from simtrain.windows import EXPERIMENTS
 
 ANY = "any"
-_file = click.Path(path_type=Path)
 
 
 @click.command("saliency")
@@ -80,7 +80,7 @@ _file = click.Path(path_type=Path)
 @click.option(
     "--parcels",
     "parcel_files",
-    type=_file,
+    type=LOCAL,
     multiple=True,
     help="Atlas on that mesh, for a table: dlabel.nii, or label.gii of each hemisphere (give both).",
 )
@@ -88,11 +88,11 @@ _file = click.Path(path_type=Path)
 @click.option(
     "--surface",
     "surface_files",
-    type=_file,
+    type=LOCAL,
     multiple=True,
     help="Draw on this surf.gii on that mesh, such as HCP's inflated (give both hemispheres').",
 )
-@click.option("--out", type=_file, help="Folder to write (default: RUN/saliency).")
+@click.option("--out", type=LOCAL, help="Folder to write (default: RUN/saliency).")
 @device_option
 def saliency_command(
     run: Path,

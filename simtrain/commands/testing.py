@@ -8,6 +8,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from simdata.local_path import LOCAL
 from simtrain import config as configuration
 from simtrain import report
 from simtrain.baselines import experiments as baselines
@@ -124,9 +125,7 @@ SHARED = {"experiment", *Protocol.__dataclass_fields__}
 
 @click.command("baseline", params=[param for param in retrieve_command.params if param.name in SHARED])
 @store_argument
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="Folder; results of each kind are replaced."
-)
+@click.option("--out", required=True, type=LOCAL, help="Folder; results of each kind are replaced.")
 @click.option(
     "--kind",
     type=click.Choice([*baselines.KINDS, "all"]),

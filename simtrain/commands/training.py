@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from simdata.local_path import LOCAL
 from simtrain import config as configuration
 from simtrain import distributed, interrupts, pretraining
 from simtrain.commands.options import (
@@ -28,9 +29,7 @@ from simtrain.initial import resolve_initial, start_options
 from simtrain.patch_table import resolve_patches
 from simtrain.run import Run
 
-run_option = click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="Run folder; an unfinished run goes on."
-)
+run_option = click.option("--out", required=True, type=LOCAL, help="Run folder; an unfinished run goes on.")
 
 
 @click.command("fit")

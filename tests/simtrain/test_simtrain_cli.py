@@ -47,3 +47,22 @@ def test_a_users_mistake_is_a_message_and_status_1(run, store, monkeypatch, caps
         main()
     assert left.value.code == 1
     assert capsys.readouterr().err.startswith(f"Error: {run}/config.yaml with --set train.stepz=1")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fit", "s.zarr", "--out", "s3://bucket/run"],
+        ["pretrain", "s.zarr", "--out", "s3://bucket/run"],
+        ["retrieve", "https://example.org/run", "s.zarr"],
+        ["predict", "run", "s.zarr", "--out", "s3://bucket/p.zarr"],
+        ["baseline", "s.zarr", "--out", "gs://bucket/b"],
+        ["saliency", "run", "s.zarr", "--out", "s3://bucket/maps"],
+    ],
+)
+def test_a_url_is_not_taken_for_a_folder_of_that_name(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 2
+    assert "is a URL; give a path of this machine" in result.output
+    assert not list(tmp_path.iterdir())
