@@ -54,6 +54,8 @@ def write_store(path: Path, subjects: int, encoding: str = "int8", movies: int =
     group = zarr.open_group(path, mode="r+")
     group["run_status"][:] = schema.COMPLETE
     group["cortex"][:] = cortex
+    for name, value in (("bold_mean", 10_000), ("bold_std", 100)):
+        group[name][:] = np.broadcast_to(np.where(cortex, np.float32(value), np.nan), group[name].shape)
     for encoder in encoders:
         array = group[encoder.array]
         array[:] = rng.standard_normal(array.shape, np.float32)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from simdata.store.schema import quiet_zarr
 from simtrain.baselines.courses import Courses, delayed, read_run
 from simtrain.baselines.ridge import by_run
 from simtrain.dataset import Dataset
-from simtrain.windows import HEMISPHERES, TEST, TRAIN
+from simtrain.windows import BOTH, HEMISPHERES, TEST, TRAIN
 
 SETS = ("train", "test", "all")  # of subjects
 QUANTILES = (0.5, 0.9, 0.99)
@@ -71,8 +72,11 @@ def film_seconds(dataset: Dataset, movie: int, lag: int) -> np.ndarray:
     return seconds[seconds < dataset.volumes[movie]]
 
 
-def isc_maps(dataset: Dataset, lag: int) -> xr.Dataset:
-    """`isc` of every set of subjects, (subject_set, movie, hemisphere, vertex), and its mean over movies."""
+def isc_maps(dataset: Dataset, lag: int, hemispheres: Sequence[int] = BOTH) -> xr.Dataset:
+    """`isc` of every set of subjects, (subject_set, movie, hemisphere, vertex), and its mean over movies.
+
+    It is NaN in hemispheres that are not asked for, by their positions.
+    """
     movies, vertices = len(dataset.volumes), dataset.cortex.shape[1]
     maps = np.full((len(SETS), movies, HEMISPHERES, vertices), np.nan, np.float32)
     counts = np.zeros((len(SETS), movies), np.int32)
@@ -81,7 +85,7 @@ def isc_maps(dataset: Dataset, lag: int) -> xr.Dataset:
             subjects = np.flatnonzero(_in_set(dataset, name) & dataset.complete[:, movie])
             counts[row, movie] = len(subjects)
             seconds = film_seconds(dataset, movie, lag)
-            for hemisphere in range(HEMISPHERES):
+            for hemisphere in hemispheres:
                 maps[row, movie, hemisphere] = isc(dataset, subjects, movie, hemisphere, seconds)
     return _as_dataset(dataset, lag, maps, counts)
 

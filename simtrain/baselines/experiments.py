@@ -169,7 +169,7 @@ class Baselines:
 
     def _ceiling(self, out: Path) -> tuple[Test, dict[str, Any]]:
         lag, frames = self._config.data.lag, self._config.data.frames
-        maps = isc_maps(self._dataset, lag)
+        maps = isc_maps(self._dataset, lag, self._config.data.sides)
         write_maps(maps, out / "isc.zarr")
 
         def sides(windows: np.ndarray) -> Others:

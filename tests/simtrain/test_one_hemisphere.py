@@ -19,13 +19,13 @@ TEST = ("--experiment", "new-subjects", "--pool", "8", "--clips", "20")
 
 @pytest.fixture(scope="module")
 def left_store(store, tmp_path_factory):
-    """The small store with all of the right hemisphere's BOLD gone."""
+    """The small store with noise in place of all of the right hemisphere's BOLD, its shards' indices too."""
     path = tmp_path_factory.mktemp("left") / "left.zarr"
     shutil.copytree(store, path)
     shards = list(path.glob("bold/c/*/*/0/1/0"))
     assert len(shards) == 11
     for shard in shards:
-        shard.unlink()
+        shard.write_bytes(np.random.default_rng(0).bytes(shard.stat().st_size))
     return path
 
 
