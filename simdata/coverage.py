@@ -11,6 +11,7 @@ run partial.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,11 +20,12 @@ import zarr
 
 from simdata.errors import DamagedStore
 from simdata.faults import in_words
+from simdata.meshes import HEMISPHERES
+from simdata.store.schema import COMPLETE
 
 PARTIAL = 0.01  # of the reference, in a hemisphere
 NOTICEABLE = 0.001  # of the reference, that a run alone takes from the cortex
 SMALL = 0.8  # of the mesh: cortex without the medial wall is .92 of it
-COMPLETE = 1
 
 Run = tuple[int, int]  # positions of subject and movie
 
@@ -65,12 +67,15 @@ class Coverage:
         ]
 
 
-def covered(group: zarr.Group) -> dict[Run, np.ndarray]:
-    """Where each complete run of a store has data, as bits (hemisphere, vertices / 8)."""
+def covered(group: zarr.Group) -> dict[Run, bytes]:
+    """Where each complete run of a store has data, as `as_bits` says; runs that are alike share it."""
     runs = np.argwhere(group["run_status"][:] == COMPLETE).tolist()
-    return {
-        (subject, movie): as_bits(_has_data(group["bold_mean"], subject, movie)) for subject, movie in runs
-    }
+    known: dict[bytes, bytes] = {}
+    inside = {}
+    for subject, movie in runs:
+        bits = as_bits(_has_data(group["bold_mean"], subject, movie))
+        inside[subject, movie] = known.setdefault(bits, bits)
+    return inside
 
 
 def _has_data(mean: zarr.Array, subject: int, movie: int) -> np.ndarray:
@@ -84,28 +89,43 @@ def _has_data(mean: zarr.Array, subject: int, movie: int) -> np.ndarray:
         ) from error
 
 
-def as_bits(inside: np.ndarray) -> np.ndarray:
-    return np.packbits(inside, axis=1)
+def as_bits(inside: np.ndarray) -> bytes:
+    """(hemisphere, vertex) bool as bits, a hemisphere's rounded up to whole bytes."""
+    return np.packbits(inside, axis=1).tobytes()
 
 
-def settle(inside: Mapping[Run, np.ndarray], vertices: int) -> Coverage:
-    """Apply the rule to the bits of all complete runs, of which there is at least one."""
-    votes = sum(np.unpackbits(bits, axis=1, count=vertices).astype(np.int32) for bits in inside.values())
-    in_reference = 2 * votes >= len(inside)
-    reference, size = as_bits(in_reference), np.maximum(in_reference.sum(axis=1), 1)
-    has = {run: _count(bits & reference) / size for run, bits in inside.items()}
-    partial = {run: tuple(share.tolist()) for run, share in has.items() if share.min() < 1 - PARTIAL}
-    lacking = {run: reference & ~bits for run, bits in inside.items() if run not in partial}
-    once, twice = np.zeros_like(reference), np.zeros_like(reference)
-    for bits in lacking.values():
-        twice |= once & bits
-        once |= bits
-    alone = (
-        {run: int(_count(bits & ~twice).sum()) for run, bits in lacking.items()} if len(lacking) > 1 else {}
+def settle(inside: Mapping[Run, bytes], vertices: int) -> Coverage:
+    """Apply the rule to the bits of all complete runs, of which there is at least one.
+
+    Most runs of a data set have data in the same vertices: each kind is looked at once.
+    """
+    kinds = {bits: (_rows(bits), number) for bits, number in Counter(inside.values()).items()}
+    votes = sum(
+        np.unpackbits(rows, axis=1, count=vertices).astype(np.int32) * number
+        for rows, number in kinds.values()
     )
-    narrowing = {run: count for run, count in alone.items() if count > NOTICEABLE * size.sum()}
+    in_reference = 2 * votes >= len(inside)
+    reference, size = np.packbits(in_reference, axis=1), np.maximum(in_reference.sum(axis=1), 1)
+    has = {bits: _count(rows & reference) / size for bits, (rows, _) in kinds.items()}
+    partial = {bits: tuple(share.tolist()) for bits, share in has.items() if share.min() < 1 - PARTIAL}
+    lacking = {bits: reference & ~rows for bits, (rows, _) in kinds.items() if bits not in partial}
+    once, twice = np.zeros_like(reference), np.zeros_like(reference)
+    for bits, lacks in lacking.items():
+        twice |= lacks if kinds[bits][1] > 1 else once & lacks
+        once |= lacks
+    several = sum(kinds[bits][1] for bits in lacking) > 1
+    alone = {bits: int(_count(lacks & ~twice).sum()) for bits, lacks in lacking.items()} if several else {}
+    narrowing = {bits: count for bits, count in alone.items() if count > NOTICEABLE * size.sum()}
     cortex = np.unpackbits(reference & ~once, axis=1, count=vertices).astype(bool)
-    return Coverage(cortex, partial, narrowing)
+    return Coverage(
+        cortex,
+        {run: partial[bits] for run, bits in inside.items() if bits in partial},
+        {run: narrowing[bits] for run, bits in inside.items() if bits in narrowing},
+    )
+
+
+def _rows(bits: bytes) -> np.ndarray:
+    return np.frombuffer(bits, np.uint8).reshape(len(HEMISPHERES), -1)
 
 
 def _count(bits: np.ndarray) -> np.ndarray:

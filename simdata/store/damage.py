@@ -19,8 +19,8 @@ from simdata.errors import DamagedStore
 from simdata.faults import in_words
 from simdata.store.layout import Layout, read_layout
 from simdata.store.metadata import VARIABLE
+from simdata.store.schema import COMPLETE
 
-COMPLETE = 1
 STATISTICS = ("bold_mean", "bold_std")
 ARRAYS = ("bold", *STATISTICS, "cortex", "sphere", "faces", "frame", "waveform", "run_source", VARIABLE)
 LABELS = ("subject", "movie")

@@ -33,6 +33,7 @@ class StoreWriter:
         self._movies = {name: i for i, name in enumerate(self._group["movie"][:])}
         self.lost = self._put_aside_lost()
         self._covered = covered(self._group)
+        self._kinds = {bits: bits for bits in self._covered.values()}  # one of each is held
 
     @property
     def subjects(self) -> list[str]:
@@ -64,7 +65,8 @@ class StoreWriter:
             os.replace(shard, target)
         self._group["bold_mean"][subject, movie] = converted.mean
         self._group["bold_std"][subject, movie] = converted.std
-        self._covered[subject, movie] = as_bits(converted.cortex)
+        bits = as_bits(converted.cortex)
+        self._covered[subject, movie] = self._kinds.setdefault(bits, bits)
         self.settle_cortex()
 
     def publish_film(self, film: Film, converted: ConvertedFilm) -> None:
