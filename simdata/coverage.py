@@ -12,7 +12,7 @@ run partial.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,11 +45,13 @@ class Coverage:
     partial: dict[Run, tuple[float, ...]]
     narrowing: dict[Run, int]
 
-    def in_words(self, subjects: list[str], movies: list[str]) -> dict[str, str]:
+    def in_words(
+        self, subjects: list[str], movies: list[str], hemispheres: Sequence[str] = HEMISPHERES
+    ) -> dict[str, str]:
         """What is to be said, by its key, of each run that is partial or narrows the cortex noticeably."""
         said = {
-            run: f"has data in {left:.1%} of L and {right:.1%} of R, and does not narrow the store's cortex"
-            for run, (left, right) in self.partial.items()
+            run: f"has data in {_of_each(shares, hemispheres)}, and does not narrow the store's cortex"
+            for run, shares in self.partial.items()
         }
         said |= {
             run: f"alone takes {n:,} vertices from the store's cortex" for run, n in self.narrowing.items()
@@ -99,7 +101,7 @@ def settle(inside: Mapping[Run, bytes], vertices: int) -> Coverage:
 
     Most runs of a data set have data in the same vertices: each kind is looked at once.
     """
-    kinds = {bits: (_rows(bits), number) for bits, number in Counter(inside.values()).items()}
+    kinds = {bits: (_rows(bits, vertices), number) for bits, number in Counter(inside.values()).items()}
     votes = sum(
         np.unpackbits(rows, axis=1, count=vertices).astype(np.int32) * number
         for rows, number in kinds.values()
@@ -124,8 +126,12 @@ def settle(inside: Mapping[Run, bytes], vertices: int) -> Coverage:
     )
 
 
-def _rows(bits: bytes) -> np.ndarray:
-    return np.frombuffer(bits, np.uint8).reshape(len(HEMISPHERES), -1)
+def _of_each(shares: Sequence[float], hemispheres: Sequence[str]) -> str:
+    return " and ".join(f"{share:.1%} of {name}" for share, name in zip(shares, hemispheres, strict=True))
+
+
+def _rows(bits: bytes, vertices: int) -> np.ndarray:
+    return np.frombuffer(bits, np.uint8).reshape(-1, -(-vertices // 8))
 
 
 def _count(bits: np.ndarray) -> np.ndarray:

@@ -58,7 +58,7 @@ def _findings(path: Path, store: xr.Dataset) -> dict[str, list[str]]:
     if inside := covered(group):
         coverage = settle(inside, store.sizes["vertex"])
         subjects, movies = (store[axis].values.tolist() for axis in ("subject", "movie"))
-        for key, words in coverage.in_words(subjects, movies).items():
+        for key, words in coverage.in_words(subjects, movies, store.hemisphere.values.tolist()).items():
             found.setdefault(key, []).append(words)
     return found
 

@@ -63,3 +63,12 @@ def test_equals_the_rule_in_numpy_in_any_order(seed, runs):
         found = settled({(run, 0): table[run] for run in order})
         np.testing.assert_array_equal(found.cortex, expected)
         assert set(found.partial) == {(int(run), 0) for run in np.flatnonzero(~whole)}
+
+
+def test_a_selection_of_hemispheres_has_the_words_of_its_own():
+    inside = {run: as_bits(mask[[0]]) for run, mask in masks([], [], range(100, 2000)).items()}
+    found = settle(inside, VERTICES)
+    assert found.cortex.shape == (1, VERTICES)
+    assert found.in_words(["1", "2", "3"], ["A"], ["R"]) == {
+        "3/A": "has data in 5.0% of R, and does not narrow the store's cortex"
+    }
