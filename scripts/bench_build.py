@@ -34,21 +34,22 @@ from pathlib import Path
 
 import numpy as np
 
-from simdata import catalog as catalogs
-from simdata import json_text
-from simdata.checksum import sha256
-from simdata.cifti import open_dtseries
-from simdata.cifti_header import CortexBlock
-from simdata.convert import ConvertedRun, convert_run, memory_needed
-from simdata.cores import available_cores as cores
-from simdata.encoding import ENCODINGS, Encoding
-from simdata.execute import execute
-from simdata.meshes import DIVISIONS, icosphere_vertices
-from simdata.sources import Run
+from simdata.bold.cifti import open_dtseries
+from simdata.bold.cifti_header import CortexBlock
+from simdata.bold.run_conversion import convert_run, memory_needed
+from simdata.common import json_text
+from simdata.common.checksum import sha256
+from simdata.common.cores import available_cores as cores
+from simdata.common.workers import execute
+from simdata.release import catalog as catalogs
+from simdata.release.sources import Run
+from simdata.store.converted import ConvertedRun
+from simdata.store.encoding import ENCODINGS, Encoding
 from simdata.store.shards import CHECKSUM_BYTES
+from simdata.surface.meshes import DIVISIONS, icosphere_vertices
+from simdata.synthetic.demo import write_dtseries
 from simdata.synthetic.grayordinates import brain_models
 from simdata.synthetic.latents import scenes
-from simdata.synthetic.release import write_dtseries
 from simdata.synthetic.response import bold, make_subject
 
 PARTS = ("run", "memory", "workers", "size", "scaling")
@@ -113,7 +114,9 @@ def _write_durably(path: Path, values: np.ndarray) -> None:
 
 def workbench_spheres(folder: Path, density: str) -> None:
     """The source's and the store's spheres, which a lab has on its disk: not timed."""
-    from simtrain.gifti import write_sphere  # here: it imports torch, whose memory no worker of a build has
+    from simtrain.surface.gifti import (
+        write_sphere,  # here: it imports torch, whose memory no worker of a build has
+    )
 
     vertices = str(10 * DIVISIONS[density] ** 2 + 2)
     _workbench("-surface-create-sphere", vertices, folder / "source.R.surf.gii")
@@ -210,7 +213,7 @@ def _convert_several(runs: list[Run], staging: Path, threads: int, encoding: str
     """Seconds, and peak memory in MB, of a worker that has imported what a build's workers do."""
     import distributed  # noqa: F401
 
-    import simdata.build  # noqa: F401
+    import simdata.building  # noqa: F401
 
     seconds = timed(
         lambda: [convert(run, staging, threads, checksum=True, encoding=encoding) for run in runs]

@@ -2,7 +2,7 @@
 
 Both sides run here, one after the other, each in a process of its own, on the same 1080p film with sound:
 
-* ours: `simdata.movies.stimulus_blocks`, one decode for a video and an audio encoder;
+* ours: `simdata.films.blocks.stimulus_blocks`, one decode for a video and an audio encoder;
 * published: every 3-s clip is cut to an mp4 and a wav (ffmpeg), which each encoder reads back.
 
 Then decoding alone: the pipeline without models against a bare loop over decord. With --forward also: a
@@ -35,11 +35,11 @@ import numpy as np
 import torch
 from scipy.io import wavfile
 
-from simdata import json_text
+from simdata.common import json_text
+from simdata.common.film_clock import AUDIO_RATE, block_bounds
 from simdata.encoders import AudioEncoder, Grid, VideoEncoder, uniform_frames
-from simdata.encoders.base import AUDIO_RATE
 from simdata.encoders.preprocessing import IMAGENET, Preprocessing
-from simdata.movies import block_bounds, stimulus_blocks
+from simdata.films.blocks import stimulus_blocks
 
 WINDOW, FRAMES, SIZE, RATE = 3, 16, 224, 24
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])

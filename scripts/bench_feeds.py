@@ -7,7 +7,7 @@ what a core gives where others use the machine too.
 * copy: numpy.copyto of one large array to another, in as many threads;
 * device, memory, stream: batches of random windows to a step that costs nothing;
 * samples: the same, each batch decoded, z-scored, in patches, with its video and audio features;
-* step: decode, z-score and patches alone, by `simtrain.frames` and by a few plain lines of torch.
+* step: decode, z-score and patches alone, by `simtrain.models.input` and by a few plain lines of torch.
 
     python scripts/bench_feeds.py --threads 1,2 --out bench_feeds.json
 """
@@ -28,15 +28,15 @@ import zarr
 from torch import Tensor
 from zarr.codecs import Crc32cCodec
 
-from simdata import json_text
+from simdata.common import json_text
 from simdata.store import BoldReader
-from simtrain.dataset import Dataset, Embedding
-from simtrain.feeds import Device, Feed, Memory, Runs, Stream
-from simtrain.frames import Frames
-from simtrain.patches import patch_vertices
-from simtrain.stimuli import Stimuli
-from simtrain.threads import Team
-from simtrain.windows import SAMPLE
+from simtrain.data.dataset import Dataset, Embedding
+from simtrain.data.features import Stimuli
+from simtrain.data.feeds import Device, Feed, Memory, Runs, Stream
+from simtrain.data.feeds.team import Team
+from simtrain.data.windows import SAMPLE
+from simtrain.models.input import Frames
+from simtrain.surface.patches import patch_vertices
 
 VERTICES, HEMISPHERES, FRAMES = 40962, 2, 3
 FEATURES = {"video": 768, "audio": 768}

@@ -33,10 +33,10 @@ from rich.console import Console
 from rich.table import Table
 from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
 
-from simdata import json_text
-from simdata.cores import available_cores
+from simdata.common import json_text
+from simdata.common.cores import available_cores
 from simdata.store import BoldReader
-from simdata.store.memory import map_file
+from simdata.store.file_memory import map_file
 from simdata.store.schema import quiet_zarr
 from simdata.store.shards import ShardBuffer
 

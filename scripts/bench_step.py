@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from simdata import json_text
+from simdata.common import json_text
 from simtrain.models.projector import Projector
 from simtrain.models.sit import SiT, sincos_positions
 

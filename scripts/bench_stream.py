@@ -35,14 +35,14 @@ import zarr
 from synthetic_store import write_store
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from simdata import json_text
+from simdata.common import json_text
 from simdata.store import BoldReader
-from simtrain import windows
-from simtrain.dataset import open_dataset
-from simtrain.feeds import Stream
-from simtrain.frames import Frames
-from simtrain.patches import patch_vertices
-from simtrain.stimuli import Stimuli
+from simtrain.data import windows
+from simtrain.data.dataset import open_dataset
+from simtrain.data.features import Stimuli
+from simtrain.data.feeds import Stream
+from simtrain.models.input import Frames
+from simtrain.surface.patches import patch_vertices
 
 FRAMES, BATCH, ICO, LAG = 3, 64, 3, 6
 FIELDS = ("movie", "clip", "hemisphere")

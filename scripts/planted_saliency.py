@@ -16,11 +16,11 @@ import nibabel as nib
 import numpy as np
 from scipy.stats import rankdata
 
-from simdata import json_text
-from simdata.meshes import RADIUS
+from simdata.common import json_text
+from simdata.surface.meshes import RADIUS
 from simdata.synthetic.response import POLES, REGION
-from simtrain.cifti import STRUCTURES
-from simtrain.surface import STORED, sphere
+from simtrain.surface.dscalar import STRUCTURES
+from simtrain.surface.vertices import STORED, sphere
 
 
 def area_under_curve(values: np.ndarray, inside: np.ndarray) -> float:

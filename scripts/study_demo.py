@@ -16,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from simdata import json_text
+from simdata.common import json_text
 
 ARMS = {"fmri,video,audio": "all three", "fmri,video": "without audio", "fmri,audio": "without video"}
 BASELINES = {"ridge": "ridge regression", "pca": "PCA and projectors"}

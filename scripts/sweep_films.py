@@ -20,9 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from simdata import json_text
-from simdata.errors import UserError
-from simdata.movies import block_bounds, stimulus_blocks
+from simdata.common import json_text
+from simdata.common.errors import UserError
+from simdata.common.film_clock import block_bounds
+from simdata.films.blocks import stimulus_blocks
 
 SECONDS, CUT = 22, 8
 SIZE = (72, 128)

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from simdata.catalog import load
 from simdata.encoders import create_all
-from simdata.encoding import ENCODINGS
-from simdata.meshes import HEMISPHERES, icosphere_vertices
-from simdata.resample import ORDER
+from simdata.release.catalog import load
 from simdata.store import schema
+from simdata.store.encoding import ENCODINGS
 from simdata.store.shards import ShardBuffer
+from simdata.surface.meshes import HEMISPHERES, icosphere_vertices
+from simdata.surface.resampling import ORDER
 
 MEDIAL_WALL = 3_405  # vertices a hemisphere without data, as in HCP's mask
 

@@ -10,12 +10,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from simdata import __version__, json_text
-from simdata import catalog as catalogs
-from simdata.encoding import ENCODINGS
-from simdata.errors import UserError
-from simdata.local_path import LOCAL
-from simdata.progress import Bars
+from simdata import __version__
+from simdata.common import json_text
+from simdata.common.errors import UserError
+from simdata.common.local_path import LOCAL
+from simdata.common.progress import Bars
+from simdata.release import catalog as catalogs
+from simdata.store.encoding import ENCODINGS
 
 UNITS = ("", "K", "M", "G")
 
@@ -81,9 +82,9 @@ def build(
     Done parts are left alone, so the same command resumes a killed build, adds new subjects, and does
     nothing when there is nothing to do.
     """
-    from simdata import report
-    from simdata.build import Options, Recipe  # torch and dask take seconds to import: only here
-    from simdata.build import build as build_store
+    from simdata import build_report as report
+    from simdata.building import Options, Recipe  # torch and dask take seconds to import: only here
+    from simdata.building import build as build_store
 
     recipe = Recipe(*catalogs.load(catalog), encoding=encoding, encoders=encoders)
     options = Options(workers, max_memory, on_error, checksum, subjects or None)
@@ -117,7 +118,7 @@ def embed(store, movies, encoders, on_error) -> None:
     An array appears when it is whole. The same command continues one that was killed, and does nothing when
     there is nothing to do.
     """
-    from simdata.embed import embed as embed_films
+    from simdata.embedding import embed as embed_films
 
     with Bars() as progress:
         summary = embed_films(store, movies=movies, encoders=encoders, on_error=on_error, progress=progress)
@@ -152,9 +153,9 @@ def import_embeddings(store, sources, name, modality, window, first, stride, key
     FIRST + i * STRIDE of MOVIE; there must be a row for each clip that lies wholly inside the film. A file
     with an array for each movie may be given as PATH alone.
     """
-    from simdata.clip_rows import Layout
-    from simdata.import_embeddings import import_embeddings as import_files
-    from simdata.validation import validate
+    from simdata.common.pydantic_faults import validate
+    from simdata.imports.clip_rows import Layout
+    from simdata.imports.importing import import_embeddings as import_files
 
     options = {"name": name, "modality": modality, "window": window, "first": first, "stride": stride}
     layout = validate(Layout, options, "import-embeddings has invalid options")
@@ -190,7 +191,7 @@ def rechunk(store: Path, out: Path, layout: str) -> None:
     Values stay exactly what they are, and everything else is copied. OUT appears when it is whole; the same
     command goes on after a kill. `simdata build` continues only stores in the layout `seconds`.
     """
-    from simdata.rechunk import rechunk as rewrite
+    from simdata.rechunking import rechunk as rewrite
 
     with Bars() as progress:
         before, after = rewrite(store, out, layout=layout, progress=progress)
@@ -210,8 +211,8 @@ def rechunk(store: Path, out: Path, layout: str) -> None:
 @click.option("--json", "file", type=LOCAL, help="Also write the figures to this file.")
 def bench(store: Path, seconds: float, scratch: Path | None, file: Path | None) -> None:
     """Measure how fast this machine reads STORE, and would in other layouts: windows of 3 s a second."""
-    from simdata.bench import bench as measure
-    from simdata.bench import print_findings
+    from simdata.benchmark import bench as measure
+    from simdata.benchmark import print_findings
 
     if file is not None and not file.absolute().parent.is_dir():  # before all the measuring
         raise UserError(f"--json {file}: there is no folder {file.parent}")
@@ -226,7 +227,7 @@ def bench(store: Path, seconds: float, scratch: Path | None, file: Path | None) 
 @click.argument("store", type=LOCAL)
 def info(store: Path) -> None:
     """Print what is in a store."""
-    from simdata.info import print_info
+    from simdata.overview import print_info
 
     print_info(store, Console(width=None if sys.stdout.isatty() else 110))
 

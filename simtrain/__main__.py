@@ -6,11 +6,12 @@ import signal
 
 
 def main() -> None:
-    """`simtrain.cli.main`, for which packages are imported that take seconds: Ctrl-C ends that in silence."""
+    """`cli.root.main`, for which packages are imported that take seconds: Ctrl-C ends that in silence."""
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from simtrain import cli, interrupts
+    from simtrain.cli import root as cli
+    from simtrain.common import interrupts
 
     interrupts.keep_to_the_end()
     signal.signal(signal.SIGINT, before)

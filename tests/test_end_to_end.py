@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from simdata.cli import cli as simdata
-from simtrain.cli import cli as simtrain
+from simtrain.cli.root import cli as simtrain
 
 
 @pytest.fixture(scope="module")

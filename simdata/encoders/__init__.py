@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from itertools import combinations
 
+from simdata.common.errors import UserError
+from simdata.common.pydantic_faults import key_values, validate
 from simdata.encoders.base import AudioEncoder, Encoder, Grid, Settings, VideoEncoder, uniform_frames
-from simdata.errors import UserError
-from simdata.validation import key_values, validate
 
 __all__ = [
     "AudioEncoder",

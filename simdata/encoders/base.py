@@ -11,10 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from simdata.errors import UserError
+from simdata.common.errors import UserError
 
-AUDIO_RATE = 16_000
-BLOCK = 32  # s of film that encoders are given at once; blocks begin at its multiples
 END_OF_FILM = "rows whose window is not wholly inside the film are NaN; nothing is padded or repeated"
 
 

@@ -24,6 +24,7 @@ from transformers import (
     SiglipVisionModel,
 )
 
+from simdata.common.errors import UserError
 from simdata.encoders.huggingface import (
     count_blocks,
     first_blocks,
@@ -35,7 +36,6 @@ from simdata.encoders.pixels import PixelEncoder, PixelSettings, mean_token, pic
 from simdata.encoders.preprocessing import HALF, OPENAI, Preprocessing
 from simdata.encoders.processor_files import ProcessorFile
 from simdata.encoders.weights import HubModel, load_state
-from simdata.errors import UserError
 
 CLASS_TOKEN = "vision_model.embeddings.class_embedding"
 # By width, where it is not one for 64 features: CLIP's ViT-H, g and bigG, SigLIP's so400m and giant.

@@ -19,7 +19,8 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from simdata.encoders.base import AUDIO_RATE, BLOCK, AudioEncoder
+from simdata.common.film_clock import AUDIO_RATE, BLOCK
+from simdata.encoders.base import AudioEncoder
 from simdata.encoders.inference import Inference, ModelSettings
 
 CONTEXT = 5  # s: a sentence or so

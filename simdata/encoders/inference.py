@@ -11,8 +11,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from simdata.common.errors import UserError
 from simdata.encoders.base import Settings
-from simdata.errors import UserError
 
 
 class ModelSettings(Settings):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simdata.encoders.base import AUDIO_RATE, AudioEncoder
+from simdata.common.film_clock import AUDIO_RATE
+from simdata.encoders.base import AudioEncoder
 
 if TYPE_CHECKING:
     from torchaudio.transforms import MelSpectrogram

@@ -11,13 +11,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from simdata.checksum import sha256
+from simdata.common.checksum import sha256
+from simdata.common.errors import UserError
 from simdata.encoders.base import VideoEncoder
 from simdata.encoders.inference import Inference, ModelSettings
 from simdata.encoders.preprocessing import Preprocessing, read_preprocessing
 from simdata.encoders.weights import HubModel
 from simdata.encoders.window_frames import Frames, Setting
-from simdata.errors import UserError
 
 COLOURS = "RGB by the film's own tags; without any BT.709 from HD sizes on, BT.601 below"
 

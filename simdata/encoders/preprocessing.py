@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate, pad
 
+from simdata.common.errors import UserError
 from simdata.encoders.base import Grid
 from simdata.encoders.processor_files import ProcessorFile, is_length, is_number
-from simdata.errors import UserError
 
 Statistics = tuple[float, float, float]  # of red, green and blue
 Size = tuple[int, int]  # y, x

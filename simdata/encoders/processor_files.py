@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from simdata.errors import UserError
+from simdata.common.errors import UserError
 
 # Keys that say nothing of the values.
 _IDLE = {

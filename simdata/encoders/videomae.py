@@ -24,13 +24,13 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import VideoMAEConfig, VideoMAEForVideoClassification, VideoMAEModel
 
+from simdata.common.errors import UserError
 from simdata.encoders import mmaction
 from simdata.encoders.huggingface import first_blocks, load_pretrained, read_config
 from simdata.encoders.pixels import ClipEncoder, ClipSettings, mean_token, picture_size
 from simdata.encoders.preprocessing import IMAGENET, Preprocessing
 from simdata.encoders.weights import HubModel, load_state
 from simdata.encoders.window_frames import Frames
-from simdata.errors import UserError
 
 HEADS = ("classifier.", "decoder.", "encoder_to_decoder.", "mask_token")  # what training needed
 

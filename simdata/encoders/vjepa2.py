@@ -11,12 +11,12 @@ from __future__ import annotations
 from torch import nn
 from transformers import VJEPA2Config, VJEPA2Model
 
+from simdata.common.errors import UserError
 from simdata.encoders.huggingface import first_blocks, load_pretrained
 from simdata.encoders.pixels import ClipEncoder, ClipSettings, mean_token
 from simdata.encoders.preprocessing import IMAGENET, Preprocessing
 from simdata.encoders.weights import HubModel
 from simdata.encoders.window_frames import Frames
-from simdata.errors import UserError
 
 
 class VJEPA2(ClipEncoder):

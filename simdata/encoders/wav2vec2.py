@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simdata.checksum import sha256
+from simdata.common.checksum import sha256
+from simdata.common.film_clock import AUDIO_RATE
 from simdata.encoders import torchaudio_models
-from simdata.encoders.base import AUDIO_RATE
 from simdata.encoders.hearing import HearingEncoder, HearingSettings
 from simdata.encoders.huggingface import first_blocks
 from simdata.encoders.inference import Inference

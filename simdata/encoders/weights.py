@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from simdata.errors import UserError
-from simdata.fetched import check_content, is_there
+from simdata.common.errors import UserError
+from simdata.common.fetched import check_content, is_there
 
 NAMES = ("model.safetensors", "pytorch_model.bin")
 

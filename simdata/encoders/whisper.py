@@ -22,8 +22,8 @@ from torch.nn.functional import pad
 from transformers import WhisperConfig, WhisperFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from simdata.checksum import sha256
-from simdata.encoders.base import AUDIO_RATE
+from simdata.common.checksum import sha256
+from simdata.common.film_clock import AUDIO_RATE
 from simdata.encoders.hearing import HearingEncoder, HearingSettings
 from simdata.encoders.huggingface import count_blocks, first_blocks, load_pretrained, read_config
 from simdata.encoders.inference import Inference

@@ -21,8 +21,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field
 
+from simdata.common.errors import UserError
 from simdata.encoders.base import uniform_frames
-from simdata.errors import UserError
 
 MOST = 256  # frames of a window
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import xarray as xr
 
-from simdata.catalog import Catalog
-from simdata.errors import UserError
-from simdata.meshes import HEMISPHERES
-from simdata.resample import ORDER
+from simdata.common.errors import UserError
+from simdata.release.catalog import Catalog
 from simdata.store.damage import check_readable
+from simdata.surface.meshes import HEMISPHERES
+from simdata.surface.resampling import ORDER
 
 RUN = ("subject", "movie")
 DIMENSIONS = {

@@ -10,7 +10,7 @@ import numpy as np
 from numcodecs import Blosc, blosc, zstd
 from numcodecs.gzip import GZip
 
-from simdata.errors import DamagedStore
+from simdata.common.errors import DamagedStore
 from simdata.store.layout import CHECKSUM, Layout
 
 UNREADABLE = (RuntimeError, ValueError, OSError, EOFError, zlib.error)  # what numcodecs' codecs raise

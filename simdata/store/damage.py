@@ -15,8 +15,8 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from simdata.errors import DamagedStore
-from simdata.faults import in_words
+from simdata.common.errors import DamagedStore
+from simdata.common.faults import in_words
 from simdata.store.layout import Layout, read_layout
 from simdata.store.metadata import VARIABLE
 from simdata.store.schema import COMPLETE

@@ -16,8 +16,8 @@ import zarr
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
-from simdata.cores import available_cores
-from simdata.errors import UserError
+from simdata.common.cores import available_cores
+from simdata.common.errors import UserError
 from simdata.store.chunkwise import ChunkReader
 from simdata.store.layout import read_layout
 from simdata.store.mapped import OBJECTS_PER_RUN, MappedReader

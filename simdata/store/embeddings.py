@@ -12,10 +12,9 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from simdata.attributes import as_json, flat, structure
-from simdata.encoders.base import BLOCK
-from simdata.errors import UserError
-from simdata.movies import block_bounds
+from simdata.common.attributes import as_json, flat, structure
+from simdata.common.errors import UserError
+from simdata.common.film_clock import BLOCK, block_bounds
 from simdata.store.layout import check_chunks
 from simdata.store.metadata import Metadata
 from simdata.store.provenance import WORK_FOLDER

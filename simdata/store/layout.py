@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 import zarr
 
-from simdata.encoders.base import BLOCK
-from simdata.errors import UserError
+from simdata.common.errors import UserError
+from simdata.common.film_clock import BLOCK
 
 INDEX_ENTRY = 16  # bytes: offset and length of a chunk, uint64 each
 CHECKSUM = 4  # bytes of a crc32c

@@ -7,7 +7,7 @@ from typing import Any
 
 import xarray as xr
 
-from simdata.errors import UserError
+from simdata.common.errors import UserError
 
 
 def location(store: str | Path) -> str | Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import zarr
 
-from simdata.errors import UserError
+from simdata.common.errors import UserError
 from simdata.store.axes import check_variables
 from simdata.store.embeddings import settle_embeddings
 from simdata.store.opening import open_store

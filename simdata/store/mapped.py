@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simdata.errors import DamagedStore
+from simdata.common.errors import DamagedStore
+from simdata.store.file_memory import ask_for, copy_rows, gather_addresses, map_file
 from simdata.store.layout import Layout
-from simdata.store.memory import ask_for, copy_rows, gather_addresses, map_file
 from simdata.store.shard_index import Extents, extents_of, parse_index
 
 MAPS = 16_384  # well under Linux's default of 65,530 maps a process

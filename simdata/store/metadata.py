@@ -15,8 +15,8 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from simdata.attributes import flat, structure
-from simdata.errors import UserError
+from simdata.common.attributes import flat, structure
+from simdata.common.errors import UserError
 
 VARIABLE = "simdata_metadata"
 FORMAT_VERSION = "2.0"

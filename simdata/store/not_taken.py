@@ -9,8 +9,8 @@ from pathlib import Path
 import xarray as xr
 import zarr
 
-from simdata.report import printable
-from simdata.sources import Rejected
+from simdata.common.printable import printable
+from simdata.release.sources import Rejected
 from simdata.store.metadata import Metadata, change
 from simdata.store.schema import quiet_zarr
 

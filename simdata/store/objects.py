@@ -15,9 +15,9 @@ from zarr.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import StorePath
 
+from simdata.store.file_memory import ask_for, map_file
 from simdata.store.layout import Layout
 from simdata.store.mapped import MAPS, index_bytes
-from simdata.store.memory import ask_for, map_file
 
 GAP = 2**20  # bytes: what lies between two ranges is read along if it is less (as object_store does)
 LARGEST = 16 * 2**20  # bytes of one request, unless one chunk is more

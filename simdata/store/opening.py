@@ -8,7 +8,7 @@ from uuid import uuid4
 import numpy as np
 import xarray as xr
 
-from simdata.catalog import Catalog, parse
+from simdata.release.catalog import Catalog, parse
 from simdata.store.location import location, open_zarr
 from simdata.store.metadata import Metadata
 

@@ -18,11 +18,11 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from simdata.attributes import as_json
-from simdata.checksum import sha256
-from simdata.errors import UserError
-from simdata.json_text import dumps, plain
-from simdata.sources import Film, Fingerprint, Run
+from simdata.common.attributes import as_json
+from simdata.common.checksum import sha256
+from simdata.common.errors import UserError
+from simdata.common.json_text import dumps, plain
+from simdata.release.sources import Film, Fingerprint, Run
 
 WORK_FOLDER = ".build"
 RUNS, FILMS = "run_source", "film_source"

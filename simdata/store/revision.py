@@ -18,7 +18,7 @@ from typing import Any
 import xarray as xr
 import zarr
 
-from simdata.catalog import Catalog
+from simdata.release.catalog import Catalog
 from simdata.store import schema
 from simdata.store.metadata import VARIABLE, as_variable
 from simdata.store.opening import open_store

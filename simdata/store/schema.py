@@ -21,14 +21,14 @@ import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec
 
-from simdata.attributes import flat
-from simdata.catalog import SPLITS, Catalog
-from simdata.encoders.base import AUDIO_RATE, BLOCK
-from simdata.encoding import Encoding
-from simdata.errors import UserError
-from simdata.meshes import HEMISPHERES, icosphere
-from simdata.resample import ORDER
+from simdata.common.attributes import flat
+from simdata.common.errors import UserError
+from simdata.common.film_clock import AUDIO_RATE, BLOCK
+from simdata.release.catalog import SPLITS, Catalog
+from simdata.store.encoding import Encoding
 from simdata.store.metadata import COMMENT, VARIABLE, as_variable
+from simdata.surface.meshes import HEMISPHERES, icosphere
+from simdata.surface.resampling import ORDER
 
 if TYPE_CHECKING:
     from simdata.encoders import Encoder

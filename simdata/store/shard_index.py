@@ -7,7 +7,7 @@ from typing import NamedTuple
 import google_crc32c
 import numpy as np
 
-from simdata.errors import DamagedStore
+from simdata.common.errors import DamagedStore
 from simdata.store.layout import CHECKSUM, Layout
 
 

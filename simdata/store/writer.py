@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from simdata.convert import ConvertedRun
-from simdata.coverage import Coverage, as_bits, covered, settle
-from simdata.films import ConvertedFilm, film_arrays
-from simdata.sources import Film, Run
+from simdata.release.sources import Film, Run
+from simdata.store.converted import ConvertedFilm, ConvertedRun, film_arrays
+from simdata.store.coverage import Coverage, as_bits, covered, settle
 from simdata.store.damage import lost_runs
 from simdata.store.embeddings import forget_film
 from simdata.store.schema import ABSENT, COMPLETE
@@ -103,7 +102,7 @@ class StoreWriter:
         return lost
 
     def settle_cortex(self) -> Coverage | None:
-        """Write the cortex that the runs share (`simdata.coverage`), if it is another; None without a run."""
+        """Write the cortex that the runs share (`store.coverage`), if it is another; None without a run."""
         if not self._covered:
             return None
         cortex = self._group["cortex"]

@@ -1,5 +1,5 @@
 """A synthetic miniature of a movie-watching release, written as the real one is."""
 
-from simdata.synthetic.release import write_demo
+from simdata.synthetic.demo import write_demo
 
 __all__ = ["write_demo"]

@@ -11,8 +11,8 @@ from functools import cache
 import numpy as np
 from nibabel.cifti2 import BrainModelAxis
 
-from simdata.cifti_header import STRUCTURES
-from simdata.meshes import HEMISPHERES, fs_lr_sphere
+from simdata.bold.cifti_header import STRUCTURES
+from simdata.surface.meshes import HEMISPHERES, fs_lr_sphere
 
 CORTEX_ROWS = {"59k": {"L": 54_216, "R": 54_225}, "32k": {"L": 29_696, "R": 29_716}}
 GRID = {"59k": ((113, 136, 113), 1.6), "32k": ((91, 109, 91), 2.0)}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simdata.catalog import Movie, Segment
+from simdata.release.catalog import Movie, Segment
 
 # Range of each latent; a scene begins somewhere in it and drifts a little.
 VIDEO = {

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.stats import gamma
 
-from simdata.meshes import HEMISPHERES, fs_lr_sphere
+from simdata.surface.meshes import HEMISPHERES, fs_lr_sphere
 from simdata.synthetic.grayordinates import cortex_vertices
 from simdata.synthetic.latents import Scene, features
 

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from simdata.attributes import flat
-from simdata.errors import UserError
+from simdata.common.attributes import flat
+from simdata.common.errors import UserError
 from simdata.store import BoldReader
 from simdata.store.schema import quiet_zarr
 from simtrain.baselines.courses import Courses, delayed, read_run
 from simtrain.baselines.ridge import by_run
-from simtrain.dataset import Dataset
-from simtrain.windows import BOTH, HEMISPHERES, TEST, TRAIN
+from simtrain.data.dataset import Dataset
+from simtrain.data.windows import BOTH, HEMISPHERES, TEST, TRAIN
 
 SETS = ("train", "test", "all")  # of subjects
 QUANTILES = (0.5, 0.9, 0.99)

@@ -13,11 +13,11 @@ from functools import lru_cache
 import numpy as np
 from scipy.sparse import csr_array
 
-from simdata.encoding import INT8_FILL
 from simdata.store import BoldReader
-from simtrain.dataset import Dataset
-from simtrain.patches import patch_vertices
-from simtrain.windows import BOTH
+from simdata.store.encoding import INT8_FILL
+from simtrain.data.dataset import Dataset
+from simtrain.data.windows import BOTH
+from simtrain.surface.patches import patch_vertices
 
 KEPT = 2**31  # bytes of time courses held in memory: 1.6 GB are those of the whole HCP release
 

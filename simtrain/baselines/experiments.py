@@ -11,24 +11,24 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from simdata import json_text
-from simdata.errors import UserError
+from simdata.common import json_text
+from simdata.common.errors import UserError
 from simdata.store import BoldReader
-from simtrain import checkpoint
-from simtrain.bank import Bank
 from simtrain.baselines.ceiling import Others, isc_maps, summary, write_maps
 from simtrain.baselines.courses import Courses
 from simtrain.baselines.pca import Axes, fit_axes, train_head
 from simtrain.baselines.ridge import Ridge, film_folds, fit_ridge
 from simtrain.baselines.targets import Targets
-from simtrain.config import Config
-from simtrain.dataset import Dataset
-from simtrain.embedding import embed_fmri
-from simtrain.evaluate import Result, choose_windows, put_to_test
-from simtrain.protocol import Protocol as RetrievalProtocol
-from simtrain.run import software_versions
-from simtrain.stimuli import Stimuli
-from simtrain.windows import clip_split, covered, find_windows, training, within_scene
+from simtrain.config.schema import Config
+from simtrain.data.dataset import Dataset
+from simtrain.data.features import Stimuli
+from simtrain.data.windows import clip_split, covered, find_windows, training, within_scene
+from simtrain.models.embeddings import embed_fmri
+from simtrain.retrieval.cache import Bank
+from simtrain.retrieval.evaluation import Result, choose_windows, put_to_test
+from simtrain.retrieval.protocol import Protocol as RetrievalProtocol
+from simtrain.training import checkpoint
+from simtrain.training.run_folder import software_versions
 
 Test = Callable[[np.ndarray, str, RetrievalProtocol], Result]
 

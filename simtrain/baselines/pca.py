@@ -14,19 +14,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from simdata.errors import UserError
+from simdata.common.errors import UserError
 from simdata.store import BoldReader
-from simtrain.checkpoint import tested_weights
-from simtrain.config import Config, Data
-from simtrain.dataset import Dataset, Embedding
-from simtrain.feeds import Stream
-from simtrain.frames import Frames
-from simtrain.jitter import training_samples
-from simtrain.learner import Learner
+from simtrain.config.schema import Config, Data
+from simtrain.data.dataset import Dataset, Embedding
+from simtrain.data.feeds import Stream
+from simtrain.data.lag_jitter import training_samples
+from simtrain.data.order import Cursor, epoch_order, shuffled_batches
+from simtrain.data.windows import by_hemisphere
+from simtrain.models.input import Frames
+from simtrain.models.learner import Learner
 from simtrain.models.sim import SIM
-from simtrain.sampler import Cursor, epoch_order, shuffled_batches
-from simtrain.training import Training
-from simtrain.windows import by_hemisphere
+from simtrain.training.checkpoint import tested_weights
+from simtrain.training.step import Training
 
 PASSES = 4
 OVERSAMPLE = 16

@@ -21,7 +21,7 @@ from types import ModuleType
 import numpy as np
 import torch
 
-from simdata.errors import UserError
+from simdata.common.errors import UserError
 from simtrain.baselines.courses import Courses, delayed
 from simtrain.baselines.targets import Targets
 

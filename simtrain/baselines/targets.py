@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from simtrain.dataset import Embedding
-from simtrain.stimuli import Stimuli
-from simtrain.windows import TRAIN
+from simtrain.data.dataset import Embedding
+from simtrain.data.features import Stimuli
+from simtrain.data.windows import TRAIN
 
 
 class Targets:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from simtrain.counts import share_near
+from simtrain.common.counts import share_near
 from simtrain.models.sit import Block, SiT, sincos_positions
 
 

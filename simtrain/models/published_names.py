@@ -32,8 +32,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from simdata.common.errors import UserError
 from simdata.encoders.weights import load_state
-from simdata.errors import UserError
 
 PATCHES = {20 * 4**order: order for order in range(1, 6)}
 # Parts of the masked autoencoder beside its encoder; patch_to_emb and norm are the encoder's own, once more.

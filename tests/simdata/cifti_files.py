@@ -10,7 +10,7 @@ import numpy as np
 from nibabel.cifti2 import BrainModelAxis, Cifti2Image, SeriesAxis
 from nibabel.nifti2 import header_dtype
 
-from simdata.meshes import DIVISIONS, fs_lr_sphere
+from simdata.surface.meshes import DIVISIONS, fs_lr_sphere
 
 CORTEX = {"L": "CIFTI_STRUCTURE_CORTEX_LEFT", "R": "CIFTI_STRUCTURE_CORTEX_RIGHT"}
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from film_files import write_film
 
 from simdata.cli import cli
-from simdata.encoders.base import BLOCK
+from simdata.common.film_clock import BLOCK
 
 VOLUMES = {"A": BLOCK + 8, "B": 20}
 CATALOG = {

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from simdata import catalog as catalogs
-from simdata.cifti import check_run, open_dtseries
-from simdata.errors import UserError
-from simdata.meshes import fs_lr_sphere
-from simdata.sources import find_film, find_runs
+from simdata.bold.cifti import check_run, open_dtseries
+from simdata.common.errors import UserError
+from simdata.release import catalog as catalogs
+from simdata.release.sources import find_film, find_runs
+from simdata.surface.meshes import fs_lr_sphere
 from simdata.synthetic import film, write_demo
 from simdata.synthetic.film import FRAME_RATE
 from simdata.synthetic.grayordinates import brain_models, cortex_vertices

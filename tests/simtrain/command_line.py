@@ -2,7 +2,7 @@
 
 from click.testing import CliRunner
 
-from simtrain.cli import cli
+from simtrain.cli.root import cli
 
 
 def call(*arguments: object) -> str:

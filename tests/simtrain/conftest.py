@@ -11,11 +11,11 @@ import xarray as xr
 from rich.console import Console
 from zarr.codecs import Crc32cCodec
 
-from simdata.meshes import icosphere
-from simtrain.config import load
-from simtrain.dataset import open_dataset, resolve
-from simtrain.fit import fit
-from simtrain.run import Run
+from simdata.surface.meshes import icosphere
+from simtrain.config.schema import load
+from simtrain.data.dataset import open_dataset, resolve
+from simtrain.training.loop import fit
+from simtrain.training.run_folder import Run
 
 SUBJECTS = {"s1": "train", "s2": "train", "s3": "train", "s4": "val", "s5": "test", "s6": "test"}
 VOLUMES = (64, 61)

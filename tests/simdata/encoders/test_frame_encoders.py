@@ -15,9 +15,9 @@ from transformers import (
     SiglipVisionModel,
 )
 
-from simdata.checksum import sha256
+from simdata.common.checksum import sha256
+from simdata.common.errors import UserError
 from simdata.encoders.frames import CLIP, CLIPSettings, FrameSettings, SigLIP
-from simdata.errors import UserError
 
 TOWER = {
     "hidden_size": 32,

@@ -17,8 +17,8 @@ from transformers import (
 )
 
 from simdata import encoders
-from simdata.encoders.base import AUDIO_RATE
-from simdata.errors import UserError
+from simdata.common.errors import UserError
+from simdata.common.film_clock import AUDIO_RATE
 
 # As ViT-L/14 at 336 pixels is to the default: other patches, another resolution, as many heads as fit.
 TOWER = {

@@ -9,10 +9,10 @@ from torch.nn.functional import conv3d, gelu, layer_norm
 from transformers import VideoMAEConfig
 
 from simdata import encoders
+from simdata.common.errors import UserError
 from simdata.encoders import mmaction
 from simdata.encoders.videomae import VideoMAE
-from simdata.errors import UserError
-from simdata.movies import stimulus_blocks
+from simdata.films.blocks import stimulus_blocks
 
 WIDTH, HIDDEN, DEPTH, HEADS, PATCH, SIZE = 128, 160, 3, 2, 16, 32
 MEAN = torch.tensor([123.675, 116.28, 103.53])  # MMAction2's data_preprocessor, RGB

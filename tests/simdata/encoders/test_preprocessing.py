@@ -7,8 +7,8 @@ import pytest
 import torch
 import transformers
 
+from simdata.common.errors import UserError
 from simdata.encoders.preprocessing import HALF, IMAGENET, Preprocessing, read_preprocessing
-from simdata.errors import UserError
 
 PUBLISHED = Preprocessing(224, (224, 224), "bicubic", *HALF)
 SHAPES = [(90, 160), (120, 90), (67, 91), (80, 80)]

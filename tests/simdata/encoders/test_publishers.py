@@ -32,7 +32,7 @@ from transformers import (
 )
 
 from simdata import encoders
-from simdata.movies import stimulus_blocks
+from simdata.films.blocks import stimulus_blocks
 
 FILMS = {
     "16:9 at 25": (320, 180, 25),

@@ -6,9 +6,9 @@ from film_files import write_film
 
 from simdata import encoders
 from simdata.cli import cli
+from simdata.common.errors import UserError
 from simdata.encoders import Encoder
-from simdata.errors import UserError
-from simdata.movies import stimulus_blocks
+from simdata.films.blocks import stimulus_blocks
 
 
 def test_every_registered_encoder_loads_and_describes_itself():

@@ -22,8 +22,8 @@ from transformers import (
 )
 
 from simdata import encoders
-from simdata.encoders.base import AUDIO_RATE
-from simdata.movies import stimulus_blocks
+from simdata.common.film_clock import AUDIO_RATE
+from simdata.films.blocks import stimulus_blocks
 
 SECONDS, WINDOW = 6, 3
 SPEECH = {

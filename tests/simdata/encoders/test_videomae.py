@@ -11,10 +11,10 @@ from transformers import (
     VideoMAEModel,
 )
 
-from simdata.checksum import sha256
+from simdata.common.checksum import sha256
+from simdata.common.errors import UserError
 from simdata.encoders.base import uniform_frames
 from simdata.encoders.videomae import VideoMAE
-from simdata.errors import UserError
 
 SIZES = {
     "hidden_size": 32,

@@ -5,9 +5,9 @@ import pytest
 import torch
 from transformers import VJEPA2Config, VJEPA2ForVideoClassification, VJEPA2Model
 
-from simdata.checksum import sha256
+from simdata.common.checksum import sha256
+from simdata.common.errors import UserError
 from simdata.encoders.vjepa2 import VJEPA2
-from simdata.errors import UserError
 
 SIZES = {
     "crop_size": 32,

@@ -7,10 +7,10 @@ import torch
 from torchaudio import models, pipelines
 from transformers import Wav2Vec2FeatureExtractor
 
+from simdata.common.errors import UserError
+from simdata.common.film_clock import AUDIO_RATE
 from simdata.encoders import torchaudio_models
-from simdata.encoders.base import AUDIO_RATE
 from simdata.encoders.wav2vec2 import HuBERT, Wav2Vec2, WavLM
-from simdata.errors import UserError
 
 ENCODERS = [Wav2Vec2, HuBERT, WavLM]
 LOUDNESS = np.repeat(

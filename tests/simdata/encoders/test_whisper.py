@@ -5,9 +5,9 @@ import pytest
 import torch
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperModel
 
-from simdata.encoders.base import AUDIO_RATE
+from simdata.common.errors import UserError
+from simdata.common.film_clock import AUDIO_RATE
 from simdata.encoders.whisper import Whisper
-from simdata.errors import UserError
 
 LOUDNESS = np.repeat(
     np.random.default_rng(1).uniform(0.01, 0.3, 176), AUDIO_RATE // 4

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simdata import encoders
+from simdata.common.errors import UserError
 from simdata.encoders import Grid, Settings, VideoEncoder, window_frames
 from simdata.encoders.window_frames import Frames, parse
-from simdata.errors import UserError
-from simdata.movies import stimulus_blocks
+from simdata.films.blocks import stimulus_blocks
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""One run of BOLD: from its file, checked, to values as the store keeps them."""

@@ -1,0 +1,1 @@
+"""What every wing of both packages uses: errors, files, workers, memory, progress."""

@@ -1,0 +1,151 @@
+"""`simdata embed`: more embeddings of the films for a store that is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import xarray as xr
+
+from simdata.common.checksum import sha256
+from simdata.common.errors import StoreNotWritten, UserError
+from simdata.common.faults import of_source, of_store
+from simdata.common.progress import Progress
+from simdata.encoders import Encoder, create_all
+from simdata.films.blocks import stimulus_blocks
+from simdata.films.container import probe
+from simdata.films.film_conversion import check_covers_clips
+from simdata.release.sources import Film, find_film
+from simdata.store.axes import check_whole_runs
+from simdata.store.embeddings import StagedEmbeddings
+from simdata.store.lock import exclusive
+from simdata.store.opening import open_store
+from simdata.store.provenance import film_record
+
+
+@dataclass
+class Summary:
+    """The arrays that were written and those that were already there; movies left out, with the reason."""
+
+    written: list[str] = field(default_factory=list)
+    current: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def embed(
+    store: Path,
+    *,
+    movies: Path,
+    encoders: Sequence[str],
+    on_error: Literal["stop", "skip"],
+    progress: Progress,
+) -> Summary:
+    """Add embedding arrays to a store, or replace them. Each film is decoded once for all encoders.
+
+    An array appears, or takes the place of another of its name, when it is whole; a call that was killed is
+    continued by the next. The fMRI is not touched.
+
+    Parameters
+    ----------
+    movies : folder with the films the store was built from
+    encoders : as `simdata.encoders.create` reads them
+
+    Raises
+    ------
+    UserError
+        For the first bad film unless ``on_error`` is "skip"; for encoders that cannot be made.
+    """
+    made, summary = create_all(encoders), Summary()
+    with of_store(store), exclusive(store):
+        dataset = open_store(store)
+        check_whole_runs(dataset, store)
+        films = _find_films(dataset, movies, on_error, summary)
+        records = {film.movie.name: film_record(dataset, film.movie.name) for film in films}
+        staged = {
+            encoder.array: StagedEmbeddings(
+                store, encoder.array, encoder.features, encoder.attributes(), records
+            )
+            for encoder in made
+        }
+        todo = [(film, _missing(staged, film.movie.name)) for film in films]
+        progress.start("blocks", sum(len(blocks) for _, blocks in todo), 0)
+        for film, blocks in todo:
+            try:
+                with of_source(film.path):
+                    _embed_film(film, made, staged, blocks, progress)
+            except UserError as error:
+                if on_error == "stop" or isinstance(error, StoreNotWritten):
+                    raise
+                summary.skipped[film.movie.name] = str(error)
+                for part in staged.values():
+                    part.leave_out(film.movie.name)
+        for array, part in staged.items():
+            if part.is_empty:  # no film could be embedded
+                part.discard()
+                continue
+            (summary.current if part.is_current else summary.written).append(array)
+            part.publish()
+    return summary
+
+
+def _missing(staged: dict[str, StagedEmbeddings], movie: str) -> list[tuple[int, int]]:
+    """(start, stop) s of the blocks of a movie that any of the arrays lacks."""
+    return sorted({bounds for part in staged.values() for bounds in part.missing(movie)})
+
+
+def _embed_film(
+    film: Film,
+    encoders: Sequence[Encoder],
+    staged: dict[str, StagedEmbeddings],
+    blocks: Sequence[tuple[int, int]],
+    progress: Progress,
+) -> None:
+    movie = film.movie.name
+    unfinished = [encoder for encoder in encoders if staged[encoder.array].missing(movie)]
+    for block in stimulus_blocks(film.path, unfinished, blocks):
+        for array, rows in block.embeddings.items():
+            with of_store(staged[array].store):
+                staged[array].write(movie, block.start, rows)
+        progress.advance("blocks")
+
+
+def _find_films(dataset: xr.Dataset, movies: Path, on_error: str, summary: Summary) -> list[Film]:
+    """The films of the store's movies that are at hand and are what the store was built from."""
+    films = []
+    known = dataset.movie.values.tolist()
+    for movie in dataset.simdata.catalog.movies:
+        if movie.name not in known:  # a selection of the store's movies
+            continue
+        try:
+            film = find_film(movie, movies)
+            with of_source(film.path):
+                check_covers_clips(film, probe(film.path))
+                _check_same(dataset, film)
+        except UserError as error:
+            if on_error == "stop":
+                raise
+            summary.skipped[movie.name] = str(error)
+        else:
+            films.append(film)
+    if not films:
+        raise UserError(f"--movies {movies}: has no film that the store was built from")
+    return films
+
+
+def _check_same(dataset: xr.Dataset, film: Film) -> None:
+    """Raise a UserError if a file is not the one that the store's record of the film is of."""
+    record = film_record(dataset, film.movie.name)
+    if record is None:
+        raise UserError(f"{film.path}: is not in the store; run `simdata build` with it first")
+    status = film.path.stat()
+    same = status.st_size == record["size"]
+    # A copy has another time of change: its content tells.
+    if same and status.st_mtime_ns != record["mtime_ns"] and record["sha256"]:
+        same = sha256(film.path) == record["sha256"]
+    if not same:
+        raise UserError(
+            f"{film.path}: is another file than the one the store was built from; "
+            "run `simdata build` with it first, or give the folder of that one"
+        )

@@ -1,0 +1,86 @@
+"""One film from mp4 to the store's arrays: thumbnails, waveform and embeddings."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import zarr
+
+from simdata.common.checksum import sha256
+from simdata.common.errors import UserError
+from simdata.common.faults import of_store
+from simdata.common.film_clock import block_bounds
+from simdata.encoders import Encoder, create_all
+from simdata.films.blocks import stimulus_blocks
+from simdata.films.container import FilmInfo, probe
+from simdata.release.sources import Film, Fingerprint
+from simdata.store.converted import ConvertedFilm, film_arrays
+
+THUMBNAIL_HEIGHT = 72
+FILM_MEMORY = 1300 * 2**20  # bytes, for 1080p and without weights: torch, and what runs left in the process
+
+
+def thumbnail_size(films: Sequence[Film]) -> tuple[int, int]:
+    """(y, x) of the store's thumbnails: the shape of the first film's picture."""
+    if not films:
+        return THUMBNAIL_HEIGHT, THUMBNAIL_HEIGHT
+    info = probe(films[0].path)
+    return THUMBNAIL_HEIGHT, round(THUMBNAIL_HEIGHT * info.width / info.height)
+
+
+def convert_film(
+    film: Film, *, store: Path, staging: Path, encoders: Sequence[str], checksum: bool
+) -> ConvertedFilm:
+    """Decode a film once and write its rows of ``frame``, ``waveform`` and each embedding below ``staging``.
+
+    Raises
+    ------
+    UserError
+        If the film cannot be decoded, or ends before the last clip of its run does.
+    """
+    fingerprint = Fingerprint.of(film.path)
+    digest = sha256(film.path) if checksum else ""
+    info = probe(film.path)
+    check_covers_clips(film, info)
+    group = zarr.open_group(store, mode="r")
+    movie = list(group["movie"][:]).index(film.movie.name)
+    folder = staging / f"film-{film.movie.name}"
+    with of_store(staging):
+        arrays = {name: _beside(store / name, folder / name) for name in film_arrays(group)}
+    size = group["frame"].shape[2:4]
+    for block in stimulus_blocks(
+        film.path, _encoders(tuple(encoders)), block_bounds(film.movie.volumes), size
+    ):
+        rows = {"frame": block.frame, "waveform": block.waveform, **block.embeddings}
+        for name, values in rows.items():
+            with of_store(staging):
+                arrays[name][movie, block.start : block.stop] = values
+    record = fingerprint.as_record(film.relative, digest)
+    record |= {"frame_rate": info.frame_rate, "colour": info.colour.text}
+    return ConvertedFilm(folder, list(arrays), info.duration, record)
+
+
+@lru_cache(maxsize=1)
+def _encoders(texts: tuple[str, ...]) -> list[Encoder]:
+    """Made once in a process: their weights may be large."""
+    return create_all(texts)
+
+
+def _beside(array: Path, folder: Path) -> zarr.Array:
+    """An empty array in ``folder`` with the metadata of another, so that its chunks can move there."""
+    folder.mkdir(parents=True)
+    shutil.copy(array / "zarr.json", folder)
+    return zarr.open_array(folder, mode="r+")
+
+
+def check_covers_clips(film: Film, info: FilmInfo) -> None:
+    """Raise a UserError if a film is too short to be the one of its run."""
+    end = max((segment.stop for segment in film.movie.segments), default=0)
+    if info.duration < end:
+        raise UserError(
+            f"{film.path}: lasts {info.duration:.1f} s, but the last clip of {film.movie.name} ends at "
+            f"{end} s; is it cut short, or the film of another movie?"
+        )

@@ -1,0 +1,136 @@
+"""All packets of a film, read once without decoding: when each stream really begins and ends.
+
+Headers may say anything; packets are what there is. One pass takes about a second for each hour of film.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+import numpy as np
+
+from simdata.common.errors import UserError
+from simdata.films.streams import convert, packets
+
+JUMP = 10.0  # s: FFmpeg's own limit, beyond which a broadcast's clock was set anew
+STEP_BACK = 0.5  # s
+LONGEST = 1e6  # s, of a film: what is longer is no time
+MISSING = 0.5  # s: a film that ends so much before its header says is cut short
+RESETTABLE = {"mpegts", "mpeg"}  # formats whose clock may be set anew
+STATED = {
+    "matroska,webm",
+    "avi",
+    "flv",
+    "asf",
+    "mxf",
+}  # formats whose header, and nothing else, says their length
+
+
+@dataclass
+class Track:
+    """The packets of one stream that are shown.
+
+    Attributes
+    ----------
+    frame : the first one decoded; None if there is none
+    pts, dts, durations : (packets,) float64 s, in the file's order; NaN where not stated
+    """
+
+    stream: av.stream.Stream
+    frame: av.VideoFrame | av.AudioFrame | None = None
+    _rows: list[tuple[int | None, int | None, int]] = field(default_factory=list)
+
+    def add(self, packet: av.Packet) -> None:
+        if packet.size and not packet.is_discard:
+            self._rows.append((packet.pts, packet.dts, packet.duration or 0))
+        if self.frame is None:
+            try:
+                self.frame = next((frame for frame in packet.decode() if not frame.is_corrupt), None)
+            except Exception:  # a player goes on to the first that it can decode
+                self.frame = None
+
+    def close(self) -> None:
+        table = np.array(self._rows, np.float64).reshape(-1, 3) * float(self.stream.time_base)
+        self.pts, self.dts, self.durations = table.T
+
+    @property
+    def ends(self) -> np.ndarray:
+        return self.pts + np.where(self.durations > 0, self.durations, 0)
+
+
+def read_packets(
+    path: Path,
+    container: av.container.InputContainer,
+    picture: av.VideoStream,
+    sound: av.AudioStream | None,
+) -> tuple[Track, Track | None]:
+    """Tracks of picture and sound.
+
+    Raises
+    ------
+    UserError
+        If the file is damaged or cut short, or its times are not those of one film.
+    """
+    tracks = {stream.index: Track(stream) for stream in (picture, sound) if stream is not None}
+    for stream in tracks.values():
+        stream.stream.thread_type = "NONE"  # the first frame, at once
+    last = -np.inf
+    for packet in packets(path, container):
+        track = tracks.get(packet.stream.index)  # the last, empty ones have no number of their own
+        if track is not None:
+            track.add(packet)
+        if packet.pts is not None:
+            last = max(last, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+    for track in tracks.values():
+        track.close()
+        _check_times(path, container, track)
+    _check_whole(path, container, tracks.values(), last)
+    return tracks[picture.index], tracks[sound.index] if sound is not None else None
+
+
+def _check_times(path: Path, container: av.container.InputContainer, track: Track) -> None:
+    what = "picture" if track.stream.type == "video" else "sound"
+    if not len(track.pts):
+        return
+    if np.isnan(track.pts).all():
+        raise UserError(f"{path}: its {what} has no times; give it some: {convert(path, '-fflags +genpts ')}")
+    times = track.pts[np.isfinite(track.pts)]
+    if not 0 <= np.ptp(times) < LONGEST or np.abs(times).max() > 100 * LONGEST:
+        raise UserError(f"{path}: its {what} has times that cannot be true; {convert(path)}")
+    order = track.dts[np.isfinite(track.dts)]
+    steps = np.diff(order)
+    jumps = np.flatnonzero((steps < -STEP_BACK) | (steps > JUMP) & (container.format.name in RESETTABLE))
+    if len(jumps):
+        at = order[jumps[0]] - order[0]
+        raise UserError(
+            f"{path}: the clock of its {what} jumps by {steps[jumps[0]]:.1f} s at {at:.1f} s, as where "
+            f"recordings are joined; {convert(path)}"
+        )
+
+
+def _check_whole(
+    path: Path, container: av.container.InputContainer, tracks: Collection[Track], last: float
+) -> None:
+    """Raise a UserError if what the header announces is not there."""
+    for track in tracks:
+        entries = track.stream.index_entries
+        # An mp4 whose index comes first opens even if what it points to is missing.
+        if len(entries) and entries[-1].pos + entries[-1].size > path.stat().st_size:
+            raise UserError(f"{path}: is cut short: its index points behind its end; download it again")
+    if container.format.name in STATED:
+        stated, there = _stated(container, tracks), last - (container.start_time or 0) / av.time_base
+        if there < stated - MISSING and stated < LONGEST:
+            raise UserError(
+                f"{path}: ends at {there:.1f} s, its header says {stated:.1f} s: is it cut short? Download "
+                f"it again, or if it is whole, {convert(path)}"
+            )
+
+
+def _stated(container: av.container.InputContainer, tracks: Collection[Track]) -> float:
+    """s, by the header; 0 where it says nothing."""
+    if container.format.name == "avi":  # FFmpeg's own figure shrinks with the file
+        return max(float(track.stream.frames * track.stream.time_base) for track in tracks)
+    return (container.duration or 0) / av.time_base

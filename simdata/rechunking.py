@@ -1,0 +1,196 @@
+"""`simdata rechunk`: a copy of a store with its BOLD in another layout, and the values as they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, ZstdCodec
+
+from simdata import __version__
+from simdata.common.cores import available_cores
+from simdata.common.errors import UserError
+from simdata.common.faults import of_store
+from simdata.common.progress import Progress
+from simdata.store.axes import check_variables
+from simdata.store.chunk_codecs import encode_chunk
+from simdata.store.damage import check_runs
+from simdata.store.direct import BoldReader
+from simdata.store.layout import read_layout
+from simdata.store.lock import exclusive, unfinished
+from simdata.store.metadata import change
+from simdata.store.named_layouts import NamedLayout, parse_layout
+from simdata.store.opening import open_store
+from simdata.store.provenance import WORK_FOLDER
+from simdata.store.schema import COMPLETE, quiet_zarr
+from simdata.store.shards import write_durably, write_shard
+
+CODECS = {
+    "crc32c": lambda level, dtype: Crc32cCodec(),
+    "zstd": lambda level, dtype: ZstdCodec(level=level),
+    "blosc": lambda level, dtype: BloscCodec(cname="zstd", clevel=level, typesize=dtype.itemsize),
+    "gzip": lambda level, dtype: GzipCodec(level=level),
+}
+
+
+def rechunk(store: Path, out: Path, *, layout: str, progress: Progress) -> tuple[int, int]:
+    """Write ``store`` to ``out`` with ``bold`` in another layout.
+
+    Everything else is copied byte for byte, but for what is said of the
+    layout in the metadata and in the root attribute ``history``. Chunks
+    are compared with their checksums on the way. ``out`` appears when it is whole; a call that was killed is
+    continued by the next of the same kind. One run of one hemisphere is in memory at a time, and its encoded
+    form.
+
+    Parameters
+    ----------
+    layout : as `simdata.store.named_layouts.parse_layout` reads it
+
+    Returns
+    -------
+    bytes of BOLD before and after
+
+    Raises
+    ------
+    UserError
+        If ``store`` is not a store or is being written to, if ``out`` exists, or for an invalid layout.
+    OSError
+        If a chunk is damaged.
+    """
+    named = parse_layout(layout)
+    if os.path.lexists(out):
+        raise UserError(f"{out}: exists already; remove it, or write to another place")
+    if store.resolve() in out.resolve().parents:
+        raise UserError(f"{out}: is within {store}, the store itself; write to another place")
+    with _unchanging(store), of_store(out):
+        dataset = open_store(store)
+        check_variables(dataset, store, ("bold", "run_status"))
+        check_runs(store)
+        complete = np.argwhere(dataset.run_status.values == COMPLETE).tolist()
+        work = _work_folder(store, out, named)
+        copy = work / "store"
+        _copy_all_but_bold(store, copy)
+        reader, writer = BoldReader(store, verify=True), BoldWriter(store, copy / "bold", named)
+        progress.start("runs", len(complete), 0)
+        for subject, movie in complete:
+            for hemisphere in range(reader.shape[3]):
+                writer.write_run(reader, subject, movie, hemisphere)
+            progress.advance("runs")
+        _describe(copy, named, layout)
+        os.replace(copy, out)
+        shutil.rmtree(work)
+    return _size(store / "bold"), _size(out / "bold")
+
+
+def _unchanging(store: Path) -> AbstractContextManager:
+    """Keeps builds away, where a build could write."""
+    if os.access(store, os.W_OK):
+        return exclusive(store)
+    if unfinished(store):
+        raise UserError(
+            f"{store}: a build of it was interrupted; let one end who may write to it: `simdata build`"
+        )
+    return nullcontext()
+
+
+def _work_folder(store: Path, out: Path, named: NamedLayout) -> Path:
+    """Beside ``out``: what a killed call of the same kind has left, or an empty one."""
+    work = out.with_name(f".{out.name}.rechunking")
+    note = work / "wanted.json"
+    statuses = [path.read_bytes() for path in sorted((store / "run_status").rglob("*")) if path.is_file()]
+    source = hashlib.sha256(b"".join([(store / "zarr.json").read_bytes(), *statuses])).hexdigest()
+    wanted = json.dumps({"source": source, "layout": named.model_dump()})
+    if not note.is_file() or note.read_text() != wanted:
+        shutil.rmtree(work, ignore_errors=True)
+        (work / "store").mkdir(parents=True)
+        note.write_text(wanted)
+    return work
+
+
+def _copy_all_but_bold(store: Path, copy: Path) -> None:
+    for path in store.iterdir():
+        if path.is_file():
+            shutil.copyfile(path, copy / path.name)
+        elif path.name not in ("bold", WORK_FOLDER):
+            shutil.copytree(path, copy / path.name, dirs_exist_ok=True)
+
+
+class BoldWriter:
+    """Writes runs in a named layout; an object that is there already is whole, and stays."""
+
+    def __init__(self, store: Path, folder: Path, named: NamedLayout) -> None:
+        if not (folder / "zarr.json").exists():
+            array = zarr.open_array(store, path="bold", mode="r")
+            _create_bold(array, folder, named, BoldReader(store).fill)
+        self._folder, self._named = folder, named
+        self._layout = read_layout(zarr.open_array(folder, mode="r"))
+        self._pool = ThreadPoolExecutor(available_cores(), "simdata-encode")
+
+    def write_run(self, reader: BoldReader, subject: int, movie: int, hemisphere: int) -> None:
+        path = self._folder / self._layout.key(subject, movie, 0, hemisphere)
+        if path.exists():
+            return
+        seconds = self._layout.seconds
+        padded = np.full((self._layout.object_shape[2], reader.shape[4]), reader.fill, reader.dtype)
+        reader.read_run(subject, movie, hemisphere, out=padded[: reader.shape[2]])
+        chunks = list(self._pool.map(self._encode, padded.reshape(-1, seconds, reader.shape[4])))
+        if all(chunk is None for chunk in chunks):
+            return
+        unfinished = path.with_name(f"{path.name}.partial")
+        if self._layout.index is None:
+            write_durably(unfinished, chunks)
+        else:
+            write_shard(unfinished, chunks)
+        os.replace(unfinished, path)
+
+    def _encode(self, chunk: np.ndarray) -> bytes | None:
+        """None for a chunk without data, which Zarr leaves out."""
+        fill = self._layout.fill
+        if (np.isnan(chunk) if np.isnan(fill) else chunk == fill).all():
+            return None
+        return encode_chunk(chunk, self._layout.codecs, self._named.level)
+
+
+def _create_bold(source: zarr.Array, folder: Path, named: NamedLayout, fill: int | float) -> None:
+    """The array without data, with the attributes of ``source``."""
+    *_, seconds, _, vertices = source.shape
+    chunk = named.seconds or seconds
+    whole_chunks = -(-seconds // chunk) * chunk  # a shard holds chunks of one length
+    first = BytesCodec(endian="little" if source.dtype.itemsize > 1 else None)
+    others = [CODECS[codec](named.level, source.dtype) for codec in named.codecs]
+    sharding = ShardingCodec(chunk_shape=(1, 1, chunk, 1, vertices), codecs=[first, *others])
+    zarr.create_array(
+        folder,
+        shape=source.shape,
+        dtype=source.dtype,
+        chunks=(1, 1, whole_chunks, 1, vertices),
+        serializer=first if named.seconds is None else sharding,
+        compressors=others if named.seconds is None else None,
+        filters=None,
+        fill_value=fill,
+        attributes=dict(source.attrs),
+        dimension_names=source.metadata.dimension_names,
+    )
+
+
+def _describe(copy: Path, named: NamedLayout, text: str) -> None:
+    """Say what was done; the root attribute ``history`` is CF's, a line for each program."""
+    group = zarr.open_group(copy, mode="r+")
+    done = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} simdata {__version__}: rechunk --layout {text}"
+    earlier = group.attrs.get("history")
+    change(group, layout=named.model_dump(exclude_none=True))
+    group.attrs["history"] = f"{earlier}\n{done}" if earlier else done
+    with quiet_zarr():
+        zarr.consolidate_metadata(copy)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,50 @@
+"""What a store takes: a run and a film that are converted, and what is left to publish of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from simdata.store.metadata import Metadata
+
+
+@dataclass(frozen=True)
+class ConvertedRun:
+    """What is left to publish once the shards of a run lie in ``shards`` (a path per hemisphere).
+
+    Attributes
+    ----------
+    mean, std : (hemisphere, vertex) float32, NaN where the run has no data, scanner units
+    cortex : (hemisphere, vertex) bool, where it has
+    provenance : the source's path, size, mtime, hash and mesh; the share of values that were clipped;
+        ``coverage``, the vertices with data of each hemisphere; how many of the source's never vary
+        (``constant_vertices``) or have NaN or infinity (``nan_vertices``), and so have none
+    """
+
+    shards: list[Path]
+    mean: np.ndarray
+    std: np.ndarray
+    cortex: np.ndarray
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ConvertedFilm:
+    """What is left to publish when a film's arrays are written below ``folder``.
+
+    ``arrays`` names them, ``duration`` is the film's length (s), ``provenance`` the record of its source.
+    """
+
+    folder: Path
+    arrays: list[str]
+    duration: float
+    provenance: dict[str, str | int | float]
+
+
+def film_arrays(group: zarr.Group) -> list[str]:
+    """Names of the arrays that `simdata build` makes of a film."""
+    return ["frame", "waveform", *Metadata.of(group, group.store_path.path).recipe["encoders"]]

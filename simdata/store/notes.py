@@ -1,0 +1,72 @@
+"""What a user should know of a store that was built without a fault: empty sets, the same content twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from simdata.release.catalog import SPLITS, Catalog
+from simdata.store.schema import COMPLETE
+
+NAMED = 5  # as many ids stand in a note
+
+
+def split_notes(catalog: Catalog, store: xr.Dataset, seen: Iterable[str] | None) -> list[str]:
+    """Sets of the catalog that are empty in a store, and ids in them that its source has not.
+
+    ``seen`` are all subjects of the source, None if not all were looked for.
+    """
+    notes = []
+    subjects, split = store.subject.values, store.subject_split.values
+    with_runs = set(subjects[(store.run_status.values == COMPLETE).any(axis=1)].tolist())
+    for name in ("val", "test"):
+        wanted = getattr(catalog.splits.subjects, name)
+        key = f"splits.subjects.{name}"
+        if isinstance(wanted, list) and seen is not None:
+            unknown = [subject for subject in wanted if subject not in {*seen, *subjects.tolist()}]
+            if unknown:
+                notes.append(f"{key} has {_named(unknown)}, which the source does not have")
+        if wanted and not with_runs & set(subjects[split == name].tolist()):
+            notes.append(f"{key}: no subject with a run in the store is in it: the set is empty")
+    scenes = catalog.splits.scenes
+    for code, name in enumerate(SPLITS, start=1):
+        if (name in scenes.fractions or name in scenes.clips) and not (
+            store.scene_split.values == code
+        ).any():
+            notes.append(f"splits.scenes: no second of a clip is in {name}: the set is empty")
+    return notes
+
+
+def repeated_notes(records: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Sources whose content is the same to the bit, by their hashes."""
+    by_hash: dict[str, list[str]] = {}
+    for key, record in records.items():
+        if record["sha256"]:
+            by_hash.setdefault(record["sha256"], []).append(key)
+    return [
+        f"{', '.join(keys[:NAMED])} were made of files with the same content; is each what its name says?"
+        for keys in by_hash.values()
+        if len(keys) > 1
+    ]
+
+
+def complete_runs(store: xr.Dataset) -> list[str]:
+    """Keys of the runs in a store."""
+    places = np.argwhere(store.run_status.values == COMPLETE).tolist()
+    subjects, movies = store.subject.values, store.movie.values
+    return [f"{subjects[subject]}/{movies[movie]}" for subject, movie in places]
+
+
+def gone_note(store: xr.Dataset, found: Iterable[str], source: str) -> list[str]:
+    """Runs that are in the store and not in the source any more."""
+    here = set(found)
+    gone = [key for key in complete_runs(store) if key not in here]
+    return [f"{_named(gone)} of the store are not in {source} as the catalog says; they stay"] if gone else []
+
+
+def _named(ids: list[str]) -> str:
+    more = f" and {len(ids) - NAMED:,} more" if len(ids) > NAMED else ""
+    return ", ".join(ids[:NAMED]) + more

@@ -1,0 +1,1 @@
+"""The cortical surface: spheres of the meshes, and resampling between them."""

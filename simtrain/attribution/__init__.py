@@ -1,0 +1,1 @@
+"""Which parts of the cortex a model relies on."""

@@ -1,0 +1,158 @@
+"""The commands `simtrain fit` and `simtrain pretrain`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from simdata.common.local_path import LOCAL
+from simtrain.cli.options import (
+    device_option,
+    feed_option,
+    modalities_option,
+    store_argument,
+    torch_device,
+)
+from simtrain.common import distributed, interrupts
+from simtrain.config import schema as configuration
+from simtrain.config.schema import AnyRecipe, Config, PretrainConfig
+from simtrain.data.dataset import open_dataset, resolve
+from simtrain.models.patch_table import resolve_patches
+from simtrain.training import pretraining
+from simtrain.training.initial_weights import resolve_initial, start_options
+from simtrain.training.loop import fit
+from simtrain.training.run_folder import Run
+
+run_option = click.option("--out", required=True, type=LOCAL, help="Run folder; an unfinished run goes on.")
+
+
+@click.command("fit")
+@store_argument
+@run_option
+@modalities_option
+@click.option(
+    "--config",
+    "name",
+    help=f"Preset ({', '.join(configuration.presets())}) or YAML file (default: sim-tiny).",
+)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override, such as train.steps=1000."
+)
+@device_option
+@feed_option
+def fit_command(
+    store: str | Path,
+    out: Path,
+    modalities: str | None,
+    name: str | None,
+    overrides: tuple[str, ...],
+    device: str,
+    feed: str,
+) -> None:
+    """Train on STORE; stop it at any time, and the same command goes on.
+
+    On several GPUs: torchrun --nproc-per-node=4 -m simtrain fit STORE ...
+    """
+
+    def start() -> Run:
+        config, initial = resolve_initial(_configuration(out, name, overrides, modalities), out)
+        config, table = resolve_patches(config, out)
+        return Run.start(out, resolve(config, dataset), dataset, initial, table)
+
+    with _stopping("fit", store, out):
+        dataset = open_dataset(store)
+        run = distributed.first_before_others(start)
+        _say_each(run.notes)
+        interrupts.leave(fit(dataset, run, torch_device(device), _console(), feed))
+    _say(f"trained {out}; test it with: {shlex.join(['simtrain', 'retrieve', str(out), str(store)])}")
+
+
+@click.command("pretrain")
+@store_argument
+@run_option
+@click.option(
+    "--config",
+    "name",
+    help=f"Preset ({', '.join(configuration.presets(PretrainConfig))}) or YAML file (default: sim-tiny).",
+)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override, such as mae.mask=random."
+)
+@device_option
+@feed_option
+def pretrain_command(
+    store: str | Path, out: Path, name: str | None, overrides: tuple[str, ...], device: str, feed: str
+) -> None:
+    """Train the encoder alone on STORE, to fill in hidden patches of BOLD (vsMAE)."""
+
+    def start() -> Run:
+        config, table = resolve_patches(_configuration(out, name, overrides, kind=PretrainConfig), out)
+        return Run.start(out, pretraining.resolve(config, dataset), dataset, table=table)
+
+    with _stopping("pretrain", store, out):
+        dataset = open_dataset(store)
+        run = distributed.first_before_others(start)
+        _say_each(run.notes)
+        interrupts.leave(pretraining.pretrain(dataset, run, torch_device(device), _console(), feed))
+    command = ["simtrain", "fit", str(store), "--out", "RUN", *start_options(run.config, run.path)]
+    _say(f"pretrained {out}; start from it with: {shlex.join(command)}")
+
+
+@contextmanager
+def _stopping(command: str, store: str | Path, out: Path) -> Iterator[None]:
+    """Leave work that a signal stopped with what goes on with it, and 128 + the signal's number as status.
+
+    Under torchrun the status is 0: to any other it answers with a traceback, and tells no one else.
+    """
+    with interrupts.caught():
+        try:
+            yield
+        except interrupts.Stopped as stopped:
+            if (out / "config.yaml").exists():
+                _say(f"go on with: {shlex.join([*_program(), command, str(store), '--out', str(out)])}")
+            else:
+                _say(f"stopped before {out} was begun: give the same command again")
+            sys.exit(128 + stopped.number if distributed.size() == 1 else 0)
+
+
+def _configuration(
+    out: Path,
+    name: str | None,
+    overrides: tuple[str, ...],
+    modalities: str | None = None,
+    kind: type[AnyRecipe] = Config,
+) -> AnyRecipe:
+    """What the options ask for: changes of an existing run's own, unless they name another."""
+    if (out / "config.yaml").exists() and name is None and modalities is None:
+        own = Run.open(out, kind).config.model_dump(mode="json")
+        return configuration.overridden(own, str(out / "config.yaml"), overrides, None, kind)
+    return configuration.load(name or configuration.DEFAULT_PRESET, overrides, modalities, kind)
+
+
+def _console() -> Console:
+    """Of several processes, the first one speaks for all."""
+    return Console(quiet=distributed.rank() != 0)
+
+
+def _say(text: str) -> None:
+    if distributed.rank() == 0:
+        click.echo(text)
+
+
+def _say_each(lines: Iterable[str]) -> None:
+    for line in lines:
+        _say(line)
+
+
+def _program() -> list[str]:
+    """How simtrain was started."""
+    if distributed.size() == 1:
+        return ["simtrain"]
+    return ["torchrun", f"--nproc-per-node={os.environ['LOCAL_WORLD_SIZE']}", "-m", "simtrain"]

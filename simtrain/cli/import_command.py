@@ -1,0 +1,57 @@
+"""The command `simtrain import-weights`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from simdata.common.local_path import LOCAL
+from simtrain.cli.options import store_argument
+from simtrain.data.dataset import open_dataset
+from simtrain.training.initial_weights import start_options
+from simtrain.training.published import Files, import_weights
+
+
+@click.command("import-weights")
+@store_argument
+@click.option("--out", required=True, type=LOCAL, help="Run folder to make.")
+@click.option("--fmri-encoder", required=True, type=LOCAL, help="fmri-encoder-best.pt, or one of vsMAE's.")
+@click.option("--fmri-wrapper", "fmri", type=LOCAL, help="fmri-wrapper-best.pt, the projector of fMRI.")
+@click.option("--video-wrapper", "video", type=LOCAL, help="video-wrapper-best.pt, that of video.")
+@click.option("--audio-wrapper", "audio", type=LOCAL, help="audio-wrapper-best.pt, that of audio.")
+@click.option(
+    "--patches",
+    type=LOCAL,
+    help="The table that the weights were made with, such as triangle_indices_ico_6_sub_ico_3.csv.",
+)
+@click.option("--heads", type=click.IntRange(1), help="Attention heads (default: of 64 dimensions each).")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override, such as data.video=videomae."
+)
+def import_weights_command(
+    store: str | Path,
+    out: Path,
+    fmri_encoder: Path,
+    fmri: Path | None,
+    video: Path | None,
+    audio: Path | None,
+    patches: Path | None,
+    heads: int | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Make a run of published weights of SIM (ICLR 2025) or vsMAE, to test on STORE or to train further.
+
+    With the wrappers, `simtrain retrieve` tests it. The encoder alone can start a `simtrain fit`.
+    """
+    given = {"fmri": fmri, "video": video, "audio": audio}
+    wrappers = {modality: file for modality, file in given.items() if file is not None}
+    files = Files(fmri_encoder, wrappers, patches)
+    run, notes = import_weights(open_dataset(store), out, files, overrides, heads)
+    for note in notes:
+        click.echo(f"Note: {note}", err=True)
+    test = ["simtrain", "retrieve", str(out), str(store)]
+    start = ["simtrain", "fit", str(store), "--out", "RUN", *start_options(run.config, run.path)]
+    tested = f"test it with: {shlex.join(test)}\n" if wrappers else ""
+    click.echo(f"imported {out}; {tested}start from its encoder with: {shlex.join(start)}")

@@ -1,0 +1,92 @@
+"""Options that commands share, and their types."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+from simdata.common.errors import UserError
+from simdata.common.local_path import LOCAL
+from simdata.store.location import location
+from simtrain.common import distributed
+from simtrain.data.feeds import KINDS
+from simtrain.retrieval.protocol import WHOLE_MOVIE
+
+
+class Pool(click.ParamType):
+    """A number of candidates, 2 or more, or the whole movie."""
+
+    name = "N|movie"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        if value == WHOLE_MOVIE or (isinstance(value, int) and value >= 2):
+            return value
+        if not re.fullmatch(r"\d+", str(value)) or int(value) < 2:
+            self.fail(
+                f"{value!r} is neither a number of candidates (2 or more) nor {WHOLE_MOVIE!r}", param, ctx
+            )
+        return int(value)
+
+
+class Location(click.ParamType):
+    """A folder or a URL."""
+
+    name = "PATH|URL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | Path:
+        return location(value)
+
+
+class Lags(click.ParamType):
+    """``A:B``: every second from A to B, both included; A may be negative."""
+
+    name = "A:B"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> range:
+        if isinstance(value, range):
+            return value
+        bounds = re.fullmatch(r"(-?\d+):(-?\d+)", value)
+        if bounds is None or int(bounds[1]) > int(bounds[2]):
+            self.fail(f"{value!r} is not A:B with A no more than B, such as 0:12", param, ctx)
+        return range(int(bounds[1]), int(bounds[2]) + 1)
+
+
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where to compute.",
+)
+feed_option = click.option(
+    "--feed",
+    type=click.Choice(KINDS),
+    default="auto",
+    show_default=True,
+    help="Where BOLD lies while training: on the GPU, in memory, or in the store. Results are the same.",
+)
+modalities_option = click.option(
+    "--modalities",
+    help="What to align: fmri with video, audio, or embeddings by name, such as fmri,video_clip,video_vjepa2 "
+    "(default: fmri,video,audio).",
+)
+store_argument = click.argument("store", type=Location())
+run_argument = click.argument("run", type=LOCAL)
+
+
+def torch_device(device: str) -> torch.device:
+    """What ``--device`` means on this machine, and for this process.
+
+    Raises
+    ------
+    UserError
+        If it asks for CUDA where there is none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch finds no CUDA device here; use auto or cpu")
+    cuda = device != "cpu" and torch.cuda.is_available()
+    return distributed.own_device(torch.device("cuda" if cuda else "cpu"))

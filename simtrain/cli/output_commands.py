@@ -1,0 +1,59 @@
+"""The commands that write what a model makes of a store: `simtrain predict` and `reconstruct-maps`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from simdata.common.local_path import LOCAL
+from simtrain.cli.options import device_option, run_argument, store_argument, torch_device
+from simtrain.config.schema import PretrainConfig
+from simtrain.data.dataset import open_dataset
+from simtrain.prediction import predict
+from simtrain.training import pretraining_maps as maps
+from simtrain.training.run_folder import Run
+
+
+@click.command("reconstruct-maps")
+@run_argument
+@store_argument
+@click.option("--out", type=LOCAL, help="Folder to write (default: RUN/maps).")
+@click.option(
+    "--windows", type=click.IntRange(1), default=4, show_default=True, help="How many, of validation."
+)
+@device_option
+def reconstruct_maps_command(
+    run: Path, store: str | Path, out: Path | None, windows: int, device: str
+) -> None:
+    """Write what the model of RUN, a pretraining, makes of held-out windows of STORE: GIFTI for wb_view."""
+    trained, out = Run.open(run, PretrainConfig), out or run / "maps"
+    written = maps.write_reconstructions(trained, open_dataset(store), out, windows, torch_device(device))
+    for name, correlation in written:
+        click.echo(f"{name}: r = {correlation:.3f} over vertices that no visible patch shows")
+    click.echo(f"wrote {out}; open L.sphere.surf.gii and any L.*.func.gii of it in wb_view")
+
+
+@click.command("predict")
+@run_argument
+@store_argument
+@click.option("--out", required=True, type=LOCAL, help="Zarr store to write.")
+@click.option(
+    "--subject", "subjects", multiple=True, metavar="ID", help="Only this subject; may be given repeatedly."
+)
+@click.option("--hemispheres", is_flag=True, help="Also the embedding of each hemisphere.")
+@device_option
+def predict_command(
+    run: Path, store: str | Path, out: Path, subjects: tuple[str, ...], hemispheres: bool, device: str
+) -> None:
+    """Write the embeddings of the model of RUN for every usable window of STORE."""
+    predict(
+        Run.open(run),
+        open_dataset(store),
+        out,
+        torch_device(device),
+        subjects=subjects,
+        by_hemisphere=hemispheres,
+        progress=lambda subject, done, total: click.echo(f"{subject} ({done} of {total})"),
+    )
+    click.echo(f"wrote {out}; open it with: xr.open_zarr({str(out)!r})")

@@ -1,0 +1,209 @@
+"""The commands `simtrain retrieve` and `simtrain baseline`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from simdata.common.local_path import LOCAL
+from simtrain.baselines import experiments as baselines
+from simtrain.cli.options import (
+    Lags,
+    Pool,
+    device_option,
+    modalities_option,
+    run_argument,
+    store_argument,
+    torch_device,
+)
+from simtrain.config import schema as configuration
+from simtrain.data.dataset import open_dataset, resolve
+from simtrain.data.windows import EXPERIMENTS
+from simtrain.retrieval import report
+from simtrain.retrieval.evaluation import retrieve
+from simtrain.retrieval.figures import require as require_figures
+from simtrain.retrieval.protocol import NEGATIVES, Protocol
+from simtrain.training.run_folder import Run
+
+
+@click.command("retrieve")
+@run_argument
+@store_argument
+@click.option(
+    "--experiment",
+    type=click.Choice([*EXPERIMENTS, "all"]),
+    default="all",
+    show_default=True,
+    help="What was held out of training: subjects, scenes, or both.",
+)
+@click.option(
+    "--pool",
+    type=Pool(),
+    default=32,
+    show_default=True,
+    help="Candidates, the true one included; movie: all clips of the tested window's movie not within 3 s.",
+)
+@click.option(
+    "--clips", type=click.IntRange(1), default=100, show_default=True, help="Tested windows a draw."
+)
+@click.option(
+    "--draws", type=click.IntRange(2), default=10, show_default=True, help="Draws of windows and pools."
+)
+@click.option("--lag", type=click.IntRange(0), help="Seconds from stimulus to BOLD (default: as trained).")
+@click.option("--negatives", type=click.Choice(NEGATIVES), default=NEGATIVES[0], show_default=True)
+@click.option(
+    "--hard/--soft",
+    help="Hard: the negatives nearest in time to the tested clip, but not within 3 s, in the same movie "
+    "(the same film clip or its neighbours). Soft, the default: from anywhere.",
+)
+@click.option("--average-subjects", is_flag=True, help="Test the mean of the subjects' embeddings.")
+@click.option(
+    "--average-windows",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="K",
+    help="Test means over K consecutive seconds of one film clip.",
+)
+@click.option("--lags", type=Lags(), help="Also top-1 at every lag from A to B s, such as 0:12.")
+@click.option("--figures", is_flag=True, help="Also pictures, in RUN/retrieval (needs matplotlib).")
+@click.option(
+    "--shuffle", is_flag=True, help="Control: give every clip another's stimulus; must be at chance."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@device_option
+def retrieve_command(
+    run: Path,
+    store: str | Path,
+    experiment: str,
+    pool: int,
+    clips: int,
+    draws: int,
+    lag: int | None,
+    negatives: str,
+    hard: bool,
+    average_subjects: bool,
+    average_windows: int,
+    lags: range | None,
+    figures: bool,
+    shuffle: bool,
+    seed: int,
+    device: str,
+) -> None:
+    """Test the model of RUN on STORE: which clip was seen, and which BOLD it gave rise to.
+
+    Writes RUN/retrieval.json, and tables and figures to RUN/retrieval.
+    """
+    trained = Run.open(run)
+    lag = trained.config.data.lag if lag is None else lag
+    protocol = Protocol(
+        pool=pool,
+        clips=clips,
+        draws=draws,
+        lag=lag,
+        negatives=negatives,
+        shuffle=shuffle,
+        seed=seed,
+        hard=hard,
+        average_subjects=average_subjects,
+        average_windows=average_windows,
+    )
+    if figures:
+        require_figures()
+    dataset, chosen = open_dataset(store), None if experiment == "all" else experiment
+    results = retrieve(trained, dataset, chosen, protocol, torch_device(device), lags or ())
+    report.show(results, protocol, Console())
+    report.save(run, results, protocol, dataset, figures)
+
+
+# The same test needs the same options.
+SHARED = {"experiment", *Protocol.__dataclass_fields__}
+
+
+@click.command("baseline", params=[param for param in retrieve_command.params if param.name in SHARED])
+@store_argument
+@click.option("--out", required=True, type=LOCAL, help="Folder; results of each kind are replaced.")
+@click.option(
+    "--kind",
+    type=click.Choice([*baselines.KINDS, "all"]),
+    default="all",
+    show_default=True,
+    help="Ridge regression to stimulus embeddings, PCA with SIM's projectors, or how far subjects agree.",
+)
+@modalities_option
+@click.option(
+    "--config",
+    "name",
+    help="Preset or YAML file as for fit: window and encoders of all kinds, training of PCA's projectors.",
+)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override, such as train.steps=1000."
+)
+@click.option(
+    "--ico",
+    type=click.IntRange(0, 5),
+    default=baselines.Settings.ico,
+    show_default=True,
+    help="Ridge and ceiling see means over the faces of this icosphere.",
+)
+@click.option(
+    "--delays",
+    type=Lags(),
+    default=":".join(map(str, baselines.Settings.delays)),
+    show_default=True,
+    help="Ridge sees every second from A to B s after the lag.",
+)
+@click.option(
+    "--targets", type=click.IntRange(1), help="Ridge predicts so many main components (default: all)."
+)
+@click.option(
+    "--components",
+    type=click.IntRange(1),
+    default=baselines.Settings.components,
+    show_default=True,
+    help="Main axes of PCA.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(2),
+    default=baselines.Settings.samples,
+    show_default=True,
+    help="Training windows that PCA's axes are fitted on.",
+)
+@device_option
+def baseline_command(
+    store: str | Path,
+    out: Path,
+    kind: str,
+    modalities: str | None,
+    name: str | None,
+    overrides: tuple[str, ...],
+    ico: int,
+    delays: range,
+    targets: int | None,
+    components: int,
+    samples: int,
+    device: str,
+    experiment: str,
+    **protocol: Any,
+) -> None:
+    """Fit baselines on the training set of STORE and test them as `simtrain retrieve` tests a model.
+
+    Writes FOLDER/KIND/retrieval.json, its tables, what was fitted, and fit.json.
+    """
+    dataset = open_dataset(store)
+    config = resolve(configuration.load(name or configuration.DEFAULT_PRESET, overrides, modalities), dataset)
+    settings = baselines.Settings(ico, (delays[0], delays[-1]), targets, components, samples)
+    if protocol["lag"] is None:
+        protocol["lag"] = config.data.lag
+    test, fits = Protocol(**protocol), baselines.Baselines(dataset, config, settings, torch_device(device))
+    console = Console()
+    for one in baselines.KINDS if kind == "all" else [kind]:
+        fitted, notes = fits.fit(one, out / one)
+        console.print(f"{one}: {baselines.shown(notes)}", soft_wrap=True)
+        results = fits.test(fitted, None if experiment == "all" else experiment, test)
+        report.show(results, test, console)
+        report.save(out / one, results, test, dataset, False)

@@ -1,0 +1,1 @@
+"""What every wing of simtrain uses: processes, signals, numbers that must be finite."""

@@ -1,0 +1,1 @@
+"""Presets: each states only what differs from the defaults of `simtrain.config.schema`."""

@@ -1,1 +1,0 @@
-"""Presets: each states only what differs from the defaults of `simtrain.config`."""

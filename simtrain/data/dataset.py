@@ -1,0 +1,242 @@
+"""What training needs to know of a store, read with plain xarray."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from simdata.common.errors import UserError
+from simdata.store.axes import check_axes
+from simdata.store.damage import check_runs
+from simdata.store.location import location, open_zarr
+from simdata.store.metadata import Metadata
+from simdata.store.provenance import RUNS, run_records
+from simtrain.common.finite import LARGEST
+from simtrain.config import modalities
+from simtrain.config.schema import Config
+
+SPLITS = ("none", "train", "val", "test")
+NOT_SETTINGS = ("long_name", "films")  # attributes of an embedding that say nothing of its encoder
+ROUNDING = 1e-6  # s: 30 pictures of .1 s are 3.0000000000000004 s, and not 4
+STIMULI = tuple(kind for kind in modalities.KINDS if kind != "fmri")
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Stimulus features: ``values`` (movie, second, feature) float32, NaN where there is no whole clip.
+
+    Row s describes the ``window`` s that begin at second s. ``made`` is a hash of how the rows were made:
+    encoder, weights and settings, but not the films.
+    """
+
+    variable: str
+    values: np.ndarray
+    window: int
+    made: str = ""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The small arrays of a store; positions along its axes are what windows refer to.
+
+    Attributes
+    ----------
+    path : absolute, or a URL
+    subject_split : (subjects,) int8, position in ``SPLITS``
+    volumes : (movies,) int, seconds of each run that the store has
+    complete : (subjects, movies) bool
+    segment, scene_split : (movies, seconds) int8; 0 is rest, and no set
+    cortex : (hemispheres, vertices) bool
+    lag : s, the catalog's
+    identity : of the store, as JSON; ``scenes`` has a hash of the clips and their sets for each movie
+    sources : "SUBJECT/MOVIE" -> hash of the file that the run was made of, where the store knows it
+    """
+
+    path: str | Path
+    subjects: list[str]
+    subject_split: np.ndarray
+    volumes: np.ndarray
+    complete: np.ndarray
+    segment: np.ndarray
+    scene_split: np.ndarray
+    cortex: np.ndarray
+    lag: int
+    encoders: dict[str, list[str]]
+    identity: dict
+    sources: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def movies(self) -> list[str]:
+        """Their names, along the axis."""
+        return list(self.identity["scenes"])
+
+    def embedding(self, variable: str) -> Embedding:
+        """Read the features of an embedding, such as ``video_clip``.
+
+        Raises
+        ------
+        UserError
+            If a row is damaged: infinite or as good as, or NaN in a part of its features.
+        """
+        with xr.open_zarr(self.path) as store:
+            array = store[variable]
+            made = {name: value for name, value in array.attrs.items() if name not in NOT_SETTINGS}
+            values = array.values.astype(np.float32)
+            _must_be_whole(self.path, variable, values, store.movie.values)
+            return Embedding(
+                variable,
+                values,
+                math.ceil(array.attrs["window"] - ROUNDING),
+                _digest(json.dumps(made, sort_keys=True).encode()),
+            )
+
+    def embeddings(self, config: Config) -> dict[str, Embedding]:
+        """The features of every stimulus modality of a configuration."""
+        resolved = resolve(config, self)
+        return {modality: self.embedding(resolved.variable(modality)) for modality in config.stimuli}
+
+
+def open_dataset(path: str | Path) -> Dataset:
+    """Open a store for training.
+
+    Parameters
+    ----------
+    path : of a folder, or a URL
+
+    Raises
+    ------
+    UserError
+        If there is no store of a known format at ``path``, or a part of one that lacks what training needs.
+    """
+    path = location(path)
+    with open_zarr(path, "build one with `simdata build`") as store:
+        metadata = Metadata.of(store, path)
+        check_axes(store, path)
+        check_runs(path)
+        split = [SPLITS.index(name) for name in store.subject_split.values]
+        return Dataset(
+            path=path,
+            subjects=[str(subject) for subject in store.subject.values],
+            subject_split=np.array(split, dtype=np.int8),
+            volumes=np.minimum(store.volumes.values, store.sizes["second"]),
+            complete=store.run_status.values == 1,
+            segment=store.segment.values,
+            scene_split=store.scene_split.values,
+            cortex=store.cortex.values.astype(bool),
+            lag=metadata.stimulus_lag,
+            encoders={modality: _known_encoders(store, modality) for modality in STIMULI},
+            identity=_identity(path, store, metadata),
+            sources=_sources(store, path),
+        )
+
+
+def resolve(config: Config, dataset: Dataset) -> Config:
+    """The configuration with the encoders and the lag filled in from the store.
+
+    Raises
+    ------
+    UserError
+        If the store lacks an embedding in use, has several to choose from, or one is in use twice.
+    """
+    encoders: dict[str, str | None] = dict.fromkeys(STIMULI)
+    for modality in config.stimuli:
+        if modality in STIMULI:
+            encoders[modality] = _encoder(dataset, modality, getattr(config.data, modality))
+        else:
+            _must_have(dataset, modality)
+    lag = dataset.lag if config.data.lag is None else config.data.lag
+    found = config.model_copy(update={"data": config.data.model_copy(update={**encoders, "lag": lag})})
+    variables = [found.variable(modality) for modality in found.stimuli]
+    if twice := [name for name in dict.fromkeys(variables) if variables.count(name) > 1]:
+        raise UserError(f"--modalities {','.join(found.modalities)}: {twice[0]} is in use twice")
+    return found
+
+
+def _must_have(dataset: Dataset, variable: str) -> None:
+    known = [f"{kind}_{name}" for kind, names in dataset.encoders.items() for name in names]
+    if variable not in known:
+        raise UserError(
+            f"{dataset.path} has no embedding {variable} (--modalities); it has: {', '.join(known) or 'none'}"
+        )
+
+
+def _known_encoders(store: xr.Dataset, modality: str) -> list[str]:
+    names = sorted(
+        str(name) for name, array in store.data_vars.items() if array.attrs.get("modality") == modality
+    )
+    return [name.removeprefix(f"{modality}_") for name in names]
+
+
+def _encoder(dataset: Dataset, modality: str, wanted: str | None) -> str:
+    known = dataset.encoders[modality]
+    listed = ", ".join(known) or "none"
+    if wanted is None and len(known) == 1:
+        return known[0]
+    if wanted is None:
+        raise UserError(
+            f"{dataset.path} has {len(known)} {modality} embeddings ({listed}): choose with "
+            f"--set data.{modality}=NAME, take several with --modalities fmri,{modality}_NAME,..., or leave "
+            f"{modality} out of --modalities"
+        )
+    if wanted not in known:
+        raise UserError(
+            f"{dataset.path} has no {modality} embedding {wanted!r} (data.{modality}); it has: {listed}"
+        )
+    return wanted
+
+
+def _must_be_whole(path: str | Path, variable: str, values: np.ndarray, movies: np.ndarray) -> None:
+    """Rows can be computed with, or are NaN throughout where there is no clip."""
+    broken = ~(np.abs(values) <= LARGEST).all(axis=-1) & ~np.isnan(values).all(axis=-1)
+    if broken.any():
+        movie, second = np.argwhere(broken)[0]
+        raise UserError(
+            f"{path}: {broken.sum()} rows of {variable} are infinite, larger than {LARGEST:g}, or NaN in "
+            f"some of their features, the first at {second} s of {movies[movie]}: the array is damaged; "
+            "embed the films again with `simdata embed`, or import the embeddings again"
+        )
+
+
+def _identity(path: str | Path, store: xr.Dataset, metadata: Metadata) -> dict:
+    subjects = store.subject.values.tolist()
+    return {
+        "path": str(path),
+        "format_version": metadata.format_version,
+        "catalog_name": metadata.catalog_name,
+        "catalog_sha256": metadata.catalog_sha256,
+        "subjects": dict(zip(subjects, store.subject_split.values.tolist(), strict=True)),
+        "runs": int((store.run_status == 1).sum()),
+        "cortex": _digest(np.packbits(store.cortex.values.astype(bool)).tobytes()),
+        "scenes": {
+            # Up to the film's end: a longer one that joins makes room behind the others.
+            str(movie): _digest(_division(segment[:volumes], split[:volumes]).tobytes())
+            for movie, segment, split, volumes in zip(
+                *(store[name].values for name in ("movie", "segment", "scene_split", "volumes")), strict=True
+            )
+        },
+    }
+
+
+def _sources(store: xr.Dataset, path: str | Path) -> dict[str, str]:
+    """Of the store's provenance, what `Dataset.sources` holds; nothing, if other hands have taken it off."""
+    records = run_records(store, path) if RUNS in store else {}
+    return {key: record["sha256"] for key, record in records.items() if record.get("sha256")}
+
+
+def _division(segment: np.ndarray, split: np.ndarray) -> np.ndarray:
+    """(2, seconds) int16: the clips of a movie by their order in it, and their sets.
+
+    The store's own numbers of clips change for all movies when one is added.
+    """
+    order = {code: place for place, code in enumerate(dict.fromkeys(segment.tolist()))}
+    return np.array([[order[code] for code in segment.tolist()], split], np.int16)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,108 @@
+"""Windows: which stretches of BOLD, with which stimulus clip, make a sample.
+
+A window of subject and movie at second t is BOLD [t, t + frames) with the clip [t - lag, t - lag + length)
+that was on screen before. It is usable if the run is complete and covers it, the clip has features in every
+embedding in use, and both the clip and the film that the BOLD answers, [t - lag, t - lag + frames), lie in
+one segment (not rest) and in one set of scenes. So no BOLD of a training window answers a test scene. The
+test-retest clip is in no set, and so in no window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from simtrain.data.dataset import SPLITS, Dataset, Embedding
+
+TRAIN, VAL, TEST = (SPLITS.index(name) for name in ("train", "val", "test"))
+HEMISPHERES = 2
+BOTH = tuple(range(HEMISPHERES))  # their positions, L and R
+
+WINDOW = np.dtype(
+    [
+        ("subject", "i4"),
+        ("movie", "i4"),
+        ("second", "i4"),  # of the first frame
+        ("clip", "i4"),  # second at which the stimulus clip begins: its row in the embeddings
+        ("subject_split", "i1"),
+        ("scene_split", "i1"),
+    ]
+)
+SAMPLE = np.dtype([*WINDOW.descr, ("hemisphere", "i4")])
+
+EXPERIMENTS = {"new-subjects": (TEST, TRAIN), "new-scenes": (TRAIN, TEST), "both": (TEST, TEST)}
+
+
+def covered(frames: int, embeddings: Iterable[Embedding]) -> int:
+    """Seconds that a window covers, the longer of its BOLD and its clip: no shorter one rules out shared
+    moments."""
+    return max([frames, *(embedding.window for embedding in embeddings)])
+
+
+def clip_split(dataset: Dataset, embeddings: Iterable[Embedding]) -> np.ndarray:
+    """(movies, seconds) int8: the set of the clip beginning there, 0 where there is no usable one.
+
+    A clip is as long as the longest window of the embeddings, or 1 s.
+    """
+    embeddings = list(embeddings)
+    movie, clip = np.indices(dataset.segment.shape).reshape(2, -1)
+    whole = within_scene(dataset, movie, clip, 0, covered(1, embeddings) - 1)
+    usable = whole.reshape(dataset.segment.shape) & (dataset.segment != 0)
+    for embedding in embeddings:
+        usable &= ~np.isnan(embedding.values).any(axis=-1)
+    return np.where(usable, dataset.scene_split, 0).astype(np.int8)
+
+
+def within_scene(dataset: Dataset, movie: np.ndarray, clip: np.ndarray, first: int, last: int) -> np.ndarray:
+    """(n,) bool: whether seconds clip + first ... clip + last are of the clip's segment and set of scenes."""
+    at = clip[:, None] + np.arange(first, last + 1)
+    inside = (at >= 0) & (at < dataset.segment.shape[1])
+    at = np.where(inside, at, clip[:, None])
+    for table in (dataset.segment, dataset.scene_split):
+        inside &= table[movie[:, None], at] == table[movie, clip][:, None]
+    return inside.all(axis=1)
+
+
+def find_windows(dataset: Dataset, clips: np.ndarray, frames: int, lag: int) -> np.ndarray:
+    """(n,) WINDOW: all usable windows, by subject, movie and second.
+
+    Parameters
+    ----------
+    clips : (movies, seconds) as `clip_split` gives
+    """
+    movie, clip = np.nonzero(clips)
+    usable = clip + lag + frames <= dataset.volumes[movie]
+    usable &= within_scene(dataset, movie, clip, 0, frames - 1)
+    movie, clip = movie[usable], clip[usable]
+    subject, film = np.nonzero(dataset.complete[:, movie])
+    windows = np.empty(len(subject), dtype=WINDOW)
+    windows["subject"], windows["movie"] = subject, movie[film]
+    windows["clip"], windows["second"] = clip[film], clip[film] + lag
+    windows["subject_split"] = dataset.subject_split[subject]
+    windows["scene_split"] = clips[movie[film], clip[film]]
+    return windows
+
+
+def select(windows: np.ndarray, subjects: int, scenes: int) -> np.ndarray:
+    """The windows of one set of subjects in one set of scenes."""
+    return windows[(windows["subject_split"] == subjects) & (windows["scene_split"] == scenes)]
+
+
+def training(windows: np.ndarray) -> np.ndarray:
+    """Training subjects in training scenes."""
+    return select(windows, TRAIN, TRAIN)
+
+
+def validation(windows: np.ndarray) -> np.ndarray:
+    """Everything with a validation subject or scene and nothing of the test set."""
+    return np.concatenate([select(windows, *sets) for sets in ((VAL, TRAIN), (TRAIN, VAL), (VAL, VAL))])
+
+
+def by_hemisphere(windows: np.ndarray, hemispheres: Sequence[int] = BOTH) -> np.ndarray:
+    """(n * hemispheres,) SAMPLE: every window once for each hemisphere, L first."""
+    samples = np.empty((len(windows), len(hemispheres)), dtype=SAMPLE)
+    for field in WINDOW.names:
+        samples[field] = windows[field][:, None]
+    samples["hemisphere"] = hemispheres
+    return samples.reshape(-1)

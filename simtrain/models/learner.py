@@ -1,0 +1,85 @@
+"""All that holds weights or statistics of a run, put together from its configuration."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from simtrain.config.schema import Config
+from simtrain.data.dataset import Dataset, Embedding
+from simtrain.data.features import Stimuli
+from simtrain.data.windows import covered
+from simtrain.models.factory import freeze, surface_encoder
+from simtrain.models.input import Frames
+from simtrain.models.losses import contrastive, false_negatives
+from simtrain.models.queue import Queue
+from simtrain.models.sim import SIM
+from simtrain.surface.patches import patch_vertices
+
+
+class Learner(nn.Module):
+    """From samples to embeddings to the loss.
+
+    Its state_dict is what a checkpoint keeps: the weights, the temperature, the statistics with which the
+    stimulus features are standardised, and the queue of negatives, if the configuration asks for one.
+
+    Parameters
+    ----------
+    config : resolved
+    embeddings : the store's features of each stimulus modality
+    """
+
+    def __init__(self, config: Config, dataset: Dataset, embeddings: dict[str, Embedding]) -> None:
+        super().__init__()
+        self.sides = config.data.sides
+        self.window = covered(config.data.frames, embeddings.values())
+        patches = patch_vertices(config.model.ico)
+        self.frames = Frames(dataset.cortex, patches)
+        self.stimuli = Stimuli(embeddings)
+        encoder = surface_encoder(config.model, patches.shape, config.data.frames)
+        freeze(encoder, config.model.freeze)
+        features = {"fmri": config.model.dim}
+        features |= {modality: embedding.values.shape[-1] for modality, embedding in embeddings.items()}
+        projector = config.projector
+        per_token = projector.average == "after" and config.model.pool == "mean"
+        self.sim = SIM(encoder, features, projector.dim, projector.dropout, per_token)
+        self.loss = contrastive(config.loss.kind, config.pair_weights, config.loss.temperature)
+        size = config.loss.queue
+        self.queue = Queue(size, features, projector.dim, self.window) if size else None
+
+    @property
+    def device(self) -> torch.device:
+        return self.loss.log_scale.device
+
+    def embed(self, samples: np.ndarray, stored: Tensor) -> dict[str, Tensor]:
+        """(n, dim) unit-length embeddings of every modality of ``samples`` (SAMPLE) and their stored BOLD."""
+        return {"fmri": self.embed_fmri(samples, stored)} | self.embed_clips(
+            samples["movie"], samples["clip"]
+        )
+
+    def embed_fmri(self, samples: np.ndarray, stored: Tensor) -> Tensor:
+        """(n, dim) from (n, frames, vertices) as stored."""
+        return self.sim.embed_fmri(self.patches(samples, stored))
+
+    def patches(self, samples: np.ndarray, stored: Tensor) -> Tensor:
+        """(n, patches, vertices of one * frames) float32: what the encoder sees of BOLD as stored."""
+        return self.frames(stored, self._index(samples["hemisphere"]))
+
+    def embed_clips(self, movie: np.ndarray, clip: np.ndarray) -> dict[str, Tensor]:
+        """(n, dim) of every stimulus modality for clips that begin at second ``clip`` of ``movie``."""
+        return self.sim.embed_stimuli(self.clip_features(movie, clip))
+
+    def clip_features(self, movie: np.ndarray, clip: np.ndarray) -> dict[str, Tensor]:
+        """(n, features) standardised, of every stimulus modality of the same clips."""
+        return self.stimuli(self._index(movie), self._index(clip))
+
+    def ignored(self, samples: np.ndarray) -> Tensor:
+        """(n, n) bool on the device: pairs that overlap in time, and so are not negatives."""
+        # With a jittered lag, samples of one clip may lie further apart in BOLD than in the film.
+        mask = false_negatives(samples["movie"], samples["second"], self.window)
+        mask |= false_negatives(samples["movie"], samples["clip"], self.window)
+        return torch.from_numpy(mask).to(self.device, non_blocking=True)
+
+    def _index(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values.astype(np.int64)).to(self.device, non_blocking=True)

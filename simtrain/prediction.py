@@ -1,0 +1,221 @@
+"""A model's embeddings of every usable window, as a Zarr store of subject, movie and second."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+import zarr
+
+from simdata.common.attributes import flat
+from simdata.common.checksum import sha256
+from simdata.common.errors import UserError
+from simdata.store import BoldReader
+from simdata.store.schema import empty, quiet_zarr, strings
+from simtrain.common.finite import Apart, must_tell_apart
+from simtrain.config.schema import Data
+from simtrain.data.dataset import SPLITS, Dataset
+from simtrain.data.windows import clip_split, find_windows
+from simtrain.models.embeddings import embed_hemispheres, mean_of_hemispheres
+from simtrain.models.learner import Learner
+from simtrain.retrieval.selection import positions
+from simtrain.training import checkpoint
+from simtrain.training.run_folder import Run, software_versions
+from simtrain.training.trained_model import load_learner
+
+FMRI_BY_HEMISPHERE = "fmri_by_hemisphere"
+RUN = ("subject", "movie", "second")
+
+
+def predict(
+    run: Run,
+    dataset: Dataset,
+    out: Path,
+    device: torch.device,
+    *,
+    subjects: Sequence[str] = (),
+    by_hemisphere: bool = False,
+    progress: Callable[[str, int, int], None] = lambda subject, done, total: None,
+) -> None:
+    """Write the embeddings of a run's model to ``out``, which appears whole or not at all.
+
+    Row s of every variable belongs to the stimulus clip that begins at second s: ``video`` and ``audio``
+    (movie, second, embedding) of the clip itself, ``fmri`` (subject, movie, second, embedding) of the BOLD
+    window that begins at s + lag. NaN where there is no usable window (`data.windows`). At no time is
+    more than one run's BOLD embeddings in memory.
+
+    Parameters
+    ----------
+    subjects : which ones; none for all that the store has
+    by_hemisphere : also the embedding of each hemisphere, before their mean
+    progress : called with the subject, its number and the number of subjects
+
+    Raises
+    ------
+    UserError
+        If ``out`` exists, a subject is unknown, the run does not fit the store, or embeddings are not finite
+        or all the same.
+    """
+    if out.exists():
+        raise UserError(f"{out} exists: give --out a new path, or remove it first")
+    chosen = sorted({*positions("subject", subjects or dataset.subjects, dataset.subjects, dataset)})
+    learner = load_learner(run, dataset, device)
+    clips = clip_split(dataset, dataset.embeddings(run.config).values())
+    temporary = out.with_name(f".{out.name}.writing")
+    shutil.rmtree(temporary, ignore_errors=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with quiet_zarr():
+            template = _template(run, dataset, clips, chosen, by_hemisphere)
+            template.to_zarr(temporary, compute=False, zarr_format=3, consolidated=True)
+        group = zarr.open_group(temporary, mode="r+")
+        _write_stimuli(group, run, learner, clips)
+        _write_fmri(group, run, learner, dataset, clips, chosen, by_hemisphere, progress)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    os.replace(temporary, out)
+
+
+def _write_fmri(
+    group: zarr.Group,
+    run: Run,
+    learner: Learner,
+    dataset: Dataset,
+    clips: np.ndarray,
+    chosen: list[int],
+    by_hemisphere: bool,
+    progress: Callable[[str, int, int], None],
+) -> None:
+    frames, shape = run.config.data.frames, clips.shape[1]
+    windows, reader = find_windows(dataset, clips, frames, run.config.data.lag), BoldReader(dataset.path)
+    apart = Apart("fmri", "windows", run.path)
+    for row, position in enumerate(chosen):
+        progress(dataset.subjects[position], row + 1, len(chosen))
+        own = windows[windows["subject"] == position]
+        for movie in np.unique(own["movie"]).tolist():
+            of_run = own[own["movie"] == movie]
+            embedded = embed_hemispheres(learner, reader, of_run, frames)
+            mean = mean_of_hemispheres(embedded)
+            apart.add(mean)
+            group["fmri"][row, movie] = _spread(mean, of_run["clip"], shape)
+            if by_hemisphere:
+                group[FMRI_BY_HEMISPHERE][row, movie] = _spread(embedded, of_run["clip"], shape)
+    apart.must_differ()
+
+
+def _spread(values: np.ndarray, second: np.ndarray, seconds: int) -> np.ndarray:
+    """(n, ...) -> (seconds, ...): each row in its second, NaN in the others."""
+    table = np.full((seconds, *values.shape[1:]), np.nan, np.float32)
+    table[second] = values
+    return table
+
+
+@torch.no_grad()
+def _write_stimuli(group: zarr.Group, run: Run, learner: Learner, clips: np.ndarray) -> None:
+    movie, second = np.nonzero(clips)
+    for modality, values in learner.embed_clips(movie, second).items():
+        vectors = values.cpu().numpy()
+        must_tell_apart(vectors, modality, "clips", run.path)
+        for one, of_movie in enumerate(clips):
+            here = movie == one
+            group[modality][one] = _spread(vectors[here], second[here], len(of_movie))
+
+
+def _template(
+    run: Run, dataset: Dataset, clips: np.ndarray, chosen: list[int], by_hemisphere: bool
+) -> xr.Dataset:
+    """The store without its embeddings, all of which read as NaN."""
+    (movies, seconds), dim = clips.shape, run.config.projector.dim
+    lag = run.config.data.lag
+    fmri = f"BOLD of the window that begins {lag} s after this second"
+    variables = {
+        "fmri": _empty(
+            (*RUN, "embedding"),
+            (len(chosen), movies, seconds, dim),
+            f"embedding of {fmri}: unit-length mean over hemispheres",
+        )
+    }
+    if by_hemisphere:
+        variables[FMRI_BY_HEMISPHERE] = _empty(
+            (*RUN, "hemisphere", "embedding"),
+            (len(chosen), movies, seconds, len(run.config.data.sides), dim),
+            f"embedding of {fmri}, one hemisphere",
+        )
+    for modality in run.config.stimuli:
+        variables[modality] = _empty(
+            ("movie", "second", "embedding"),
+            (movies, seconds, dim),
+            f"embedding of the {modality} of the clip that begins in this second",
+            {"encoder": run.config.variable(modality).partition("_")[2]},
+        )
+    variables["scene_split"] = xr.Variable(
+        ("movie", "second"),
+        clips,
+        {
+            "long_name": "set of the scene of the clip that begins in this second; none: not usable",
+            "flag_values": list(range(len(SPLITS))),
+            "flag_meanings": " ".join(SPLITS),
+        },
+    )
+    coordinates = _coordinates(dataset, chosen, seconds, run.config.data)
+    return xr.Dataset(variables, coordinates, _attributes(run, dataset))
+
+
+def _coordinates(dataset: Dataset, chosen: list[int], seconds: int, data: Data) -> dict[str, xr.Variable]:
+    subjects = [dataset.subjects[position] for position in chosen]
+    splits = [SPLITS[dataset.subject_split[position]] for position in chosen]
+    with xr.open_zarr(dataset.path) as store:
+        movies = store.movie.values.tolist()
+        hemispheres = store.hemisphere.values[list(data.sides)].tolist()
+    second = np.arange(seconds)
+    return {
+        "subject": strings("subject", subjects),
+        "subject_split": strings("subject", splits, long_name="set of this subject: train, val or test"),
+        "movie": strings("movie", movies),
+        "hemisphere": strings("hemisphere", hemispheres),
+        "second": xr.Variable(
+            "second", second, {"units": "s", "long_name": "second of the run at which the clip begins"}
+        ),
+        "bold_second": xr.Variable(
+            "second",
+            second + data.lag,
+            {"units": "s", "long_name": "second of the run at which the BOLD window begins"},
+        ),
+    }
+
+
+def _attributes(run: Run, dataset: Dataset) -> dict[str, Any]:
+    config = run.config
+    attributes = {
+        "Conventions": "CF-1.11",
+        "title": "Embeddings of movie-watching fMRI and of the movie in one common space",
+        "source": f"simtrain predict, model of {run.path.absolute()}",
+        "comment": "row s: the stimulus clip that begins at second s, and the BOLD window at "
+        "s + stimulus_lag; NaN: no usable window; all embeddings have unit length, so that their dot product "
+        "is the cosine similarity",
+        "stimulus_lag": config.data.lag,
+        "frames": config.data.frames,
+        "config": config.model_dump(mode="json"),
+        "weights_sha256": sha256(checkpoint.tested_file(run.checkpoint)),
+        "weights_step": checkpoint.load_tested(run.checkpoint)["step"],
+        "store": dataset.identity,
+        "trained_on": run.store,
+        "software": software_versions(),
+    }
+    return flat(attributes)
+
+
+def _empty(
+    dims: tuple[str, ...], shape: tuple[int, ...], text: str, attrs: dict[str, Any] | None = None
+) -> xr.Variable:
+    """A lazy float32 variable, NaN until it is written; a chunk is all of one run, or of one movie."""
+    whole = dims.index("second")
+    chunk = (1,) * whole + shape[whole:]
+    return empty(dims, shape, np.dtype("f4"), chunk, {"long_name": text, "units": "1", **(attrs or {})})

@@ -1,0 +1,1 @@
+"""Pictures of what was seen, by looking up clips or by a decoder, and their scores."""

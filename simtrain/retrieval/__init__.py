@@ -1,0 +1,1 @@
+"""The retrieval test: protocol, pools, scores, intervals, tables and figures."""

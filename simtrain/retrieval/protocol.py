@@ -1,0 +1,69 @@
+"""How a model is put to the retrieval test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from simdata.common.errors import UserError
+
+NEGATIVES = ("same-movie", "cross-movie")
+WHOLE_MOVIE = "movie"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """``clips`` windows are tested in each of ``draws`` draws, each against a pool of candidates.
+
+    Attributes
+    ----------
+    pool : number of candidates, the true one included, or "movie": all of the tested window's movie
+    lag : s from stimulus to BOLD
+    negatives : one of ``NEGATIVES``
+    hard : the negatives nearest in time instead of any; see `simtrain.retrieval.pools`
+    average_subjects : test the mean of the subjects' embeddings of the same window
+    average_windows : test means over that many consecutive seconds of one film clip
+    shuffle : control: every clip gets another's stimulus
+
+    Raises
+    ------
+    UserError
+        If the parts contradict each other.
+    """
+
+    pool: int | Literal["movie"]
+    clips: int
+    draws: int
+    lag: int
+    negatives: str
+    shuffle: bool
+    seed: int
+    hard: bool = False
+    average_subjects: bool = False
+    average_windows: int = 1
+
+    def __post_init__(self) -> None:
+        if self.hard and self.negatives != "same-movie":
+            raise UserError(
+                f"--hard with --negatives {self.negatives}: only clips of the same movie are near in time; "
+                "leave one of the two out"
+            )
+        if self.whole_movie and self.negatives != "same-movie":
+            raise UserError(
+                f"--pool movie with --negatives {self.negatives}: the pool is the tested window's own movie; "
+                "leave --negatives out, or give --pool a number"
+            )
+        if self.whole_movie and self.hard:
+            raise UserError("--pool movie with --hard: the pool is all of the movie; leave --hard out")
+
+    @property
+    def whole_movie(self) -> bool:
+        return self.pool == WHOLE_MOVIE
+
+    def __str__(self) -> str:
+        pool = "pool of the whole movie" if self.whole_movie else f"pool of {self.pool}"
+        negatives = "" if self.whole_movie else f", {'hard ' * self.hard}{self.negatives} negatives"
+        seconds = f", mean of {self.average_windows} s" if self.average_windows > 1 else ""
+        subjects = ", mean of subjects" if self.average_subjects else ""
+        shuffled = ", stimulus shuffled" if self.shuffle else ""
+        return f"{pool}{negatives}, lag {self.lag} s{seconds}{subjects}{shuffled}"

@@ -1,0 +1,125 @@
+"""Retrieval by subject, by film clip, by lag and by tested window, as rows for CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from simtrain.data.dataset import Dataset
+from simtrain.retrieval.evaluation import Result
+from simtrain.retrieval.scores import TOP, Score
+from simtrain.retrieval.units import EVERYONE
+
+NAMES = ("subjects", "clips", "lags", "windows")
+Row = dict[str, Any]
+
+
+def build(results: Mapping[str, Result], dataset: Dataset) -> dict[str, list[Row]]:
+    """Rows of every table of ``NAMES``; shares are from 0 to 1, as in JSON."""
+    movies, segments = names(dataset)
+    tables: dict[str, list[Row]] = {name: [] for name in NAMES}
+    for name, result in results.items():
+        tested = result.tested.ravel()
+        subject, movie, clip = labels(tested, dataset, movies, segments)
+        for direction, score in result.scores.items():
+            head = {"experiment": name, "direction": direction}
+            tables["subjects"] += _grouped(head, {"subject": subject}, score)
+            tables["clips"] += _grouped(head, {"movie": movie, "clip": clip}, score)
+            tables["windows"] += _each(head, {"subject": subject, "movie": movie}, tested, score)
+        tables["lags"] += _lags(name, result)
+    return tables
+
+
+def write(folder: Path, tables: Mapping[str, list[Row]]) -> None:
+    """``folder``/NAME.csv of every table that has rows; those of an earlier call that has none go."""
+    folder.mkdir(exist_ok=True)
+    for name, rows in tables.items():
+        path = folder / f"{name}.csv"
+        if not rows:
+            path.unlink(missing_ok=True)
+            continue
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def _grouped(head: Row, labels: Mapping[str, np.ndarray], score: Score) -> Iterator[Row]:
+    """One row for each combination of labels, in their order: what the tested windows with it came to."""
+    keys = list(zip(*labels.values(), strict=True))
+    rank, pool, percentile = score.rank.ravel(), score.pool.ravel(), score.percentile.ravel()
+    for key in sorted(set(keys)):
+        own = np.array([one == key for one in keys])
+        yield {
+            **head,
+            **dict(zip(labels, key, strict=True)),
+            **{f"top{k}": float((rank[own] <= k).mean()) for k in TOP},
+            **{f"chance{k}": float(np.minimum(1, k / pool[own]).mean()) for k in TOP},
+            "median_rank": float(np.median(rank[own])),
+            "percentile": float(percentile[own].mean()),
+            "n": int(own.sum()),
+        }
+
+
+def _each(head: Row, labels: Mapping[str, np.ndarray], tested: np.ndarray, score: Score) -> Iterator[Row]:
+    """One row for each tested window; ``second`` is that of its BOLD, ``clip_second`` that of its clip."""
+    draws = np.repeat(np.arange(len(score.rank)), score.rank.shape[1])
+    ranks, pools = score.rank.ravel(), score.pool.ravel()
+    for position, (draw, window, rank, pool) in enumerate(zip(draws, tested, ranks, pools, strict=True)):
+        yield {
+            **head,
+            "draw": int(draw),
+            **{name: label[position] for name, label in labels.items()},
+            "second": int(window["second"]),
+            "clip_second": int(window["clip"]),
+            "rank": int(rank),
+            "pool": int(pool),
+        }
+
+
+def _lags(name: str, result: Result) -> Iterator[Row]:
+    for direction, curve in result.lags.items():
+        for lag, measures in curve.items():
+            top1 = measures["top-1"]
+            low, high = top1.interval or (None, None)
+            yield {
+                "experiment": name,
+                "direction": direction,
+                "lag": lag,
+                "top1": top1.mean,
+                "sd": top1.sd,
+                "low": low,
+                "high": high,
+                "chance": top1.chance,
+                "p": top1.p,
+            }
+
+
+def labels(
+    windows: np.ndarray, dataset: Dataset, movies: list[str], segments: dict[int, str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(n,) names of the subject, movie and film clip of each window; the latter two as `names` has them."""
+    subject = [subject_name(dataset, position) for position in windows["subject"]]
+    movie = [movies[position] for position in windows["movie"]]
+    codes = dataset.segment[windows["movie"], windows["clip"]]
+    clip = [segments.get(int(code), f"segment-{code}") for code in codes]
+    return tuple(np.array(of, dtype=object) for of in (subject, movie, clip))
+
+
+def subject_name(dataset: Dataset, position: int) -> str:
+    """The id of the subject at a position, or ``mean``."""
+    return "mean" if position == EVERYONE else dataset.subjects[position]
+
+
+def names(dataset: Dataset) -> tuple[list[str], dict[int, str]]:
+    """Movies by position, and film clips by the code that ``segment`` has for them."""
+    with xr.open_zarr(dataset.path) as store:
+        attrs = store.segment.attrs
+        codes = np.atleast_1d(attrs.get("flag_values", [])).tolist()
+        meanings = attrs.get("flag_meanings", "").split()
+        return [str(movie) for movie in store.movie.values], dict(zip(codes, meanings, strict=True))

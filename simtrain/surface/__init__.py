@@ -1,0 +1,1 @@
+"""The cortical surface: patches, parcels, other meshes, and files of maps."""

@@ -1,0 +1,110 @@
+"""The mean of a map over the parcels of an atlas that the user brings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.parsers.expat import ExpatError
+
+import nibabel as nib
+import numpy as np
+from nibabel.cifti2 import Cifti2Image, LabelAxis
+from nibabel.filebasedimages import ImageFileError
+from nibabel.gifti import GiftiImage
+
+from simdata.common.errors import UserError
+from simtrain.surface.dscalar import STRUCTURES
+from simtrain.surface.gifti import hemisphere_of
+
+NO_PARCEL = 0  # "???" of Workbench's label files
+
+
+@dataclass(frozen=True)
+class Parcels:
+    """Of a hemisphere: a key for each vertex, (vertices,) int, and the name of each key."""
+
+    keys: np.ndarray
+    names: dict[int, str]
+
+
+def read_parcels(paths: Sequence[Path], vertices: int) -> dict[str, Parcels]:
+    """Parcels of each hemisphere, from a dlabel.nii, or label.gii files of one hemisphere each.
+
+    The first map of a file counts.
+
+    Parameters
+    ----------
+    vertices : of a hemisphere's mesh
+
+    Raises
+    ------
+    UserError
+        If a file is of another kind or mesh.
+    """
+    found: dict[str, Parcels] = {}
+    for path in paths:
+        for hemisphere, parcels in _read(path).items():
+            if nameless := sorted(set(np.unique(parcels.keys).tolist()) - {NO_PARCEL, *parcels.names}):
+                listed = ", ".join(map(str, nameless))
+                raise UserError(f"{path}: {hemisphere} has keys without a name in its table: {listed}")
+            if len(parcels.keys) != vertices:
+                raise UserError(
+                    f"{path}: {hemisphere} has {len(parcels.keys)} vertices, and the maps have {vertices}: "
+                    "choose the --mesh that the parcels are on"
+                )
+            found[hemisphere] = parcels
+    return found
+
+
+def table(values: Mapping[str, np.ndarray], parcels: Mapping[str, Parcels]) -> list[dict]:
+    """A row for each parcel with data, the highest mean first.
+
+    Parameters
+    ----------
+    values : of each hemisphere (vertices,) float, NaN outside the cortex
+    """
+    rows = []
+    for hemisphere, of_side in parcels.items():
+        inside = ~np.isnan(values[hemisphere])
+        for key in np.unique(of_side.keys[inside]):
+            if key == NO_PARCEL:
+                continue
+            own = values[hemisphere][inside & (of_side.keys == key)]
+            rows.append(
+                {
+                    "hemisphere": hemisphere,
+                    "parcel": of_side.names[int(key)],
+                    "vertices": len(own),
+                    "mean": float(own.mean()),
+                    "max": float(own.max()),
+                }
+            )
+    return sorted(rows, key=lambda row: -row["mean"])
+
+
+def _read(path: Path) -> dict[str, Parcels]:
+    try:
+        image = nib.load(path)
+    except (ImageFileError, ExpatError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as a file of parcels ({error})") from None
+    if isinstance(image, GiftiImage) and image.labeltable.labels:
+        keys = image.darrays[0].data.astype(int)
+        return {hemisphere_of(image, path): Parcels(keys, image.labeltable.get_labels_as_dict())}
+    if isinstance(image, Cifti2Image) and isinstance(image.header.get_axis(0), LabelAxis):
+        return _of_cifti(image)
+    raise UserError(f"{path}: is no file of parcels: give a dlabel.nii or label.gii")
+
+
+def _of_cifti(image: Cifti2Image) -> dict[str, Parcels]:
+    labels, models = image.header.get_axis(0), image.header.get_axis(1)
+    names = {key: name for key, (name, _) in labels.label[0].items()}
+    keys = np.asarray(image.dataobj[0]).astype(int)
+    hemispheres = {structure: hemisphere for hemisphere, structure in STRUCTURES.items()}
+    found = {}
+    for structure, rows, model in models.iter_structures():
+        if structure in hemispheres:
+            whole = np.full(models.nvertices[structure], NO_PARCEL)
+            whole[model.vertex] = keys[rows]
+            found[hemispheres[structure]] = Parcels(whole, names)
+    return found

@@ -1,0 +1,1 @@
+"""Training and pretraining: loop, step, run folder, checkpoints, and weights to begin with."""

@@ -1,0 +1,231 @@
+"""The weights that training starts from: another run's encoder, kept in the run folder.
+
+``model.init`` names a run or a checkpoint. Its encoder is copied to ``initial.pt`` of the new run, with what
+is known of its origin beside it in ``initial.json``, and the resolved configuration holds the hash of the
+weights in place of the path: the run is repeated and gone on with when the other folder is gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from simdata.common import json_text
+from simdata.common.errors import UserError
+from simtrain.common.finite import must_be_sound
+from simtrain.config.schema import Config, Encoder, PretrainConfig
+from simtrain.models.factory import surface_encoder
+from simtrain.surface.patches import patch_vertices
+from simtrain.training import checkpoint
+
+WEIGHTS, RECORD = "initial.pt", "initial.json"
+HASH = "sha256:"
+PLACES = ("sim.encoder.", "mae.encoder.")  # of the encoder in a learner's weights
+SHAPING = ("ico", "dim", "depth", "heads", "dim_head", "mlp_ratio", "final_norms", "layout", "temporal")
+
+
+@dataclass(frozen=True)
+class Initial:
+    """An encoder's weights, and where they come from.
+
+    ``origin`` is plain JSON: ``name`` of the run or file, and where known its ``step``, ``config``,
+    ``store``, ``seen_subjects``, on whom the weights were trained or validated, and ``seen_scenes``, hashes
+    of the sets of scenes by movie.
+    """
+
+    encoder: dict[str, Tensor]
+    origin: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """``sha256:`` and the hash of the names, types, shapes and values of all weights."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.encoder.items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return HASH + digest.hexdigest()
+
+    @classmethod
+    def read(cls, path: Path) -> Initial:
+        """The encoder in a run folder, in a checkpoint, or in the ``initial.pt`` of a run.
+
+        Raises
+        ------
+        UserError
+            If there is none, or it is not finite.
+        """
+        file = checkpoint.tested_file(path / "checkpoint.pt") if path.is_dir() else path
+        if not file.is_file():
+            raise UserError(f"model.init: there is no {file}; give a run folder with a checkpoint, or a file")
+        try:
+            state = checkpoint.load(file)
+        except UserError as error:
+            raise UserError(f"model.init: {error}") from None
+        encoder = _encoder_of(state)
+        if not encoder:
+            raise UserError(f"model.init: {file} holds no surface encoder; give a run of `simtrain pretrain`")
+        must_be_sound(encoder, f"model.init: {file}", "training cannot start from it; give other weights")
+        if file.name == WEIGHTS and (record := file.with_name(RECORD)).is_file():
+            return cls(encoder, json.loads(record.read_text())["origin"])
+        return cls(encoder, {"name": path.name, "step": state.get("step"), **_run_around(file)})
+
+    @staticmethod
+    def seen_subjects(run: Path) -> set[str]:
+        """Subjects of earlier training of the weights with which the run in ``run`` began."""
+        return set(_origin(run).get("seen_subjects", []))
+
+    @staticmethod
+    def seen_scenes(run: Path) -> dict[str, list[str]]:
+        """As `simtrain.training.run_folder.Run.seen_scenes`, of earlier training alone."""
+        return _origin(run).get("seen_scenes", {})
+
+    def must_fit(self, config: Config) -> None:
+        """Compare sizes with the encoder of a configuration.
+
+        Raises
+        ------
+        UserError
+            If they differ; every key is listed.
+        """
+        if known := self.origin.get("config"):
+            wanted = config.model_dump(mode="json")
+            known = {**known, "model": Encoder().model_dump() | known["model"]}  # runs from before a key
+            keys = [("data", "frames"), *(("model", name) for name in SHAPING)]
+            faults = [
+                f"{section}.{name}: {known[section][name]} != {wanted[section][name]}"
+                for section, name in keys
+                if known[section][name] != wanted[section][name]
+            ]
+        else:
+            faults = self._misshapen(config)
+        if faults:
+            raise UserError(
+                f"model.init: the encoder of {self.origin['name']} is not of the size asked for "
+                "(its value != asked for):\n  " + "\n  ".join(faults)
+            )
+
+    def write(self, folder: Path) -> None:
+        checkpoint.save(folder / WEIGHTS, {"encoder": self.encoder})
+        record = {"key": self.key, "origin": self.origin}
+        json_text.write(folder / RECORD, record)
+
+    def _misshapen(self, config: Config) -> list[str]:
+        shape = patch_vertices(config.model.ico).shape
+        with torch.device("meta"):
+            wanted = _shapes(surface_encoder(config.model, shape, config.data.frames).state_dict())
+        found = _shapes(self.encoder)
+        return [
+            f"encoder.{name}: {found.get(name, 'missing')} != {wanted.get(name, 'none')}"
+            for name in [*wanted, *(found.keys() - wanted.keys())]
+            if found.get(name) != wanted.get(name)
+        ]
+
+
+def resolve_initial(config: Config, out: Path) -> tuple[Config, Initial | None]:
+    """``model.init`` read, checked, and replaced by its hash in the configuration of the run in ``out``."""
+    given = config.model.init
+    if given is None:
+        return config, None
+    initial = _kept(given, out) or _named(given)
+    initial.must_fit(config)
+    return config.model_copy(update={"model": config.model.model_copy(update={"init": initial.key})}), initial
+
+
+def start_options(config: Config | PretrainConfig, run: Path) -> list[str]:
+    """What `simtrain fit` must be given, beside the store and --out, to start from the encoder of a run."""
+    standard = Config()
+    wanted = {
+        "data": config.data.model_dump(include={"frames", "hemispheres"}),
+        "model": config.model.model_dump(exclude={"patches", "init", "freeze"}),  # weights keep their order
+    }
+    settings = {
+        f"{section}.{name}": value
+        for section, values in wanted.items()
+        for name, value in values.items()
+        if value != getattr(getattr(standard, section), name)
+    }
+    settings["model.init"] = run
+    return [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+
+
+def kept_weights(run: Path, key: str) -> dict[str, Tensor]:
+    """The encoder in the folder of a run whose ``model.init`` is ``key``."""
+    initial = Initial.read(run / WEIGHTS)
+    if initial.key != key:
+        raise UserError(f"{run / WEIGHTS} is not what the run began with: it has {initial.key}, not {key}")
+    return initial.encoder
+
+
+def _kept(given: str, out: Path) -> Initial | None:
+    """What the run in ``out`` keeps, if it is meant: by its hash, or by the name of what is gone."""
+    if not (out / WEIGHTS).exists():
+        return None
+    kept, path = Initial.read(out / WEIGHTS), Path(given)
+    return kept if given == kept.key or (not path.exists() and path.name == kept.origin["name"]) else None
+
+
+def _named(given: str) -> Initial:
+    if given.startswith(HASH):
+        raise UserError(
+            f"model.init: {given[:19]}... is the hash of weights that another run keeps: give the path of "
+            f"its {WEIGHTS}"
+        )
+    return Initial.read(Path(given))
+
+
+def _encoder_of(state: Any) -> dict[str, Tensor]:
+    if not isinstance(state, dict):
+        return {}
+    if "encoder" in state:
+        return state["encoder"]
+    weights = checkpoint.tested_weights({"learner": {}, **state})
+    return {
+        name.removeprefix(place): tensor
+        for place in PLACES
+        for name, tensor in weights.items()
+        if name.startswith(place)
+    }
+
+
+def _run_around(file: Path) -> dict[str, Any]:
+    """What the run folder that a checkpoint lies in says of it."""
+    config, store = file.with_name("config.yaml"), file.with_name("store.json")
+    if not (config.is_file() and store.is_file()):
+        return {}
+    identity = json.loads(store.read_text())
+    seen = {subject for subject, split in identity["subjects"].items() if split != "test"}
+    return {
+        "config": yaml.safe_load(config.read_text()),
+        "store": {key: identity[key] for key in ("catalog_name", "catalog_sha256", "runs")},
+        "seen_subjects": sorted(seen | Initial.seen_subjects(file.parent)),
+        "seen_scenes": {
+            movie: sorted(hashes)
+            for movie, hashes in merged(identity.get("scenes", {}), Initial.seen_scenes(file.parent)).items()
+        },
+    }
+
+
+def merged(own: Mapping[str, str], earlier: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
+    """Movie -> hashes of its scenes, in one training and in those before it."""
+    found = {movie: set(hashes) for movie, hashes in earlier.items()}
+    for movie, one in own.items():
+        found.setdefault(movie, set()).add(one)
+    return found
+
+
+def _origin(run: Path) -> dict[str, Any]:
+    """What the run in a folder says of the weights that it began with."""
+    record = run / RECORD
+    return json.loads(record.read_text())["origin"] if record.exists() else {}
+
+
+def _shapes(weights: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in weights.items()}

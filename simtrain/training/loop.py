@@ -1,0 +1,295 @@
+"""Training: the loop, its records, and how it stops and goes on."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from simdata.common.errors import UserError
+from simdata.store import BoldReader
+from simtrain.common import distributed, finite, interrupts
+from simtrain.common.interrupts import Interrupts
+from simtrain.data import windows
+from simtrain.data.dataset import Dataset
+from simtrain.data.feeds import Batches, Stream, open_feed
+from simtrain.data.lag_jitter import training_samples
+from simtrain.data.order import shuffled_batches
+from simtrain.models.learner import Learner
+from simtrain.models.patch_table import kept_table
+from simtrain.training import checkpoint, validation
+from simtrain.training.footprint import training_bytes
+from simtrain.training.guard import Diverged
+from simtrain.training.initial_weights import kept_weights
+from simtrain.training.run_folder import Run
+from simtrain.training.scalars import Metrics, NoMetrics
+from simtrain.training.schedule import learning_rate
+from simtrain.training.step import Training
+from simtrain.training.validation import Validation
+
+LOOKED_AT = 64  # samples, at once, for the cause of what is not finite
+
+
+def fit(dataset: Dataset, run: Run, device: torch.device, console: Console, feed: str = "auto") -> int | None:
+    """Train to the configured number of steps, from the last checkpoint of ``run`` if it has one.
+
+    Parameters
+    ----------
+    feed : one of `simtrain.data.feeds.KINDS`; it decides nothing but the speed
+
+    Returns
+    -------
+    The number of the signal that stopped it before (`common.interrupts`), None if it came to its end.
+    """
+    with interrupts.caught():
+        prepared = _prepare(dataset, run, device)
+        return go_on(*prepared, dataset, run, console, feed, jitter=run.config.data.lag_jitter)
+
+
+def go_on(
+    training: Training,
+    samples: np.ndarray,
+    held_out: np.ndarray,
+    dataset: Dataset,
+    run: Run,
+    console: Console,
+    feed: str,
+    jitter: int = 0,
+) -> int | None:
+    """As `fit`, with any kind of training on ``samples``, and validation on ``held_out`` (SAMPLE).
+
+    ``jitter``: s by which the lag of a sample of training may vary; ``feed``: as for `fit`
+    """
+    train = run.config.train
+    distributed.must_divide(train.batch_size)
+    if train.patience is not None and not len(held_out):
+        raise UserError(f"train.patience: {dataset.path} has no validation samples to judge training by")
+    device = training.learner.device
+    if run.checkpoint.exists():
+        training.load_state_dict(distributed.first_before_others(lambda: _sound_checkpoint(run)))
+        if training.finished:
+            console.print(_ended(training))
+            return None
+        console.print(f"going on from step {training.step} of {run.config.train.steps}")
+    held_out = run.known(held_out, dataset)
+    _announce(training, samples, held_out, console)
+    chosen = validation.choose(held_out, train)
+    source = open_feed(
+        feed,
+        np.concatenate([samples, chosen]),
+        dataset,
+        BoldReader(dataset.path),
+        run.config.data.frames,
+        device,
+        training_bytes(training, run.config),
+        console,
+    )
+    validate = Validation(chosen, source, training) if len(chosen) else None
+    distributed.same_weights(training.learner)
+    drawn = shuffled_batches(samples, train.batch_size, train.seed, training.cursor, jitter)
+    shares, size = distributed.shares(drawn), train.batch_size // distributed.size()
+    try:
+        with (
+            (Metrics if distributed.rank() == 0 else NoMetrics)(run.path, training.step) as metrics,
+            source.batches(shares, size) as batches,
+            _progress(console) as progress,
+            interrupts.caught() as interrupt,
+        ):
+            interrupt.hold()
+            stopped = _loop(training, validate, batches, metrics, progress, interrupt, run)
+    except Diverged as fault:
+        diverged = f"{fault}: {_advice(training, chosen, dataset, run)}"
+        distributed.must_suit_all(diverged)
+    if stopped is not None:
+        console.print(f"stopped at step {training.step} of {train.steps}")
+    return stopped
+
+
+def _prepare(dataset: Dataset, run: Run, device: torch.device) -> tuple[Training, np.ndarray, np.ndarray]:
+    """A new training with its training and validation samples."""
+    config = run.config
+    embeddings = dataset.embeddings(config)
+    clips = windows.clip_split(dataset, embeddings.values())
+    found = windows.find_windows(dataset, clips, config.data.frames, config.data.lag)
+    samples = training_samples(windows.training(found), config.data)
+    if len(samples) < config.train.batch_size:
+        raise UserError(
+            f"{dataset.path} has {len(samples)} training samples at a lag of {config.data.lag} s, less than "
+            f"a batch (train.batch_size: {config.train.batch_size}): see `simdata info` for its runs and sets"
+        )
+    torch.manual_seed(config.train.seed)
+    learner = Learner(config, dataset, embeddings)
+    learner.stimuli.fit(clips)
+    if config.model.init is not None:
+        learner.sim.encoder.load_state_dict(kept_weights(run.path, config.model.init))
+    if config.model.patches is not None:
+        kept_table(run.path, config.model.patches, config.model.ico).lay_out(learner.sim.encoder)
+    training = Training(config, learner.to(device))
+    return training, samples, windows.by_hemisphere(windows.validation(found), config.data.sides)
+
+
+def _loop(
+    training: Training,
+    validate: Validation | None,
+    batches: Batches,
+    metrics: Metrics,
+    progress: Progress,
+    interrupt: Interrupts,
+    run: Run,
+) -> int | None:
+    train = training.config
+    task = progress.add_task("training", total=train.steps, completed=training.step, note="")
+    pace = _Pace(training, batches)
+    coming, stopped = iter(batches), distributed.agree(interrupt.signal)
+    while not training.finished and stopped is None:
+        batch = next(coming)
+        losses = training.update(batch)
+        step, last = training.step, training.step == train.steps
+        logs, saves = step % train.log_every == 0 or last, step % train.checkpoint_every == 0
+        validates = validate is not None and (step % train.validate_every == 0 or last)
+        if logs or validates:
+            training.must_be_sound()
+        elif training.guard.due:
+            training.guard.check()
+        if logs:
+            values = _training_values(training, losses)
+            values |= pace.lap()
+            metrics.write(step, values)
+            progress.update(task, completed=step, note=_note(values))
+        if validates:
+            values = validate()
+            metrics.write(step, values)
+            progress.console.print(f"step {step}: {_summary(values)}", soft_wrap=True)
+            if training.patience.improved(values["val/loss"]) and train.patience is not None:
+                _save(run.checkpoint.with_name(checkpoint.BEST), training.tested_state())
+            pace.lap()
+        stopped = distributed.agree(interrupt.signal)
+        if saves or training.finished or stopped is not None:
+            training.must_be_sound()
+            training.must_work(batch)
+            metrics.settle()
+            _save(run.checkpoint, training.state_dict())
+    if training.patience.exhausted:
+        progress.console.print(_ended(training))
+    return None if training.finished else stopped
+
+
+def _ended(training: Training) -> str:
+    """Why there is nothing more to do."""
+    train = training.config
+    if training.patience.exhausted:
+        return f"stopped early at step {training.step}: no better val/loss in {train.patience} validations"
+    return f"finished: all {train.steps} steps are done (--set train.steps=N goes on to more)"
+
+
+def _sound_checkpoint(run: Run) -> dict[str, Any]:
+    state = checkpoint.load(run.checkpoint)
+    finite.must_be_sound(state, run.checkpoint, checkpoint.USELESS)
+    return state
+
+
+def _save(path: Path, state: dict[str, Any]) -> None:
+    """Save what is the same in all processes, once."""
+    if distributed.rank() == 0:
+        checkpoint.save(path, state)
+
+
+class _Pace:
+    """Samples per second, and the share of the time spent waiting for data, since the last lap."""
+
+    def __init__(self, training: Training, batches: Batches) -> None:
+        self._training, self._batches = training, batches
+        self._before = self._now()
+
+    def lap(self) -> dict[str, float]:
+        before, self._before = self._before, self._now()
+        seconds, steps, waited = (self._before - before).tolist()
+        return {
+            "feed/samples_per_second": steps * self._training.config.batch_size / seconds,
+            "feed/waiting": waited / seconds,
+        }
+
+    def _now(self) -> np.ndarray:
+        return np.array([time.perf_counter(), self._training.step, self._batches.waited])
+
+
+def _training_values(training: Training, losses: dict[str, torch.Tensor]) -> dict[str, float]:
+    readings = training.readings() | training.guard.readings()
+    values = {f"train/{name}": float(value) for name, value in (losses | readings).items()}
+    return values | {"train/learning_rate": learning_rate(training.config, training.step)}
+
+
+def _advice(training: Training, held_out: np.ndarray, dataset: Dataset, run: Run) -> str:
+    """What to do about a training that has diverged, and what is left of it."""
+    samples = held_out if training.guard.samples is None else training.guard.samples
+    if runs := _broken_runs(training, samples, dataset, run):
+        cause = f"the BOLD of {' and '.join(runs)} is not finite: build {dataset.path} again"
+    else:
+        precision = "" if training.precision is None else ", or train.amp=off,"
+        cause = f"train with a lower train.learning_rate{precision} in another --out"
+    left = "there is no checkpoint of it yet"
+    if run.checkpoint.exists():
+        step = checkpoint.load(run.checkpoint)["step"]
+        left = f"{run.checkpoint} is as it was at step {step}, from where the same command goes on"
+    return f"{cause}; nothing of this was saved, {left}"
+
+
+def _broken_runs(training: Training, samples: np.ndarray, dataset: Dataset, run: Run) -> list[str]:
+    """The runs of samples that the model cannot take as finite values, in all processes."""
+    found, frames, device = [], training.learner.frames, training.learner.device
+    parts = ((samples[start : start + LOOKED_AT], None) for start in range(0, len(samples), LOOKED_AT))
+    stream = Stream(BoldReader(dataset.path), run.config.data.frames, device)
+    with stream.batches(parts, LOOKED_AT) as batches:
+        for batch in batches:
+            side = torch.from_numpy(batch.samples["hemisphere"].astype(np.int64)).to(device)
+            finite_ones = frames(batch.stored, side).flatten(1).isfinite().all(dim=1).cpu().numpy()
+            found += batch.samples[~finite_ones][["subject", "movie"]].tolist()
+    movies = list(dataset.identity["scenes"])
+    return [
+        f"{dataset.subjects[subject]} in {movies[movie]}"
+        for subject, movie in sorted(set(distributed.gather_objects(found)))
+    ]
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )
+
+
+def _note(values: dict[str, float]) -> str:
+    return (
+        f"loss {values['train/loss']:.3f}, {values['feed/samples_per_second']:.0f} samples/s, "
+        f"{values['feed/waiting']:.1%} waiting for data"
+    )
+
+
+def _summary(values: dict[str, float]) -> str:
+    return ", ".join(f"{name.removeprefix('val/')} {value:.3f}" for name, value in values.items())
+
+
+def _announce(training: Training, samples: np.ndarray, held_out: np.ndarray, console: Console) -> None:
+    weights = sum(parameter.numel() for parameter in training.learner.parameters())
+    precision = (
+        "float32" if training.precision is None else f"{training.precision} autocast".removeprefix("torch.")
+    )
+    console.print(
+        f"{len(samples):,} training samples, {len(held_out):,} of validation; {weights / 1e6:.2f} M weights, "
+        f"{precision} on {training.learner.device}"
+    )
+    if training.draws_by_share:
+        console.print(
+            "dropout: every process and part of a batch draws its own, so that the result is another one "
+            "than with one process and train.accumulate=1, though as good; without dropout they are equal",
+            soft_wrap=True,
+        )

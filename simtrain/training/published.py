@@ -1,0 +1,250 @@
+"""Published weights of SIM and of surface masked autoencoders -> a run folder like any other.
+
+What comes out for a window is what the published architecture gives (`simtrain.models.published_names` says
+which code was read), on three conditions that the weights themselves cannot meet:
+
+* ``--patches``, the table of patches that they were made with. Its patches are the geometry's, but each has
+  an order of its own, so that no permutation of the columns of the linear embedding would do. The positions
+  are put in the geometry's order of patches, which attention does not see, and the encoder keeps the order in
+  each patch (``model.layout: stored``, `simtrain.models.patch_table`).
+* BOLD that was made ready as for the published training; here every frame is z-scored over the cortex, as in
+  the published retrieval.
+* features of the same video and audio encoders. The published code does not standardise them, and we do: the
+  statistics, fitted on the store as `simtrain fit` does, are worked into the first layer of the projectors.
+
+The published fMRI projector is applied to each token, and the mean over patches taken of its outputs:
+``projector.average: after``, which is set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from simdata.common import json_text
+from simdata.common.checksum import sha256
+from simdata.common.errors import UserError
+from simtrain.common.finite import must_be_sound
+from simtrain.config import schema as configuration
+from simtrain.config.schema import Config
+from simtrain.data import windows
+from simtrain.data.dataset import STIMULI, Dataset, resolve
+from simtrain.models.embeddings import must_see
+from simtrain.models.learner import Learner
+from simtrain.models.patch_table import PatchTable
+from simtrain.models.published_names import PublishedEncoder, read_encoder, read_projector
+from simtrain.models.sit import SiT
+from simtrain.surface.patches import patch_vertices
+from simtrain.training import checkpoint
+from simtrain.training.run_folder import IMPORTED, Run
+from simtrain.training.step import Training
+
+DAMAGED = "the file is damaged; fetch it again"
+DIM_HEAD = 64  # of a head, in all published configurations
+
+
+@dataclass(frozen=True)
+class Files:
+    """What to import: an encoder, and the wrapper (projector) of every modality or of none.
+
+    ``patches`` is a table as `simtrain.surface.patches.read_patches` reads it.
+    """
+
+    encoder: Path
+    wrappers: Mapping[str, Path]
+    patches: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.wrappers and ("fmri" not in self.wrappers or len(self.wrappers) < 2):
+            raise UserError(
+                "projectors come together: give --fmri-wrapper with --video-wrapper or --audio-wrapper or "
+                "both, or none of them, to import the encoder alone"
+            )
+
+
+def import_weights(
+    dataset: Dataset, out: Path, files: Files, overrides: Iterable[str] = (), heads: int | None = None
+) -> tuple[Run, list[str]]:
+    """Make a run folder, at step 0, of published weights.
+
+    Parameters
+    ----------
+    overrides : of the configuration, ``key=value``
+    heads : attention heads, which the weights do not show; None: as many as give 64 dimensions each
+
+    Returns
+    -------
+    The run, and what the user should know of it.
+
+    Raises
+    ------
+    UserError
+        If ``out`` is not a new or empty folder, or weights, table, store and configuration do not fit; or if
+        weights are not finite, or make the same of everything in the store.
+    """
+    if (out / "config.yaml").exists():
+        raise UserError(f"{out} holds a run already: give --out a new or empty folder")
+    published = read_encoder(files.encoder)
+    projectors = {modality: read_projector(file) for modality, file in files.wrappers.items()}
+    must_be_sound(published.weights, files.encoder, DAMAGED)
+    for modality, weights in projectors.items():
+        must_be_sound(weights, files.wrappers[modality], DAMAGED)
+    modalities = tuple(projectors) or ("fmri", *(name for name in STIMULI if dataset.encoders[name]))
+    derived = _derived(published, projectors, heads, files.encoder)
+    config = resolve(_configuration(derived, overrides, modalities), dataset)
+    table = None if files.patches is None else PatchTable.read(files.patches, published.ico)
+    if table is not None:
+        config = config.model_copy(update={"model": config.model.model_copy(update={"patches": table.key})})
+    learner = _learner(config, dataset)
+    _load_encoder(learner.sim.encoder, published, table)
+    for modality, weights in projectors.items():
+        _must_suit(modality, weights, config, learner, files.wrappers)
+        if modality != "fmri":
+            weights = _on_standardised(weights, learner, modality)
+        learner.sim.projectors[modality].load_state_dict(weights)
+    clips = windows.clip_split(dataset, dataset.embeddings(config).values())
+    found = windows.find_windows(dataset, clips, config.data.frames, config.data.lag)
+    stimuli = [modality for modality in projectors if modality != "fmri"]
+    must_see(learner.eval(), dataset, found, stimuli, config.data.frames, files.encoder)
+    run = Run.start(out, config, dataset, table=table)
+    json_text.write(out / IMPORTED, _record(files, published, tuple(projectors)))
+    checkpoint.save(run.checkpoint, Training(config, learner).state_dict())
+    return run, _notes(files, published)
+
+
+def _derived(
+    published: PublishedEncoder, projectors: Mapping[str, Mapping[str, Tensor]], heads: int | None, file: Path
+) -> dict[str, Any]:
+    """The configuration that the weights ask for."""
+    vertices = patch_vertices(published.ico).shape[1]
+    frames, rest = divmod(published.patch_size, vertices)
+    if rest:
+        raise UserError(
+            f"{file}: a patch has {published.patch_size} values, which is no number of frames of the "
+            f"{vertices} vertices of a patch of icosphere {published.ico}"
+        )
+    heads = heads or max(published.inner // DIM_HEAD, 1)
+    if published.inner % heads:
+        raise UserError(
+            f"{file}: attention has {published.inner} dimensions, not a multiple of {heads} heads"
+        )
+    if published.hidden % published.dim:
+        raise UserError(
+            f"{file}: the MLP is {published.hidden} wide, no multiple of the tokens' {published.dim}"
+        )
+    derived = {
+        "data.frames": frames,
+        "model.ico": published.ico,
+        "model.dim": published.dim,
+        "model.depth": published.depth,
+        "model.heads": heads,
+        "model.dim_head": published.inner // heads,
+        "model.mlp_ratio": published.hidden // published.dim,
+        "model.final_norms": published.final_norms,
+        "model.layout": "stored",
+        "model.temporal": "channels",
+    }
+    if projectors:
+        derived["projector.dim"] = len(projectors["fmri"]["norm.weight"])
+    return derived
+
+
+def _configuration(
+    derived: Mapping[str, Any], overrides: Iterable[str], modalities: tuple[str, ...]
+) -> Config:
+    texts = [f"{key}={value}" for key, value in derived.items()]
+    config = configuration.load(
+        configuration.DEFAULT_PRESET,
+        [*texts, "projector.average=after", *overrides],
+        ",".join(modalities),
+    )
+    for key, value in derived.items():
+        section, name = key.split(".")
+        if getattr(getattr(config, section), name) != value:
+            raise UserError(f"--set {key}: the weights ask for {value}; leave it out")
+    if config.model.patches is not None or config.model.init is not None:
+        raise UserError("--set model.patches, model.init: give --patches and --fmri-encoder instead")
+    return config
+
+
+def _learner(config: Config, dataset: Dataset) -> Learner:
+    """With random weights, and the statistics of the stimulus features that `simtrain fit` would take."""
+    embeddings = dataset.embeddings(config)
+    torch.manual_seed(config.train.seed)
+    learner = Learner(config, dataset, embeddings)
+    learner.stimuli.fit(windows.clip_split(dataset, embeddings.values()))
+    return learner
+
+
+def _load_encoder(encoder: SiT, published: PublishedEncoder, table: PatchTable | None) -> None:
+    """Give an encoder the published weights, and the order of the patches with which they were made."""
+    encoder.load_state_dict({**published.weights, "order": encoder.order})
+    if table is not None:
+        table.lay_out(encoder)
+
+
+def _must_suit(
+    modality: str, weights: Mapping[str, Tensor], config: Config, learner: Learner, files: Mapping[str, Path]
+) -> None:
+    """Raise a UserError if a projector is not of the sizes of the others, of the encoder or of the store."""
+    dim, features = weights["project.weight"].shape
+    if dim != config.projector.dim:
+        raise UserError(
+            f"{files[modality]}: projects into {dim} dimensions, {files['fmri']} into "
+            f"{config.projector.dim}: give files of one training"
+        )
+    needed = learner.sim.projectors[modality].project.in_features
+    source = "the encoder" if modality == "fmri" else f"{config.variable(modality)} of the store"
+    if features != needed:
+        raise UserError(
+            f"{files[modality]}: takes {features} features, but {source} has {needed}"
+            + ("" if modality == "fmri" else f"; choose another with --set data.{modality}=NAME")
+        )
+
+
+def _on_standardised(weights: Mapping[str, Tensor], learner: Learner, modality: str) -> dict[str, Tensor]:
+    """The same projector of features from which the mean was taken off, divided by their s.d."""
+    statistics = learner.stimuli.features[modality]
+    mean, std = statistics.mean.double(), statistics.std.double()
+    weight = weights["project.weight"].double()
+    return {
+        **weights,
+        "project.weight": (weight * std).float(),
+        "project.bias": (weights["project.bias"].double() + weight @ mean).float(),
+    }
+
+
+def _notes(files: Files, published: PublishedEncoder) -> list[str]:
+    """What the user should know."""
+    notes = []
+    if files.patches is None:
+        notes.append(
+            "without --patches the geometry's order of patches and of vertices was taken: outputs will not "
+            "equal the published ones, unless the weights were made with that order; give the published "
+            f"code's patch_extraction/triangle_indices_ico_6_sub_ico_{published.ico}.csv"
+        )
+    if not published.own_token:
+        notes.append(f"{files.encoder} has no class token: it is 0, with which the published SIM begins")
+    return [
+        *notes,
+        "which subjects the weights were trained on is not known here: a test on this store's test subjects "
+        "is one on new subjects only if they are",
+    ]
+
+
+def _record(files: Files, published: PublishedEncoder, projectors: tuple[str, ...]) -> dict[str, Any]:
+    named = {"fmri-encoder": files.encoder}
+    named |= {f"{modality}-wrapper": file for modality, file in files.wrappers.items()}
+    if files.patches is not None:
+        named["patches"] = files.patches
+    return {
+        "files": {role: {"name": file.name, "sha256": sha256(file)} for role, file in named.items()},
+        "projectors": list(projectors),
+        "class_token": "of the file" if published.own_token else "0",
+        "unused": published.unused,
+    }

@@ -1,0 +1,185 @@
+"""The run folder: all that is needed to repeat a run, to go on with it, and to test its model.
+
+``yaml`` (resolved), ``store.json``, ``features.npz`` (`simtrain.training.fingerprints`), ``software.json``,
+``checkpoint.pt``, ``metrics.jsonl``, ``tensorboard/``, and later ``retrieval.json``, ``retrieval/`` and
+``reconstruction/``; ``initial.pt`` and ``initial.json`` if training began from an encoder of another run,
+``patches.csv`` if its patches have an order of their own, ``best.pt`` if it may stop early, and
+``history.json`` if it went on otherwise than it began.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from simdata.common import json_text
+from simdata.common.errors import UserError
+from simtrain.config import schema as configuration
+from simtrain.config.schema import Config, PretrainConfig, Recipe
+from simtrain.data.dataset import Dataset, Embedding
+from simtrain.models.patch_table import FILE, PatchTable
+from simtrain.training import checkpoint, fingerprints, lineage
+from simtrain.training import resumption as resuming
+from simtrain.training.initial_weights import RECORD, WEIGHTS, Initial, merged
+
+# What a start that was killed may leave behind.
+BEGUN = {
+    name
+    for file in ("store.json", "software.json", fingerprints.FILE, WEIGHTS, RECORD, FILE, "config.yaml")
+    for name in (file, f".{file}.tmp", str(Path(file).with_suffix(".tmp")))
+}
+IMPORTED = "imported.json"  # what a run of `simtrain import-weights` keeps of the files
+SOFTWARE = ("simdata", "torch", "numpy", "zarr", "xarray")
+
+
+class Run:
+    """A folder and the resolved configuration in it.
+
+    ``notes`` says what has changed since it was last worked on.
+    """
+
+    def __init__(self, path: Path, config: Recipe, notes: Sequence[str] = ()) -> None:
+        self.path, self.config, self.notes = path, config, notes
+
+    @classmethod
+    def open(cls, path: str | Path, kind: type[Recipe] = Config) -> Run:
+        """An existing run of a kind: of `simtrain fit` (`Config`) or `simtrain pretrain` (`PretrainConfig`).
+
+        Raises
+        ------
+        UserError
+            If ``path`` is not a run folder, or one of another kind.
+        """
+        file = Path(path) / "config.yaml"
+        if not file.is_file():
+            raise UserError(
+                f"{path} is not a run folder: it has no config.yaml; make one with `simtrain fit`"
+            )
+        data = configuration.read_yaml(file.read_text(), str(file))
+        if not (isinstance(data, dict) and data):
+            raise UserError(f"{file} holds no configuration: the run is damaged; train it anew elsewhere")
+        if ("mae" in data) != (kind is PretrainConfig):
+            found, wanted = ("pretrain", "fit") if "mae" in data else ("fit", "pretrain")
+            raise UserError(f"{path} is a run of `simtrain {found}`: this needs one of `simtrain {wanted}`")
+        return cls(Path(path), configuration.parse(data, str(file), kind))
+
+    @classmethod
+    def start(
+        cls,
+        path: str | Path,
+        config: Recipe,
+        dataset: Dataset,
+        initial: Initial | None = None,
+        table: PatchTable | None = None,
+    ) -> Run:
+        """A new run, or the one in ``path`` to go on with.
+
+        Raises
+        ------
+        UserError
+            If ``path`` holds something else: files, or a run of another configuration (but for what may
+            change, see `simtrain.training.resumption`) or on other data (`simtrain.training.lineage`).
+        """
+        path = Path(path)
+        if (path / "config.yaml").exists():
+            return cls.open(path, type(config))._go_on(config, dataset)
+        if path.exists() and not (path.is_dir() and all(entry.name in BEGUN for entry in path.iterdir())):
+            raise UserError(f"{path} exists and is not a run folder: give --out a new or empty folder")
+        path.mkdir(parents=True, exist_ok=True)
+        used = _features(config, dataset)
+        json_text.write(path / "store.json", lineage.record(dataset, used))
+        fingerprints.write_sketches(path, used, dataset.movies)
+        json_text.write(path / "software.json", software_versions())
+        if initial is not None:
+            initial.write(path)
+        if table is not None:
+            table.write(path)
+        # Last: its presence makes the folder a run.
+        json_text.write_whole(path / "config.yaml", config.to_yaml())
+        return cls(path, config)
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint.pt"
+
+    @property
+    def store(self) -> dict:
+        """Identity of the store that the run was trained on, and of the embeddings in use."""
+        file = self.path / "store.json"
+        try:
+            return json.loads(file.read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            raise UserError(f"{file} is missing or damaged: take it from a copy of the run") from None
+
+    @property
+    def seen_subjects(self) -> set[str]:
+        """The subjects that its weights were trained or validated on, before this run too."""
+        own = {subject for subject, split in self.store["subjects"].items() if split != "test"}
+        return own | Initial.seen_subjects(self.path)
+
+    @property
+    def seen_scenes(self) -> dict[str, set[str]]:
+        """For each movie, hashes of its clips and their sets in this training and in those before it."""
+        return merged(self.store.get("scenes", {}), Initial.seen_scenes(self.path))
+
+    def must_have_projectors(self, step: int) -> None:
+        """Raise a UserError if it has but an imported encoder, beside projectors of random weights."""
+        record = self.path / IMPORTED
+        if step == 0 and record.exists() and not json.loads(record.read_text())["projectors"]:
+            raise UserError(
+                f"{self.path} holds an imported encoder without projectors, and so nothing to test: train "
+                f"them with `simtrain fit STORE --out {self.path}`, or import the encoder and its wrappers"
+            )
+
+    def must_suit(self, dataset: Dataset) -> None:
+        """Refuse a store in which what the run was trained on was replaced since (`training.lineage`).
+
+        Raises
+        ------
+        UserError
+            If encoder, weights, settings or rows of features differ, or files of runs.
+        """
+        lineage.must_suit(self.path, self.store, dataset, _features(self.config, dataset))
+
+    def known(self, samples: np.ndarray, dataset: Dataset) -> np.ndarray:
+        """Of ``samples`` (SAMPLE), those of runs that the store had when training began."""
+        return lineage.known_to(self.store, samples, dataset)
+
+    def _go_on(self, config: Recipe, dataset: Dataset) -> Run:
+        """The run with what may change in its configuration, which its history tells."""
+        changes = configuration.changes(self.config, config)
+        if faults := resuming.refused(self.config, changes):
+            raise UserError(
+                f"{self.path} holds a run of another configuration (its value != asked for):\n  "
+                + "\n  ".join(faults)
+                + "\nGive another --out, or leave --config, --set and --modalities out to go on with it."
+            )
+        notes = lineage.must_be_unchanged(self.path, self.store, dataset, _features(config, dataset))
+        if not changes:
+            return Run(self.path, self.config, notes)
+        step = checkpoint.load(self.checkpoint)["step"] if self.checkpoint.exists() else 0
+        resuming.must_not_be_behind(self.path, config.train.steps, step)
+        self._record(step, changes)
+        json_text.write_whole(self.path / "config.yaml", config.to_yaml())
+        return Run(self.path, config, notes + resuming.told(changes, config, step))
+
+    def _record(self, step: int, changes: configuration.Changes) -> None:
+        file = self.path / "history.json"
+        history = json.loads(file.read_text()) if file.exists() else []
+        history.append({"step": step, "changed": changes, "software": software_versions()})
+        json_text.write(file, history)
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of Python and of what the results of a run depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in SOFTWARE}}
+
+
+def _features(config: Recipe, dataset: Dataset) -> list[Embedding]:
+    """The embeddings that a configuration uses."""
+    return list(dataset.embeddings(config).values()) if isinstance(config, Config) else []

@@ -1,0 +1,29 @@
+"""The learning rate of each update: a function of its number and the settings alone."""
+
+from __future__ import annotations
+
+import math
+
+from simtrain.common.counts import share_up
+from simtrain.config.schema import Train
+
+
+def learning_rate(train: Train, update: int) -> float:
+    """The rate of an update, counted from 1 to ``train.steps``.
+
+    A straight rise to ``train.learning_rate``, which the last update of the warm-up has, then half a cosine
+    down to 0, which the last update of all has. torch's `LinearLR` and `CosineAnnealingLR` in a row give the
+    same.
+    """
+    rising = warmup_updates(train)
+    if update <= rising:
+        return train.learning_rate * update / rising
+    return train.learning_rate * (1 + math.cos(math.pi * (update - rising) / (train.steps - rising))) / 2
+
+
+def warmup_updates(train: Train) -> int:
+    """Updates until the rate is at its highest: ``train.warmup`` of all, rounded up, one at least.
+
+    There is one more at least, for the end, unless there is but one.
+    """
+    return min(max(share_up(train.warmup, train.steps), 1), max(train.steps - 1, 1))

@@ -1,0 +1,303 @@
+"""One step of training, and the state that it leaves: what a checkpoint holds."""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from simdata.common.errors import UserError
+from simtrain.common import distributed, finite
+from simtrain.config.schema import Config
+from simtrain.data.feeds import Batch
+from simtrain.data.order import Cursor
+from simtrain.models.input import Frames
+from simtrain.models.learner import Learner
+from simtrain.models.sit import Block
+from simtrain.training import accumulation
+from simtrain.training.early_stopping import Patience
+from simtrain.training.ema import Average
+from simtrain.training.guard import Diverged, Guard
+from simtrain.training.schedule import learning_rate
+
+TESTED = ("step", "learner", "average")
+SPREAD = "spread-"  # before a modality, in the scores of a batch
+
+
+class Training:
+    """A learner with its optimiser, and how far it has come.
+
+    Attributes
+    ----------
+    step : updates done
+    cursor : where the sampler goes on
+    average : the moving average of the weights, None if the configuration asks for none
+    patience : whether validation still improves
+    guard : whether its steps are finite
+    """
+
+    def __init__(self, config: Config, learner: Learner) -> None:
+        self.config, self.learner = config.train, learner
+        self.precision = mixed_precision(config.train.amp, learner.device)
+        self.optimizer = torch.optim.AdamW(_parameter_groups(learner, config.train.weight_decay))
+        self.scaler = torch.amp.GradScaler(learner.device.type, enabled=self.precision is torch.float16)
+        self.average = None if config.train.ema is None else Average(learner, config.train.ema)
+        self.patience = Patience(config.train.patience)
+        self.guard = Guard(learner.device, self.scaler)
+        self.step, self.cursor = 0, Cursor()
+        if config.train.compile:
+            _compile_parts(learner)
+
+    @property
+    def finished(self) -> bool:
+        """All steps are done, or validation has ceased to improve."""
+        return self.step >= self.config.steps or self.patience.exhausted
+
+    @property
+    def draws_by_share(self) -> bool:
+        """Whether how a batch is shared out decides the result: dropout is drawn for each share by itself.
+
+        All else that is drawn, of samples, lags and masks, is not.
+        """
+        shares = distributed.size() * self.config.accumulate
+        dropouts = (module for module in self.learner.modules() if isinstance(module, nn.Dropout))
+        return shares > 1 and any(module.p > 0 for module in dropouts)
+
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """One step of AdamW on a batch whose note is the cursor behind it; the losses before it.
+
+        With several processes, ``batch`` is this one's share, and all the rest is that of the whole.
+        """
+        rate = learning_rate(self.config, self.step + 1)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.learner.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss, parts = self.gradients(batch)
+        distributed.average_gradients(self.learner.parameters())
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.learner.parameters(), self.config.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average is not None:
+            self.average.update(self.step)
+        self.step, self.cursor = self.step + 1, batch.note
+        losses = {"loss": loss.detach(), **{name: part.detach() for name, part in parts.items()}}
+        self.guard.see(self.step, rate, losses, norm, batch.samples)
+        return losses
+
+    def gradients(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Give the weights their gradients of the scaled loss of a batch, and return the losses."""
+        parts = accumulation.split(batch, self.config.accumulate)
+        if len(parts) > 1:
+            return accumulation.backward(
+                parts, self._embed_part, lambda whole: self.compare(whole, batch.samples), self.scaler.scale
+            )
+        self.seed()
+        loss, named = self.losses(batch)
+        self.scaler.scale(loss).backward()
+        return loss, named
+
+    def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch, and that of each pair of modalities; as `compare`, it queues the batch."""
+        return self.compare(self.embed(batch), batch.samples)
+
+    def compare(
+        self, embeddings: accumulation.Embeddings, samples: np.ndarray
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The losses of the embeddings of a batch, together with those of the other processes.
+
+        If there is a queue, the whole of them then joins it, the same in all processes.
+        """
+        whole, samples = distributed.gather(embeddings), distributed.gather_samples(samples)
+        queue = self.learner.queue
+        losses = self.learner.loss(
+            whole, self.learner.ignored(samples), None if queue is None else queue(samples)
+        )
+        if queue is not None:
+            queue.add(whole, samples)
+        return losses
+
+    def seed(self, part: int = 0) -> None:
+        """Make what is drawn next (dropout) a function of seed, step, process and part of the batch alone.
+
+        So a run resumes exactly without the states of all generators of all processes.
+        """
+        entropy = [self.config.seed, self.step, distributed.rank(), part]
+        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
+
+    def _embed_part(self, number: int, part: Batch) -> dict[str, Tensor]:
+        self.seed(number)
+        return self.embed(part)
+
+    def embed(self, batch: Batch) -> dict[str, Tensor]:
+        """Embeddings of a batch, in the precision of training."""
+        with self.autocast():
+            return self.learner.embed(batch.samples, batch.stored)
+
+    def autocast(self) -> torch.autocast:
+        """The precision of training, as a context."""
+        return torch.autocast(self.learner.device.type, self.precision, enabled=self.precision is not None)
+
+    def scores(self, batch: Batch) -> dict[str, Tensor]:
+        """What validation takes the mean of: the losses, and top-1 from fMRI to each modality.
+
+        And how far the embeddings of different windows or clips lie apart.
+        """
+        embeddings, ignore = self.embed(batch), self.learner.ignored(batch.samples)
+        loss, parts = self.learner.loss(embeddings, ignore)
+        return {"loss": loss} | parts | top1(embeddings, ignore) | self._spreads(batch, embeddings)
+
+    def _spreads(self, batch: Batch, embeddings: accumulation.Embeddings) -> dict[str, Tensor]:
+        """How far embeddings lie apart, of modalities whose inputs do."""
+        if len(batch.samples) == 1:
+            return {}
+        spreads = {f"{SPREAD}{name}": finite.spread(vectors) for name, vectors in embeddings.items()}
+        inputs = self.learner.clip_features(batch.samples["movie"], batch.samples["clip"])
+        for name, features in inputs.items():
+            alike = finite.spread(features) <= finite.CONSTANT
+            spreads[f"{SPREAD}{name}"] = torch.where(alike, 1.0, spreads[f"{SPREAD}{name}"])
+        return spreads
+
+    def readings(self) -> dict[str, float]:
+        """What is logged beside the losses."""
+        return {"temperature": self.learner.loss.temperature}
+
+    def must_be_sound(self) -> None:
+        """Look at all that may be logged or saved: the same in all processes.
+
+        Raises
+        ------
+        Diverged
+            As `Guard.check`; and if a weight is not finite or too large to compute with, or the optimiser's
+            state is not finite.
+        """
+        self.guard.check()
+        names = finite.unsound(self.state_dict())
+        names += [name for name, value in self.readings().items() if not 0 < value < math.inf]
+        if distributed.agree(len(names) or None):
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise Diverged(
+                f"step {self.step} leaves {', '.join(names[:1])}{more} infinite, NaN or too large to compute "
+                f"with, at a learning rate of {self.optimizer.param_groups[0]['lr']:.3g}"
+            )
+
+    @torch.no_grad()
+    def must_work(self, batch: Batch) -> None:
+        """Try the weights, and those that are tested, on the batch before them: the same in all processes.
+
+        Weights may be finite, and all that they give not.
+
+        Raises
+        ------
+        Diverged
+            If a score is not finite, or the embeddings of a modality are all the same.
+        """
+        self.learner.eval()
+        part = accumulation.split(batch, self.config.accumulate)[0]
+        found = [self.scores(part)]
+        if self.average is not None:
+            with self.tested():
+                found.append(self.scores(part))
+        told = [{name: float(value) for name, value in scores.items()} for scores in found]
+        judge(distributed.gather_objects(told), f"what the weights of step {self.step} give")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "cursor": list(self.cursor),
+            "learner": self.learner.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "patience": self.patience.state_dict(),
+            "guard": self.guard.state_dict(),
+        }
+
+    def tested_state(self) -> dict[str, Any]:
+        """Of `state_dict`, what testing needs."""
+        return {name: value for name, value in self.state_dict().items() if name in TESTED}
+
+    def tested(self) -> AbstractContextManager:
+        """Within it, the learner has the weights that are to be tested: the average, if there is one."""
+        return nullcontext() if self.average is None else self.average.applied()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step, self.cursor = state["step"], Cursor(*state["cursor"])
+        self.learner.load_state_dict(state["learner"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.patience.load_state_dict(state["patience"])
+        self.guard.load_state_dict(state.get("guard", {"skipped": 0, "in_a_row": 0}))
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+
+
+def judge(scores: list[dict[str, float]], what: str) -> None:
+    """Look at the scores of batches, as `Training.scores` gives them.
+
+    Raises
+    ------
+    Diverged
+        If one is not finite, or a modality's embeddings are the same in every batch.
+    """
+    names = dict.fromkeys(name for score in scores for name in score)
+    if broken := [name for name in names if not all(math.isfinite(one.get(name, 0)) for one in scores)]:
+        raise Diverged(f"{what} is not finite ({', '.join(broken)})")
+    for name in names:
+        if name.startswith(SPREAD) and max(one.get(name, 0) for one in scores) <= finite.CONSTANT:
+            raise Diverged(f"{what} is the same {name.removeprefix(SPREAD)} embedding for all of a batch")
+
+
+def top1(embeddings: dict[str, Tensor], ignore: Tensor) -> dict[str, Tensor]:
+    """Top-1 among the samples of a batch, from fMRI to each modality, beside its chance.
+
+    Ties, and what compares with nothing, count against the true one.
+    """
+    values = {"chance": (~ignore).sum(dim=1).float().reciprocal().mean()}
+    for modality in [name for name in embeddings if name != "fmri"]:
+        similarity = (embeddings["fmri"] @ embeddings[modality].T).masked_fill(ignore, -torch.inf)
+        worse = similarity < similarity.diagonal()[:, None]  # not what is as good, or NaN
+        values[f"top1-{modality}"] = (worse.sum(dim=1) == len(ignore) - 1).float().mean()
+    return values
+
+
+def mixed_precision(amp: str, device: torch.device) -> torch.dtype | None:
+    """The type of autocast on a device, None for none; "auto" is bf16 where a GPU has it, else fp16.
+
+    Raises
+    ------
+    UserError
+        If the device cannot train in that precision.
+    """
+    if amp == "auto":
+        if device.type != "cuda":
+            return None
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)  # emulated, it is slow
+        return torch.bfloat16 if has_bf16 else torch.float16
+    if amp == "fp16" and device.type != "cuda":
+        raise UserError("train.amp: fp16 needs a CUDA device; use off or bf16 on a CPU")
+    return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
+
+
+def _compile_parts(learner: Learner) -> None:
+    """Compile each block by itself: they share their code, so that it is compiled once.
+
+    On a GPU, so is the way from stored BOLD to patches; on a CPU, that is compiled in any case.
+    """
+    parts = Block if learner.device.type == "cpu" else (Block, Frames)
+    for module in learner.modules():
+        if isinstance(module, parts):
+            module.compile()
+
+
+def _parameter_groups(learner: Learner, weight_decay: float) -> list[dict]:
+    """Weight decay for matrices only: it has no business with biases, norms and the temperature."""
+    trained = [parameter for parameter in learner.parameters() if parameter.requires_grad]
+    matrices = [parameter for parameter in trained if parameter.ndim == 2]
+    others = [parameter for parameter in trained if parameter.ndim != 2]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

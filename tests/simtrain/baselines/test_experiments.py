@@ -1,0 +1,176 @@
+"""The baselines fitted on the small store and tested as a model is."""
+
+import json
+import shutil
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+import zarr
+from click.testing import CliRunner
+
+from simdata.common.errors import UserError
+from simtrain.baselines import experiments
+from simtrain.baselines.ceiling import Others
+from simtrain.baselines.courses import Courses
+from simtrain.baselines.experiments import Baselines, Settings
+from simtrain.baselines.pca import train_head
+from simtrain.cli.root import cli
+from simtrain.config.schema import load
+from simtrain.data.dataset import open_dataset, resolve
+from simtrain.retrieval.protocol import Protocol
+
+CPU = torch.device("cpu")
+LAG = 6  # of the small store
+PROTOCOL = Protocol(pool=32, clips=40, draws=3, lag=LAG, negatives="same-movie", shuffle=False, seed=0)
+SETTINGS = Settings(ico=1, components=8, samples=96)
+SMALL = ["model.ico=1", "model.dim=16", "model.depth=1", "train.steps=50", "train.batch_size=32"]
+KINDS = ("ridge", "pca", "ceiling")
+
+
+def _baselines(store, settings=SETTINGS):
+    dataset = open_dataset(store)
+    return Baselines(dataset, resolve(load("demo", SMALL), dataset), settings, CPU)
+
+
+@pytest.fixture(scope="module")
+def found(store, tmp_path_factory):
+    """kind -> lag -> result in new subjects; and what the fits left behind."""
+    baselines, out = _baselines(store), tmp_path_factory.mktemp("baselines")
+    results = {}
+    for kind in KINDS:
+        fitted, _ = baselines.fit(kind, out / kind)
+        results[kind] = {
+            lag: baselines.test(fitted, "new-subjects", replace(PROTOCOL, lag=lag))["new-subjects"]
+            for lag in (LAG, 12)
+        }
+    return results, out
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_planted_signal_is_found_in_new_subjects(found, kind):
+    for score in found[0][kind][LAG].scores.values():
+        assert score.p[1] < 0.05
+        assert score.hit(1).mean() > 3 / 32
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_wrong_lag_is_at_chance(found, kind):
+    for score in found[0][kind][12].scores.values():
+        assert score.p[1] > 0.05 / 10  # there are ten directions in all
+        assert score.hit(1).mean() < 4 / 32
+        assert abs(score.hit(10).mean() - 10 / 32) < 0.15
+
+
+def test_all_kinds_are_tested_on_the_same_windows_in_both_directions(found):
+    results = [found[0][kind][LAG] for kind in KINDS]
+    for result in results[1:]:
+        np.testing.assert_array_equal(result.tested, results[0].tested)
+    both = ["fmri->video", "video->fmri", "fmri->audio", "audio->fmri"]
+    assert [list(result.scores) for result in results] == [both, both, ["fmri->others", "others->fmri"]]
+
+
+def test_what_was_fitted_is_written(found):
+    out = found[1]
+    with np.load(out / "ridge/ridge.npz") as ridge:
+        assert ridge["delays"].tolist() == [-1, 0, 1, 2, 3]
+        assert ridge["weights"].shape[1] == 17
+    assert (out / "pca/pca.pt").exists()
+    with xr.open_zarr(out / "ceiling/isc.zarr") as maps:
+        assert maps.isc.dims == ("subject_set", "movie", "hemisphere", "vertex")
+        assert json.loads(maps.attrs["store"])["catalog_name"] == "small"
+    fit = json.loads((out / "ceiling/fit.json").read_text())
+    assert fit["notes"]["isc"]["test"]["q50"] > 0.1
+    assert fit["settings"]["ico"] == 1
+    assert 0 < json.loads((out / "pca/fit.json").read_text())["notes"]["explained_variance"] < 1
+
+
+def test_nothing_of_test_subjects_or_test_scenes_enters_the_fits(store, tmp_path):
+    changed = tmp_path / "changed.zarr"
+    shutil.copytree(store, changed)
+    group, rng = zarr.open_group(changed, mode="r+"), np.random.default_rng(9)
+    bold = group["bold"]
+    bold[3:] = rng.integers(-100, 100, (3, *bold.shape[1:]), dtype=np.int8)
+    held_out = group["scene_split"][:] == 3
+    for name in ("video_shapes", "audio_tones"):
+        values = group[name][:]
+        values[held_out] *= 7
+        group[name][:] = values
+    few = Settings(ico=0, components=2, samples=40)
+    one, other = _baselines(store, few), _baselines(changed, few)
+    ridge, again = one.ridge()[0], other.ridge()[0]
+    for name in ("weights", "x_mean", "y_mean", "penalty"):
+        np.testing.assert_array_equal(getattr(ridge, name), getattr(again, name))
+    axes, again = one.axes(), other.axes()
+    torch.testing.assert_close(axes.axes, again.axes, rtol=0, atol=0)
+    torch.testing.assert_close(axes.mean, again.mean, rtol=0, atol=0)
+
+
+def _projectors(store, *overrides):
+    dataset = open_dataset(store)
+    small = [*SMALL, "train.steps=4", *overrides]
+    baselines = Baselines(dataset, resolve(load("demo", small), dataset), SETTINGS, CPU)
+    learner = train_head(
+        *(baselines._config, dataset, baselines._embeddings, baselines._clips),
+        *(baselines._training, baselines.axes(), CPU),
+    )
+    return learner.sim.projectors["fmri"].project.weight
+
+
+def test_projectors_of_pca_are_averaged_and_see_other_lags_as_those_of_fit(store):
+    plain = _projectors(store)
+    assert torch.equal(plain, _projectors(store))
+    assert not torch.equal(plain, _projectors(store, "train.ema=0.9"))
+    assert not torch.equal(plain, _projectors(store, "data.lag_jitter=2"))
+    with pytest.raises(UserError, match=r"train\.patience: PCA"):
+        _projectors(store, "train.patience=2")
+
+
+def test_no_delay_of_ridge_leads_into_a_held_out_scene(store, monkeypatch):
+    seen = {}
+
+    def fit(courses, windows, fold, targets, delays, device):
+        seen["seconds"] = (windows["clip"][:, None] + delays).ravel()
+        seen["movie"] = windows["movie"].repeat(len(delays))
+
+    monkeypatch.setattr(experiments, "fit_ridge", fit)
+    baselines = _baselines(store, replace(SETTINGS, delays=(-2, 5)))
+    baselines.ridge()
+    dataset = open_dataset(store)
+    assert (dataset.scene_split[seen["movie"], seen["seconds"]] == 1).all()
+
+
+def test_nobody_is_among_the_others(store):
+    dataset = open_dataset(store)
+    courses = Courses(dataset, 1)
+    new_subjects = Others(dataset, courses, np.array([4, 5]), 3, LAG)
+    assert new_subjects.others.tolist() == [0, 1, 2]
+    new_scenes = Others(dataset, courses, np.array([0, 1, 2]), 3, LAG)
+    assert new_scenes.others.tolist() == [3, 4, 5]
+    mean = new_subjects.from_clips(np.array([1]), np.array([5]), "others")
+    # s3 has no run of the second movie.
+    expected = sum(courses.run(subject, 1)[11:14].reshape(1, -1) for subject in (0, 1)) / 2
+    np.testing.assert_allclose(mean, expected, atol=1e-6)
+
+
+def test_without_himalaya_ridge_says_what_to_install(store, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "himalaya", None)
+    with pytest.raises(UserError, match=r"pip install 'simdata\[baselines\]'"):
+        _baselines(store).fit("ridge", tmp_path / "ridge")
+
+
+def test_the_command_prints_and_writes_the_same_table_as_retrieve(store, tmp_path):
+    arguments = ["baseline", store, "--out", tmp_path / "out", "--kind", "ridge", "--config", "demo"]
+    arguments += ["--ico", 0, "--delays", "0:2", "--targets", 4, "--experiment", "new-subjects"]
+    arguments += ["--draws", 2, "--clips", 20, "--device", "cpu"]
+    result = CliRunner().invoke(cli, list(map(str, arguments)), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "ridge: features" in result.output
+    assert "pool of 32, same-movie negatives, lag 6 s" in result.output
+    written = json.loads((tmp_path / "out/ridge/retrieval.json").read_text())
+    assert set(written["experiments"]["new-subjects"]["directions"]) >= {"fmri->video", "audio->fmri"}
+    with np.load(tmp_path / "out/ridge/ridge.npz") as ridge:
+        assert ridge["weights"].shape[1] == 8

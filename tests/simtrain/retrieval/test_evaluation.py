@@ -1,0 +1,325 @@
+import builtins
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from rich.console import Console
+
+from simdata.common.errors import UserError
+from simtrain.cli.root import cli
+from simtrain.data.dataset import open_dataset
+from simtrain.data.windows import WINDOW
+from simtrain.retrieval import figures, report, tables
+from simtrain.retrieval.cache import Bank
+from simtrain.retrieval.evaluation import retrieve
+from simtrain.retrieval.protocol import Protocol
+from simtrain.retrieval.scores import TOP, Score, draw_shifts, ranks, score_draws
+from simtrain.retrieval.summary import summarise
+from simtrain.retrieval.units import EVERYONE
+
+CPU = torch.device("cpu")
+PROTOCOL = Protocol(pool=32, clips=60, draws=4, lag=6, negatives="same-movie", shuffle=False, seed=0)
+DIRECTIONS = ["fmri->video", "video->fmri", "fmri->audio", "audio->fmri"]
+
+
+def _retrieve(run, store, lags=(), **changes):
+    protocol = replace(PROTOCOL, **changes)
+    return retrieve(run, open_dataset(store), "new-subjects", protocol, CPU, lags)["new-subjects"]
+
+
+@pytest.fixture(scope="module")
+def found(trained, store):
+    return _retrieve(trained, store)
+
+
+def _top(result, k=1):
+    return np.array([measures[f"top-{k}"].mean for measures in result.measures.values()])
+
+
+def _p(result, k=1):
+    return np.array([measures[f"top-{k}"].p for measures in result.measures.values()])
+
+
+def test_the_planted_signal_is_found_in_new_subjects(found):
+    assert found.subjects == 2
+    assert list(found.scores) == list(found.measures) == DIRECTIONS
+    assert (_p(found) < 0.01).all()
+    assert (_top(found) > 5 / 32).all()
+    for measures in found.measures.values():
+        assert measures["median_rank"].mean < 8
+        assert measures["percentile"].mean < 25
+        assert measures["percentile"].p < 0.01
+        for one in measures.values():
+            assert one.interval.low <= one.mean + 1e-9
+            assert one.interval.high >= one.mean - 1e-9
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"negatives": "cross-movie", "pool": 20},
+        {"pool": 10, "hard": True},
+        {"pool": "movie"},
+        {"pool": 20, "average_windows": 3, "average_subjects": True},
+    ],
+    ids=["cross-movie", "hard", "whole movie", "averages"],
+)
+def test_every_protocol_finds_it_too(trained, store, changes):
+    result = _retrieve(trained, store, draws=2, **changes)
+    assert (_p(result) < 0.01).all()
+    pools = result.scores["fmri->video"].pool
+    assert (len(np.unique(pools)) > 1) == (changes["pool"] == "movie")
+    averaged = "average_subjects" in changes
+    assert (result.tested["subject"] == EVERYONE).all() == averaged
+    assert all((one["top-1"].interval is None) == averaged for one in result.measures.values())
+
+
+def test_averages_find_more(trained, store, found):
+    averaged = _retrieve(trained, store, average_windows=3, pool=24)
+    assert _top(averaged, 5).mean() > _top(found, 5).mean()
+
+
+@pytest.mark.parametrize("wrong", [{"lag": 12}, {"shuffle": True}])
+def test_a_wrong_lag_or_a_shuffled_stimulus_is_at_chance(trained, store, wrong):
+    result = _retrieve(trained, store, **wrong)
+    assert (_p(result, 10) > 0.01).all()
+    # Neighbours in time depend on each other: it may also be less than chance.
+    assert (_top(result, 10) < 10 / 32 + 0.12).all()
+    assert (_top(result) < 4 / 32).all()
+
+
+def test_the_same_seed_gives_the_same_figures(trained, store, found):
+    assert _retrieve(trained, store).measures == found.measures
+
+
+def test_the_curve_over_lags_peaks_where_the_signal_was_planted(trained, store):
+    curve = _retrieve(trained, store, lags=range(-1, 12), draws=2).lags
+    assert list(curve) == DIRECTIONS
+    for at in curve.values():
+        assert list(at) == list(range(-1, 12))
+        top = {lag: measures["top-1"].mean for lag, measures in at.items()}
+        assert max(top, key=top.get) == 6
+        assert max(top[-1], top[0], top[11]) < 4 / 32
+
+
+def test_a_lag_of_the_curve_is_the_test_at_that_lag(trained, store):
+    # At the longest lag the windows that have BOLD at all of the lags are those of the test itself.
+    result = _retrieve(trained, store, lags=[3, 7], lag=7, draws=2)
+    assert {direction: at[7] for direction, at in result.lags.items()} == result.measures
+
+
+def test_bold_is_embedded_once_however_many_lags_look_at_it(store):
+    dataset, asked = open_dataset(store), []
+
+    def embed(windows):
+        asked.extend(windows[["subject", "movie", "second"]].tolist())
+        return np.stack([windows["second"], windows["movie"]], axis=1).astype(np.float32)
+
+    bank = Bank(embed, dataset)
+    windows = np.zeros(20, WINDOW)
+    windows["second"], windows["movie"] = np.arange(20), np.arange(20) % 2
+    bank.add(windows[:12])
+    bank.add(np.concatenate([windows[5:], windows[:3]]))
+    assert sorted(asked) == sorted(windows[["subject", "movie", "second"]].tolist())
+    order = np.random.default_rng(0).permutation(20)
+    np.testing.assert_array_equal(bank[windows[order]][:, 0], order)
+
+
+def test_an_experiment_that_cannot_be_made_is_explained(trained, store):
+    with pytest.raises(
+        UserError, match=r"new-subjects: a window has only \d+ same-movie negatives; use --pool"
+    ):
+        _retrieve(trained, store, pool=200)
+    with pytest.raises(UserError, match="new-subjects: no clip has BOLD at all of these lags"):
+        _retrieve(trained, store, lags=[70])
+    with pytest.raises(UserError, match="new-subjects: no film clip has 60 windows in a row"):
+        _retrieve(trained, store, average_windows=60)
+    dataset = open_dataset(store)
+    dataset.subject_split[:] = 3
+    with pytest.raises(UserError, match="was trained or validated on s1, s2, s3, s4"):
+        retrieve(trained, dataset, "new-subjects", PROTOCOL, CPU)
+    dataset.subject_split[:] = 1
+    with pytest.raises(UserError, match="no windows for new-subjects"):
+        retrieve(trained, dataset, "new-subjects", PROTOCOL, CPU)
+
+
+def test_the_report_shows_and_writes_the_same_figures(found, store, tmp_path):
+    results, dataset = {"new-subjects": found}, open_dataset(store)
+    console = Console(record=True, width=80, file=(tmp_path / "out").open("w"))
+    report.show(results, PROTOCOL, console)
+    report.save(tmp_path, results, PROTOCOL, dataset, with_figures=False)
+    written = json.loads((tmp_path / "retrieval.json").read_text())
+    top1 = written["experiments"]["new-subjects"]["directions"]["fmri->video"]["top-1"]
+    shown, (low, high) = console.export_text(), top1["interval"]
+    assert f"{100 * top1['mean']:.1f}±{100 * top1['sd']:.1f}" in shown
+    assert f"{100 * low:.1f}–{100 * high:.1f}" in shown  # noqa: RUF001
+    assert "…" not in shown
+    assert written["chance"] == {"top-1": 1 / 32, "top-5": 5 / 32, "top-10": 10 / 32}
+    assert written["protocol"]["lag"] == 6
+
+
+def test_tables_are_means_over_the_tested_windows(found, store):
+    built = tables.build({"new-subjects": found}, open_dataset(store))
+    windows = [row for row in built["windows"] if row["direction"] == "video->fmri"]
+    assert len(windows) == 4 * 60
+    assert all(row["second"] == row["clip_second"] + 6 for row in windows)
+    for row in built["subjects"]:
+        if row["direction"] == "video->fmri":
+            own = [one["rank"] for one in windows if one["subject"] == row["subject"]]
+            assert row["n"] == len(own)
+            assert row["median_rank"] == np.median(own)
+            assert row["top5"] == pytest.approx(np.mean([rank <= 5 for rank in own]))
+            assert row["percentile"] == pytest.approx(np.mean([100 * (rank - 1) / 31 for rank in own]))
+    assert [row["subject"] for row in built["subjects"]] == ["s5", "s6"] * 4
+    assert {(row["movie"], row["clip"]) for row in built["clips"]} == {("M1", "alpha"), ("M2", "gamma")}
+    assert sum(row["n"] for row in built["clips"]) == 4 * 4 * 60
+
+
+def _call(run, store, *options):
+    arguments = ["retrieve", run.path, store, "--experiment", "new-subjects", "--device", "cpu", *options]
+    return CliRunner().invoke(cli, list(map(str, arguments)))
+
+
+def test_the_command_writes_tables_and_figures_and_clears_old_ones(trained, store):
+    pytest.importorskip("matplotlib")
+    options = ["--pool", "movie", "--average-windows", 2, "--lags", "5:7", "--clips", 20, "--draws", 2]
+    result = _call(trained, store, *options, "--figures")
+    assert result.exit_code == 0, result.output
+    assert "pool of the whole movie, lag 6 s, mean of 2 s" in result.output
+    assert "%ile" in result.output
+    assert "Top-1 % by lag" in result.output
+    folder = trained.path / "retrieval"
+    assert {path.name for path in folder.iterdir()} == {
+        *(f"{name}.csv" for name in tables.NAMES),
+        *figures.NAMES,
+    }
+    for name in figures.NAMES:
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+    written = json.loads((trained.path / "retrieval.json").read_text())
+    assert written["chance"] is None
+    assert 0 < written["experiments"]["new-subjects"]["chance"]["top-1"] < 0.1
+    with (folder / "lags.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["lag"] for row in rows] == ["5", "6", "7"] * 4
+    assert [float(row["top1"]) for row in rows] == [row["top1"] for row in written["tables"]["lags"]]
+
+    result = _call(trained, store, "--pool", 12, "--hard", "--clips", 20, "--draws", 2)
+    assert "pool of 12, hard same-movie negatives, lag 6 s" in result.output
+    assert {path.name for path in folder.iterdir()} == {"subjects.csv", "clips.csv", "windows.csv"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--pool", "1"], "neither a number of candidates"),
+        (["--pool", "film"], "neither a number of candidates"),
+        (["--lags", "5"], "not A:B"),
+        (["--lags", "7:3"], "not A:B"),
+    ],
+)
+def test_options_that_make_no_sense_are_explained(trained, store, options, message):
+    result = _call(trained, store, *options)
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_without_matplotlib_figures_say_what_to_install(monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *rest):
+        if name.startswith("matplotlib"):
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(UserError, match=r"pip install 'simdata\[figures\]'"):
+        figures.require()
+
+
+def test_shifts_turn_each_movie_by_ten_rows_or_more():
+    movie = np.repeat([3, 5], [25, 31])
+    shifts = draw_shifts(np.random.default_rng(0), movie, 300)
+    amounts = {0: set(), 25: set()}
+    for shift in shifts:
+        for first, count in ((0, 25), (25, 31)):
+            by = (shift[first] - first) % count
+            amounts[first].add(int(by))
+            np.testing.assert_array_equal(
+                shift[first : first + count], first + (np.arange(count) + by) % count
+            )
+    assert amounts == {0: set(range(10, 16)), 25: set(range(10, 22))}
+    with pytest.raises(UserError, match="only 19 clips"):
+        draw_shifts(np.random.default_rng(0), np.zeros(19, int), 5)
+
+
+@given(hnp.arrays(np.float32, (4, 6), elements=st.sampled_from([0.0, 0.5, 1.0])))
+def test_ranks_count_ties_against_the_true_one(similarity):
+    for rank, row in zip(ranks(similarity), similarity, strict=True):
+        order = sorted(range(6), key=lambda candidate: (-row[candidate], candidate == 0))
+        assert rank == 1 + order.index(0)
+
+
+@given(hnp.arrays(np.int8, (3, 5)), st.integers(-4, 4), st.randoms())
+def test_ranks_do_not_depend_on_scale_or_on_the_order_of_negatives(similarity, power, random):
+    similarity = similarity.astype(np.float64)
+    order = [0, *random.sample(range(1, 5), 4)]
+    np.testing.assert_array_equal(ranks(similarity * 2.0**power), ranks(similarity))
+    np.testing.assert_array_equal(ranks(similarity[:, order]), ranks(similarity))
+
+
+@settings(max_examples=5)
+@given(st.integers(0, 999))
+def test_scores_equal_a_loop_over_windows_and_shifts(seed):
+    rng = np.random.default_rng(seed)
+    draws, tested, windows, rows, dim, count = 2, 5, 12, 40, 3, 20
+    # Small integers: sums in any order are the same, and ties happen.
+    fmri, stimulus = rng.integers(-3, 4, (windows, dim)), rng.integers(-3, 4, (rows, dim))
+    pools = [
+        [rng.choice(windows, rng.integers(2, windows + 1), replace=False) for _ in range(tested)]
+        for _ in range(draws)
+    ]
+    row = rng.integers(0, rows, windows)
+    shifts = np.concatenate([np.arange(rows)[None], draw_shifts(rng, np.repeat([0, 1], 20), count)])
+    there, back = score_draws(fmri.astype("f4"), stimulus.astype("f4"), pools, row, shifts)
+    for score, forward in ((there, True), (back, False)):
+        rank = np.zeros((len(shifts), draws, tested))
+        size = np.array([[len(pool) for pool in draw] for draw in pools])
+        for s, shift in enumerate(shifts):
+            for d, draw in enumerate(pools):
+                for i, pool in enumerate(draw):
+                    if forward:
+                        values = [fmri[pool[0]] @ stimulus[shift[row[one]]] for one in pool]
+                    else:
+                        values = [fmri[one] @ stimulus[shift[row[pool[0]]]] for one in pool]
+                    rank[s, d, i] = 1 + sum(value >= values[0] for value in values[1:])
+        np.testing.assert_array_equal(score.rank, rank[0])
+        np.testing.assert_array_equal(score.pool, size)
+        for k in TOP:
+            share = (rank <= k).mean(axis=(1, 2))
+            assert score.p[k] == pytest.approx((1 + (share[1:] >= share[0] - 1e-12).sum()) / (1 + count))
+        percentile = (100 * (rank - 1) / (size - 1)).mean(axis=(1, 2))
+        as_good = (percentile[1:] <= percentile[0] + 1e-9).sum()
+        assert score.p_percentile == pytest.approx((1 + as_good) / (1 + count))
+
+
+def test_a_summary_is_over_draws_and_its_chance_over_pools():
+    rank = np.array([[1, 2, 6], [1, 1, 9]], np.int32)
+    pool = np.array([[2, 4, 10], [2, 4, 20]], np.int32)
+    score = Score(rank, pool, dict.fromkeys(TOP, 0.5), 0.25)
+    found = summarise(score, np.array([[0, 1, 1], [0, 0, 1]]), seed=0)
+    assert found["top-1"].mean == pytest.approx((1 / 3 + 2 / 3) / 2)
+    assert found["top-1"].sd == pytest.approx(1 / 6)
+    assert found["top-1"].chance == pytest.approx(np.mean([1 / 2, 1 / 4, 1 / 10, 1 / 2, 1 / 4, 1 / 20]))
+    assert found["top-5"].chance == pytest.approx(np.mean([1, 1, 1 / 2, 1, 1, 1 / 4]))
+    assert found["median_rank"].mean == pytest.approx(1.5)
+    assert found["median_rank"].chance == pytest.approx(np.mean([3, 5, 11, 3, 5, 21]) / 2)
+    percentiles = [0, 100 / 3, 500 / 9, 0, 0, 800 / 19]
+    assert found["percentile"].mean == pytest.approx(np.mean(percentiles))
+    assert (found["percentile"].p, found["percentile"].chance) == (0.25, 50)

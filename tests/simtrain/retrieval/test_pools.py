@@ -1,0 +1,125 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simdata.common.errors import UserError
+from simtrain.data.windows import WINDOW
+from simtrain.retrieval.pools import draw_pools, gap
+from simtrain.retrieval.protocol import Protocol
+
+PROTOCOL = Protocol(pool=8, clips=30, draws=2, lag=6, negatives="same-movie", shuffle=False, seed=0)
+
+
+def windows_of(seconds, subjects=(4, 7), movies=(0, 1, 2)):
+    """Windows of every subject in every movie at ``seconds``, as `find_windows` orders them."""
+    found = [
+        (subject, movie, second, second - 6, 3, 1)
+        for subject in subjects
+        for movie in movies
+        for second in seconds
+    ]
+    return np.array(found, WINDOW)
+
+
+def draw(windows, seed=0, apart=3, **changes):
+    return draw_pools(
+        np.random.default_rng(seed), windows, replace(PROTOCOL, **changes), apart, "new-subjects"
+    )
+
+
+def candidates(windows, true, kind, apart=3):
+    """All that may stand against a window, written out."""
+    found = []
+    for position, other in enumerate(windows):
+        same_movie = other["movie"] == windows[true]["movie"]
+        far = abs(int(other["second"]) - int(windows[true]["second"])) >= apart
+        if other["subject"] == windows[true]["subject"] and (
+            same_movie and far if kind == "same-movie" else not same_movie
+        ):
+            found.append(position)
+    return found
+
+
+@settings(max_examples=30)
+@given(
+    st.integers(0, 99), st.sampled_from(["same-movie", "cross-movie"]), st.integers(2, 12), st.integers(3, 5)
+)
+def test_soft_pools_follow_the_rules(seed, kind, pool, apart):
+    windows = windows_of(range(6, 26))
+    pools = draw(windows, seed, apart, negatives=kind, pool=pool)
+    assert len({true for true, *_ in pools}) == 30
+    for true, *negatives in pools:
+        assert len(set(negatives)) == len(negatives) == pool - 1
+        assert set(negatives) <= set(candidates(windows, true, kind, apart))
+
+
+@settings(max_examples=30)
+@given(st.sets(st.integers(6, 60), min_size=25), st.integers(2, 8), st.integers(3, 5))
+def test_hard_negatives_are_the_nearest_outside_the_gap(seconds, pool, apart):
+    windows = windows_of(sorted(seconds), movies=(0, 1))
+    for true, *negatives in draw(windows, apart=apart, hard=True, pool=pool):
+        second = windows["second"].tolist()
+        expected = sorted(
+            candidates(windows, true, "same-movie", apart),
+            key=lambda position: (abs(second[position] - second[true]), second[position]),
+        )
+        assert negatives == expected[: pool - 1]
+
+
+def test_hard_negatives_of_an_unbroken_movie_are_three_to_five_seconds_away():
+    windows = windows_of(range(6, 46), movies=(0,))
+    for true, *negatives in draw(windows, hard=True, pool=7, clips=80):
+        moved = sorted(int(windows[n]["second"]) - int(windows[true]["second"]) for n in negatives)
+        if 5 <= windows[true]["second"] - 6 < 35:
+            assert moved == [-5, -4, -3, 3, 4, 5]
+
+
+def test_the_pool_of_the_whole_movie_is_all_of_it_but_three_seconds():
+    windows = windows_of([*range(6, 20), 30, 31])
+    pools = draw(windows, pool="movie")
+    for true, *negatives in pools:
+        assert negatives == candidates(windows, true, "same-movie")
+    assert len({len(pool) for pool in pools}) > 1
+
+
+def test_the_gap_grows_with_what_a_window_covers():
+    assert gap(PROTOCOL, 3) == 3
+    assert gap(PROTOCOL, 1) == 3
+    assert gap(PROTOCOL, 5) == 5
+    assert gap(replace(PROTOCOL, average_windows=4), 3) == 6
+
+
+def test_too_few_negatives_are_explained():
+    with pytest.raises(
+        UserError, match=r"new-subjects: a window has only 5 same-movie .*use --pool 6 or less"
+    ):
+        draw(windows_of(range(6, 16)))
+    with pytest.raises(UserError, match="only 0 cross-movie negatives; use other --negatives"):
+        draw(windows_of(range(6, 16), movies=(0,)), negatives="cross-movie")
+    with pytest.raises(UserError, match="only 0 same-movie"):
+        draw(windows_of(range(6, 8)), pool="movie")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hard": True, "negatives": "cross-movie"},
+        {"pool": "movie", "negatives": "cross-movie"},
+        {"pool": "movie", "hard": True},
+    ],
+)
+def test_a_protocol_that_contradicts_itself_is_refused(changes):
+    with pytest.raises(UserError, match="leave"):
+        replace(PROTOCOL, **changes)
+
+
+def test_a_protocol_says_what_it_is():
+    assert str(PROTOCOL) == "pool of 8, same-movie negatives, lag 6 s"
+    other = replace(PROTOCOL, hard=True, average_windows=4, average_subjects=True, shuffle=True)
+    assert str(other) == (
+        "pool of 8, hard same-movie negatives, lag 6 s, mean of 4 s, mean of subjects, stimulus shuffled"
+    )
+    assert str(replace(PROTOCOL, pool="movie")) == "pool of the whole movie, lag 6 s"

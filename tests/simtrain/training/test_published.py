@@ -1,0 +1,374 @@
+"""Against the published architecture, written out again here from its description, name by name."""
+
+import csv
+import hashlib
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from torch.nn.functional import gelu, layer_norm, normalize
+
+from simdata.common.errors import UserError
+from simtrain.cli.root import cli
+from simtrain.data.dataset import open_dataset
+from simtrain.data.windows import SAMPLE
+from simtrain.models.published_names import read_encoder, read_state
+from simtrain.models.sit import SiT
+from simtrain.surface.patches import patch_vertices, read_patches
+from simtrain.training.published import Files, import_weights
+from simtrain.training.run_folder import Run
+from simtrain.training.trained_model import load_learner
+
+DIM, INNER, COMMON, DEPTH, FRAMES, HEADS = 16, 128, 12, 2, 3, 2
+FEATURES = {"fmri": DIM, "video": 10, "audio": 7}
+WRAPPED = ("0.norm", "0.fn.to_qkv", "0.fn.to_out.0", "1.norm", "1.fn.net.0", "1.fn.net.3")
+PLAIN = ("0.norm", "0.to_qkv", "0.to_out.0", "1.net.0", "1.net.1", "1.net.4")
+
+
+def _affine(name, rows, columns=None):
+    """Random, and not near what a layer begins with: a weight that is not loaded must show."""
+    if columns is None:
+        return {f"{name}.weight": 1 + torch.randn(rows) / 3, f"{name}.bias": torch.randn(rows) / 3}
+    weight = torch.randn(rows, columns) / math.sqrt(columns)
+    return {f"{name}.weight": weight, f"{name}.bias": torch.randn(rows) / 3}
+
+
+def _sit(names=WRAPPED, ico=1, frames=FRAMES, rows=0, dim=DIM, inner=INNER):
+    """A bare SiT with class token; ``rows`` more positions than patches."""
+    torch.manual_seed(1)
+    patches, vertices = patch_vertices(ico).shape
+    state = {"cls_token": torch.randn(1, 1, dim), "pos_embedding": torch.randn(1, patches + rows, dim)}
+    state |= _affine("to_patch_embedding.1", dim, vertices * frames) | _affine("mlp_head.0", dim)
+    state |= _affine("mlp_head.1", 1, dim)
+    for block in range(DEPTH):
+        norm, qkv, out, norm2, first, second = (f"transformer.layers.{block}.{name}" for name in names)
+        state |= _affine(norm, dim) | _affine(qkv, 3 * inner, dim) | _affine(out, dim, inner)
+        state |= _affine(norm2, dim) | _affine(first, 4 * dim, dim) | _affine(second, dim, 4 * dim)
+        del state[f"{qkv}.bias"]
+    return state | (_affine("transformer.norm", dim) if names == PLAIN else {})
+
+
+def _sim(names=WRAPPED, **sizes):
+    """As the published fMRIEncoder: the SiT, its own class token unused, and another class token."""
+    state = {f"encoder.{key}": value for key, value in _sit(names, **sizes).items()}
+    return {"cls_token": torch.randn(1, 1, DIM)} | state
+
+
+def _wrapper(features, common=COMMON):
+    state = _affine("projection", common, features) | _affine("fc", common, common)
+    return state | _affine("layer_norm", common)
+
+
+def _norm(x, state, name):
+    return layer_norm(x, x.shape[-1:], state[f"{name}.weight"], state[f"{name}.bias"], eps=1e-5)
+
+
+def _linear(x, state, name):
+    return x @ state[f"{name}.weight"].T + state.get(f"{name}.bias", 0)
+
+
+def published_tokens(state, token, sequence, heads=HEADS):
+    """(batch, frames, patches, vertices) -> (batch, 1 + patches, dim) after the last norm."""
+    names = WRAPPED if "transformer.layers.0.1.norm.weight" in state else PLAIN
+    x = sequence.permute(0, 2, 3, 1).flatten(2)  # b c n v -> b n (v c)
+    x = _linear(x, state, "to_patch_embedding.1")
+    positions = state["pos_embedding"]
+    if positions.shape[1] == x.shape[1]:
+        x = torch.cat([token.expand(len(x), -1, -1), x + positions], dim=1)
+    else:
+        x = torch.cat([token.expand(len(x), -1, -1), x], dim=1) + positions
+    for block in range(DEPTH):
+        norm, qkv, out, norm2, first, second = (f"transformer.layers.{block}.{name}" for name in names)
+        mixed = []
+        q, k, v = _linear(_norm(x, state, norm), state, qkv).chunk(3, dim=-1)
+        for one in zip(q.chunk(heads, -1), k.chunk(heads, -1), v.chunk(heads, -1), strict=True):
+            scores = one[0] @ one[1].transpose(1, 2) * one[0].shape[-1] ** -0.5
+            mixed.append(scores.softmax(dim=-1) @ one[2])
+        mixed = torch.cat(mixed, dim=-1)
+        x = (_linear(mixed, state, out) if f"{out}.weight" in state else mixed) + x
+        hidden = gelu(_linear(_norm(x, state, norm2), state, first))
+        x = _linear(hidden, state, second) + x
+    if names == PLAIN:
+        x = _norm(x, state, "transformer.norm")
+    return _norm(x, state, "mlp_head.0")
+
+
+def published_wrapper(state, x):
+    projected = _linear(x, state, "projection")
+    return _norm(_linear(gelu(projected), state, "fc") + projected, state, "layer_norm")
+
+
+def _save(state, path, **others):
+    torch.save({"model_state_dict": state, "optimizer_state_dict": {}, "loss": 0.5, **others}, path)
+    return path
+
+
+def _shuffled_table(path, ico=1):
+    """A table of the patches in an order of its own, and each patch in its own."""
+    rng = np.random.default_rng(0)
+    table = rng.permuted(rng.permutation(patch_vertices(ico)), axis=1)
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([range(len(table)), *table.T])
+    return path, table
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A published model in files, as the published code leaves them, and its tensors."""
+    folder = tmp_path_factory.mktemp("weights")
+    tensors = {"encoder": _sim(), **{name: _wrapper(size) for name, size in FEATURES.items()}}
+    encoder = _save(tensors["encoder"], folder / "fmri-encoder-best.pt")
+    wrappers = {name: _save(tensors[name], folder / f"{name}-wrapper-best.pt") for name in FEATURES}
+    return Files(encoder, wrappers), tensors
+
+
+@pytest.fixture(scope="module")
+def dataset(store):
+    return open_dataset(store)
+
+
+def _windows(dataset, frames=FRAMES):
+    samples = np.zeros(3, SAMPLE)
+    samples["hemisphere"], samples["movie"], samples["clip"] = [0, 1, 1], [0, 0, 1], [5, 9, 30]
+    stored = torch.from_numpy(np.random.default_rng(3).standard_normal((3, frames, 40962)).astype("f4"))
+    return samples, stored
+
+
+def _must_equal_published(files, tensors, table, dataset, out):
+    run, _ = import_weights(dataset, out, files)
+    learner = load_learner(run, dataset, torch.device("cpu"))
+    samples, stored = _windows(dataset)
+    sequence = learner.frames.zscore(stored, torch.from_numpy(samples["hemisphere"].astype(int)))[:, :, table]
+    with torch.no_grad():
+        ours = learner.embed(samples, stored)
+    sit = {key.removeprefix("encoder."): value for key, value in tensors["encoder"].items()}
+    tokens = published_tokens(sit, tensors["encoder"]["cls_token"], sequence)
+    expected = {"fmri": published_wrapper(tensors["fmri"], tokens[:, 1:]).mean(dim=1)}
+    for name, embedding in dataset.embeddings(run.config).items():
+        raw = torch.from_numpy(embedding.values[samples["movie"], samples["clip"]])
+        expected[name] = published_wrapper(tensors[name], raw)
+    for name, embedding in expected.items():
+        torch.testing.assert_close(ours[name], normalize(embedding, dim=-1), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("names", [WRAPPED, PLAIN], ids=["prenorm", "norm within"])
+def test_embeddings_equal_the_published_ones(names, weights, dataset, tmp_path):
+    files, tensors = weights
+    tensors = tensors | {"encoder": _sim(names)}
+    path, table = _shuffled_table(tmp_path / "table.csv")
+    files = Files(_save(tensors["encoder"], tmp_path / "encoder.pt"), files.wrappers, path)
+    _must_equal_published(files, tensors, table, dataset, tmp_path / "run")
+
+
+def test_without_a_table_the_geometrys_order_counts_and_this_is_said(weights, dataset, tmp_path):
+    files, tensors = weights
+    _must_equal_published(files, tensors, patch_vertices(1), dataset, tmp_path / "run")
+    _, notes = import_weights(dataset, tmp_path / "again", files)
+    assert "outputs will not equal the published ones" in notes[0]
+
+
+@pytest.mark.templates
+@pytest.mark.parametrize("ico", [1, 3])
+def test_embeddings_equal_with_the_published_tables(ico, seed_files, weights, dataset, tmp_path):
+    files, tensors = weights
+    path = seed_files / f"triangle_indices_ico_6_sub_ico_{ico}.csv"
+    table = np.array(list(csv.reader(path.open()))[1:], dtype=int).T
+    tensors = tensors | {"encoder": _sim(ico=ico)}
+    files = Files(_save(tensors["encoder"], tmp_path / "encoder.pt"), files.wrappers, path)
+    _must_equal_published(files, tensors, table, dataset, tmp_path / "run")
+
+
+def _built(published, heads):
+    sizes = dict(patches=len(patch_vertices(published.ico)), patch_size=published.patch_size)
+    sizes |= dict(dim=published.dim, depth=published.depth, heads=heads, dim_head=published.inner // heads)
+    model = SiT(**sizes, final_norms=published.final_norms, layout="stored")
+    model.load_state_dict(published.weights | {"order": model.order})
+    return model.eval()
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_bare_and_masked_autoencoders_equal(rows, tmp_path):
+    sit = _sit(PLAIN, rows=rows)
+    x = torch.randn(2, FRAMES, *patch_vertices(1).shape)
+    expected = published_tokens(sit, sit["cls_token"], x)
+    decoder = {"mask_token": torch.randn(4), "decoder_pos_emb": torch.randn(1, 80, 4)}
+    decoder |= _affine("decoder.layers.0.0.norm", 4) | _affine("norm", DIM) | _affine("to_pixels", 9, 4)
+    mae = {f"encoder.{key}": value for key, value in sit.items()} | decoder
+    parallel = {f"module.{key}": value for key, value in sit.items()}
+    for number, state in enumerate([sit, mae, parallel]):
+        published = read_encoder(_save(state, tmp_path / f"{number}.pt"))
+        with torch.no_grad():
+            ours = _built(published, HEADS).tokens(x.permute(0, 2, 3, 1).flatten(2))
+        torch.testing.assert_close(ours, expected, atol=1e-5, rtol=0)
+    assert published.unused == ["mlp_head.1.weight", "mlp_head.1.bias"]
+
+
+def test_a_single_head_as_wide_as_the_tokens_has_no_output_layer(tmp_path):
+    sit = {key: value for key, value in _sit(dim=64, inner=64).items() if "to_out" not in key}
+    x = torch.randn(2, FRAMES, *patch_vertices(1).shape)
+    with torch.no_grad():
+        model = _built(read_encoder(_save(sit, tmp_path / "one.pt")), 1)
+        ours = model.tokens(x.permute(0, 2, 3, 1).flatten(2))
+    torch.testing.assert_close(ours, published_tokens(sit, sit["cls_token"], x, heads=1), atol=1e-5, rtol=0)
+
+
+def test_without_a_class_token_it_is_0(tmp_path):
+    sit = _sit()
+    del sit["cls_token"]
+    published = read_encoder(_save(sit, tmp_path / "none.pt"))
+    assert not published.own_token
+    assert not published.weights["class_token"].any()
+
+
+QKV = "encoder.transformer.layers.1.0.fn.to_qkv.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({QKV: None}, f"missing: {QKV}"),
+        ({"encoder.pos_embedding": None}, "missing: encoder.pos_embedding"),
+        ({"cls_token": None}, "missing: cls_token"),
+        ({"cls_token": torch.zeros(1, 1, 5)}, r"another shape: cls_token; \(1, 1, 5\), not \(1, 1, 16\)"),
+        ({QKV: torch.zeros(9, DIM)}, rf"another shape: {QKV}; \(9, 16\), not \(384, 16\)"),
+        ({"encoder.proj_confound.1.weight": torch.zeros(1)}, "unexpected: encoder.proj_confound.1.weight"),
+        ({"head": torch.zeros(1)}, "unexpected: head"),
+        ({"encoder.pos_embedding": torch.zeros(1, 240, DIM)}, "240 rows.*temporal_rep: concat"),
+        ({"encoder.to_patch_embedding.1.weight": torch.zeros(DIM)}, "not of 2 axes"),
+        ({"encoder.epoch": "one"}, "unexpected: encoder.epoch"),
+    ],
+)
+def test_an_encoder_that_does_not_fit_is_refused(change, words, tmp_path):
+    state = {key: value for key, value in (_sim() | change).items() if value is not None}
+    with pytest.raises(UserError, match=words):
+        read_encoder(_save(state, tmp_path / "odd.pt"))
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        read_state(tmp_path / "none.pt")
+    (tmp_path / "text.pt").write_text("weights")
+    with pytest.raises(UserError, match="cannot be read as weights"):
+        read_state(tmp_path / "text.pt")
+    with pytest.raises(UserError, match="no tensors by name"):
+        read_state(_save({"a": 1}, tmp_path / "numbers.pt"))
+
+
+def test_parts_that_do_not_fit_together_are_refused(weights, dataset, tmp_path):
+    files, _ = weights
+    with pytest.raises(UserError, match="projectors come together"):
+        Files(files.encoder, {"fmri": files.wrappers["fmri"]})
+    odd = {"video": _save(_wrapper(10, common=9), tmp_path / "nine.pt")}
+    with pytest.raises(UserError, match=r"into 9 dimensions, .* into 12"):
+        import_weights(dataset, tmp_path / "run", Files(files.encoder, files.wrappers | odd))
+    odd = {"video": _save(_wrapper(768), tmp_path / "features.pt")}
+    with pytest.raises(UserError, match="takes 768 features, but video_shapes of the store has 10"):
+        import_weights(dataset, tmp_path / "run", Files(files.encoder, files.wrappers | odd))
+    with pytest.raises(UserError, match=r"model\.depth: the weights ask for 2"):
+        import_weights(dataset, tmp_path / "run", files, ["model.depth=3"])
+    with pytest.raises(UserError, match="128 dimensions, not a multiple of 3 heads"):
+        import_weights(dataset, tmp_path / "run", files, heads=3)
+    assert not (tmp_path / "run").exists()
+
+
+def test_tables_that_are_not_the_patches_are_refused(tmp_path):
+    path, table = _shuffled_table(tmp_path / "table.csv")
+    np.testing.assert_array_equal(read_patches(path, 1), table)
+    with pytest.raises(UserError, match="80 patches of 561 vertices; icosphere 2 has 320 of 153"):
+        read_patches(path, 2)
+    lines = path.read_text().splitlines()
+    for changed, words in [
+        ([lines[0], lines[2], *lines[2:]], "not the faces of icosphere 1"),
+        (lines[1:], "first line must number"),
+        ([*lines[:-1], "x" + lines[-1]], "no table of patches"),
+    ]:
+        path.write_text("\n".join(changed))
+        with pytest.raises(UserError, match=words):
+            read_patches(path, 1)
+
+
+def _invoke(*arguments):
+    return CliRunner().invoke(cli, list(map(str, arguments)), catch_exceptions=False)
+
+
+def test_an_imported_run_is_tested_and_records_its_files(weights, store, tmp_path):
+    files, _ = weights
+    wrappers = [f for name, path in files.wrappers.items() for f in (f"--{name}-wrapper", path)]
+    out = tmp_path / "run"
+    result = _invoke("import-weights", store, "--out", out, "--fmri-encoder", files.encoder, *wrappers)
+    assert result.exit_code == 0, result.output
+    assert f"simtrain retrieve {out} {store}" in result.output
+    assert (Run.open(out).config.model.heads, Run.open(out).config.data.lag) == (HEADS, 6)
+    record = json.loads((out / "imported.json").read_text())
+    digest = hashlib.sha256(files.encoder.read_bytes()).hexdigest()
+    assert record["files"]["fmri-encoder"] == {"name": "fmri-encoder-best.pt", "sha256": digest}
+    assert record["unused"][0] == "encoder.cls_token"
+    options = ["--experiment", "new-subjects", "--draws", 2, "--clips", 10, "--device", "cpu"]
+    result = _invoke("retrieve", out, store, *options)
+    assert result.exit_code == 0, result.output
+    with pytest.raises(UserError, match="holds a run already"):
+        import_weights(open_dataset(store), out, files)
+
+
+def test_an_encoder_alone_can_only_start_a_fit(weights, store, tmp_path):
+    files, _ = weights
+    alone = tmp_path / "alone"
+    table, _ = _shuffled_table(tmp_path / "table.csv")
+    short = [f"train.{key}" for key in ("steps=1", "batch_size=4", "validation_samples=4")]
+    short = [word for setting in short for word in ("--set", setting)]
+    given = ["--fmri-encoder", files.encoder, "--patches", table, *short]
+    result = _invoke("import-weights", store, "--out", alone, *given)
+    assert result.exit_code == 0, result.output
+    assert (alone / "patches.csv").read_bytes() == table.read_bytes()
+    with pytest.raises(UserError, match="imported encoder without projectors"):
+        _invoke("retrieve", alone, store)
+    command = result.output.split("start from its encoder with: ")[1].split()[1:]
+    command = [str(tmp_path / "fit") if word == "RUN" else word for word in command]
+    result = _invoke(*command, *short, "--set", "model.freeze=all", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    before, after = (torch.load(path / "checkpoint.pt")["learner"] for path in (alone, tmp_path / "fit"))
+    for key in (key for key in before if key.startswith("sim.encoder.")):
+        torch.testing.assert_close(after[key], before[key], rtol=0, atol=0)
+    result = _invoke("fit", store, "--out", alone, "--device", "cpu")
+    assert "going on from step 0 of 1" in result.output
+    load_learner(Run.open(alone), open_dataset(store), torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value", "said"),
+    [
+        ("audio", "fc.weight", np.nan, r"audio-wrapper.*refine\.1\.weight is not finite"),
+        ("encoder", "encoder.pos_embedding", np.inf, r"encoder\.pt: positions is not finite"),
+        ("encoder", "encoder.to_patch_embedding.1.weight", 1e38, "not finite, or too large"),
+        ("encoder", "encoder.mlp_head.0.weight", 0.0, "have the same fmri embedding"),
+        ("video", "projection.weight", 0.0, "have the same video embedding"),
+        ("fmri", "layer_norm", 0.0, "fmri embeddings of .* have no direction"),
+    ],
+)
+def test_weights_of_nothing_are_not_imported(part, name, value, said, weights, dataset, tmp_path):
+    files, tensors = weights
+    broken = {
+        key: torch.full_like(tensor, value) if name in key else tensor
+        for key, tensor in tensors[part].items()
+    }
+    if np.isnan(value):
+        broken[name] = tensors[part][name].clone()
+        broken[name][3, 2] = value
+    file = _save(broken, tmp_path / f"{'audio-wrapper' if part == 'audio' else part}.pt")
+    if part == "encoder":
+        files = Files(file, files.wrappers)
+    else:
+        files = Files(files.encoder, {**files.wrappers, part: file})
+    with pytest.raises(UserError, match=said):
+        import_weights(dataset, tmp_path / "run", files)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_encoder_of_nothing_is_not_imported_alone(weights, dataset, tmp_path):
+    _, tensors = weights
+    broken = {key: tensor * ("to_patch_embedding" not in key) for key, tensor in tensors["encoder"].items()}
+    with pytest.raises(UserError, match="have the same fmri embedding"):
+        import_weights(dataset, tmp_path / "run", Files(_save(broken, tmp_path / "encoder.pt"), {}))
