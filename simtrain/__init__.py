@@ -1,5 +1,21 @@
 """simtrain: trains SIM (surface vision transformer + CLIP) from the store that simdata builds."""
 
+from importlib import import_module
 from importlib.metadata import version
+from typing import Any
 
 __version__ = version("simdata")
+
+# Where each function of the public interface is: torch and the rest are imported at the first use of one.
+_PLACES: dict[str, str] = {}
+__all__ = ["__version__", *_PLACES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PLACES:
+        return getattr(import_module(_PLACES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
