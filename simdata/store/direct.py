@@ -18,10 +18,7 @@ from zarr.storage import LocalStore
 
 from simdata.common.cores import available_cores
 from simdata.common.errors import UserError
-from simdata.store.chunkwise import ChunkReader
 from simdata.store.layout import read_layout
-from simdata.store.mapped import OBJECTS_PER_RUN, MappedReader
-from simdata.store.objects import LocalObjects, RemoteObjects
 
 AXES = ("subject", "movie", "second", "hemisphere")
 
@@ -147,6 +144,11 @@ class _ZarrReader:
 
 def _reader_of(array: zarr.Array, threads: int | None, verify: bool) -> _Reader:
     """The quickest way to read an array."""
+    # Here, not above: they compile with numba, which takes longer to import than all else of `simdata.store`.
+    from simdata.store.chunkwise import ChunkReader
+    from simdata.store.mapped import OBJECTS_PER_RUN, MappedReader
+    from simdata.store.objects import LocalObjects, RemoteObjects
+
     layout = read_layout(array)
     if layout is None:
         return _ZarrReader(array)

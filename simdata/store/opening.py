@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import numpy as np
 import xarray as xr
 
-from simdata.release.catalog import Catalog, parse
 from simdata.store.location import location, open_zarr
 from simdata.store.metadata import Metadata
+
+if TYPE_CHECKING:
+    from simdata.release.catalog import Catalog
 
 
 def open_store(path: str | Path) -> xr.Dataset:
@@ -63,6 +66,8 @@ class Conveniences:
     @property
     def catalog(self) -> Catalog:
         """The catalog that the store was built from."""
+        from simdata.release.catalog import parse  # pydantic: not for those who only open stores
+
         return parse(self.metadata.catalog_text, "the store's catalog")
 
     def scanner_units(self) -> xr.DataArray:
