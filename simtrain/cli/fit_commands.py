@@ -23,12 +23,12 @@ from simtrain.cli.options import (
 from simtrain.common import distributed, interrupts
 from simtrain.config import schema as configuration
 from simtrain.config.schema import AnyRecipe, Config, PretrainConfig
-from simtrain.data.dataset import open_dataset, resolve
-from simtrain.models.patch_table import resolve_patches
+from simtrain.data.dataset import open_dataset
 from simtrain.training import pretraining
-from simtrain.training.initial_weights import resolve_initial, start_options
+from simtrain.training.initial_weights import start_options
 from simtrain.training.loop import fit
 from simtrain.training.run_folder import Run
+from simtrain.training.starting import start_run
 
 run_option = click.option("--out", required=True, type=LOCAL, help="Run folder; an unfinished run goes on.")
 
@@ -61,14 +61,9 @@ def fit_command(
     On several GPUs: torchrun --nproc-per-node=4 -m simtrain fit STORE ...
     """
 
-    def start() -> Run:
-        config, initial = resolve_initial(_configuration(out, name, overrides, modalities), out)
-        config, table = resolve_patches(config, out)
-        return Run.start(out, resolve(config, dataset), dataset, initial, table)
-
     with _stopping("fit", store, out):
         dataset = open_dataset(store)
-        run = distributed.first_before_others(start)
+        run = start_run(dataset, lambda: _configuration(out, name, overrides, modalities), out)
         _say_each(run.notes)
         interrupts.leave(fit(dataset, run, torch_device(device), _console(), feed))
     _say(f"trained {out}; test it with: {shlex.join(['simtrain', 'retrieve', str(out), str(store)])}")
@@ -92,13 +87,9 @@ def pretrain_command(
 ) -> None:
     """Train the encoder alone on STORE, to fill in hidden patches of BOLD (vsMAE)."""
 
-    def start() -> Run:
-        config, table = resolve_patches(_configuration(out, name, overrides, kind=PretrainConfig), out)
-        return Run.start(out, pretraining.resolve(config, dataset), dataset, table=table)
-
     with _stopping("pretrain", store, out):
         dataset = open_dataset(store)
-        run = distributed.first_before_others(start)
+        run = start_run(dataset, lambda: _configuration(out, name, overrides, kind=PretrainConfig), out)
         _say_each(run.notes)
         interrupts.leave(pretraining.pretrain(dataset, run, torch_device(device), _console(), feed))
     command = ["simtrain", "fit", str(store), "--out", "RUN", *start_options(run.config, run.path)]
