@@ -156,9 +156,9 @@ def test_nan_and_infinity_reach_the_statistics(bad):
 
 def test_it_compiles_where_nothing_can_be_written(tmp_path):
     """Neither beside the module nor in the home folder: files stand in the way, of root too."""
-    installed = Path(sys.modules["simdata.bold.conversion_kernel"].__file__).parent
+    installed = Path(sys.modules["simdata.bold.conversion_kernel"].__file__).parents[1]
     shutil.copytree(installed, tmp_path / "simdata", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "simdata/__pycache__").touch()
+    (tmp_path / "simdata/bold/__pycache__").touch()
     code = """
 import numpy as np, simdata.bold.conversion_kernel
 out = np.empty(3, np.int8)

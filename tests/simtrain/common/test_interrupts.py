@@ -138,7 +138,7 @@ def test_a_hang_up_that_is_ignored_stays_so():
 def test_a_process_that_ends_with_its_work_is_not_killed_while_it_leaves():
     code = (
         "import os, signal\n"
-        "from simtrain import interrupts\n"
+        "from simtrain.common import interrupts\n"
         "interrupts.keep_to_the_end()\n"
         "with interrupts.caught() as caught:\n"
         "    caught.hold()\n"
