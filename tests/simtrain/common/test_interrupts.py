@@ -9,11 +9,10 @@ import pytest
 from click.testing import CliRunner
 from training_runs import assert_equal, fit_run, lines_of
 
-from simtrain.cli import fit_commands as training
 from simtrain.cli import retrieve_commands as testing
 from simtrain.cli.root import cli
 from simtrain.common import interrupts
-from simtrain.training import checkpoint
+from simtrain.training import checkpoint, starting
 from simtrain.training import loop as fitting
 from simtrain.training.scalars import Metrics
 from simtrain.training.step import Training
@@ -103,7 +102,7 @@ def test_while_loading_there_is_nothing_to_save(store, tmp_path, monkeypatch, co
 
 def test_a_run_that_was_not_begun_has_no_configuration_to_go_on_with(store, tmp_path, monkeypatch):
     """``simtrain fit STORE --out RUN`` alone would begin another one, by the default configuration."""
-    _signalled(monkeypatch, training, "resolve", USUAL)
+    _signalled(monkeypatch, starting, "resolved", USUAL)
     arguments = ["fit", str(store), "--out", str(tmp_path / "run"), "--config", "demo"]
     result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == 143
