@@ -7,7 +7,10 @@ from typing import Any
 __version__ = version("simdata")
 
 # Where each function of the public interface is: torch and the rest are imported at the first use of one.
-_PLACES: dict[str, str] = {}
+_PLACES: dict[str, str] = {
+    "predict": "simtrain.api.results",
+    "retrieve": "simtrain.api.results",
+}
 __all__ = ["__version__", *_PLACES]
 
 

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-import torch
 
-from simdata.common.errors import UserError
 from simdata.common.local_path import LOCAL
 from simdata.store.location import location
-from simtrain.common import distributed
+from simtrain.common.device import torch_device as torch_device
 from simtrain.data.feeds import KINDS
 from simtrain.retrieval.protocol import WHOLE_MOVIE
 
@@ -76,17 +74,3 @@ modalities_option = click.option(
 )
 store_argument = click.argument("store", type=Location())
 run_argument = click.argument("run", type=LOCAL)
-
-
-def torch_device(device: str) -> torch.device:
-    """What ``--device`` means on this machine, and for this process.
-
-    Raises
-    ------
-    UserError
-        If it asks for CUDA where there is none.
-    """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch finds no CUDA device here; use auto or cpu")
-    cuda = device != "cpu" and torch.cuda.is_available()
-    return distributed.own_device(torch.device("cuda" if cuda else "cpu"))

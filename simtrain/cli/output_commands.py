@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from simdata.common.local_path import LOCAL
+from simtrain.api import results
 from simtrain.cli.options import device_option, run_argument, store_argument, torch_device
 from simtrain.config.schema import PretrainConfig
 from simtrain.data.dataset import open_dataset
-from simtrain.prediction import predict
 from simtrain.training import pretraining_maps as maps
 from simtrain.training.run_folder import Run
 
@@ -47,13 +47,13 @@ def predict_command(
     run: Path, store: str | Path, out: Path, subjects: tuple[str, ...], hemispheres: bool, device: str
 ) -> None:
     """Write the embeddings of the model of RUN for every usable window of STORE."""
-    predict(
-        Run.open(run),
-        open_dataset(store),
+    results.predict(
+        run,
+        store,
         out,
-        torch_device(device),
         subjects=subjects,
-        by_hemisphere=hemispheres,
+        hemispheres=hemispheres,
+        device=device,
         progress=lambda subject, done, total: click.echo(f"{subject} ({done} of {total})"),
-    )
+    ).close()
     click.echo(f"wrote {out}; open it with: xr.open_zarr({str(out)!r})")

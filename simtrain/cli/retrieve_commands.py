@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from simdata.common.local_path import LOCAL
+from simtrain.api import results
 from simtrain.baselines import experiments as baselines
 from simtrain.cli.options import (
     Lags,
@@ -23,10 +24,7 @@ from simtrain.config import schema as configuration
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.data.windows import EXPERIMENTS
 from simtrain.retrieval import report
-from simtrain.retrieval.evaluation import retrieve
-from simtrain.retrieval.figures import require as require_figures
 from simtrain.retrieval.protocol import NEGATIVES, Protocol
-from simtrain.training.run_folder import Run
 
 
 @click.command("retrieve")
@@ -34,26 +32,34 @@ from simtrain.training.run_folder import Run
 @store_argument
 @click.option(
     "--experiment",
-    type=click.Choice([*EXPERIMENTS, "all"]),
-    default="all",
+    type=click.Choice([*EXPERIMENTS, results.ALL]),
+    default=results.ALL,
     show_default=True,
     help="What was held out of training: subjects, scenes, or both.",
 )
 @click.option(
     "--pool",
     type=Pool(),
-    default=32,
+    default=Protocol.pool,
     show_default=True,
     help="Candidates, the true one included; movie: all clips of the tested window's movie not within 3 s.",
 )
 @click.option(
-    "--clips", type=click.IntRange(1), default=100, show_default=True, help="Tested windows a draw."
+    "--clips",
+    type=click.IntRange(1),
+    default=Protocol.clips,
+    show_default=True,
+    help="Tested windows a draw.",
 )
 @click.option(
-    "--draws", type=click.IntRange(2), default=10, show_default=True, help="Draws of windows and pools."
+    "--draws",
+    type=click.IntRange(2),
+    default=Protocol.draws,
+    show_default=True,
+    help="Draws of windows and pools.",
 )
 @click.option("--lag", type=click.IntRange(0), help="Seconds from stimulus to BOLD (default: as trained).")
-@click.option("--negatives", type=click.Choice(NEGATIVES), default=NEGATIVES[0], show_default=True)
+@click.option("--negatives", type=click.Choice(NEGATIVES), default=Protocol.negatives, show_default=True)
 @click.option(
     "--hard/--soft",
     help="Hard: the negatives nearest in time to the tested clip, but not within 3 s, in the same movie "
@@ -63,7 +69,7 @@ from simtrain.training.run_folder import Run
 @click.option(
     "--average-windows",
     type=click.IntRange(1),
-    default=1,
+    default=Protocol.average_windows,
     show_default=True,
     metavar="K",
     help="Test means over K consecutive seconds of one film clip.",
@@ -73,50 +79,33 @@ from simtrain.training.run_folder import Run
 @click.option(
     "--shuffle", is_flag=True, help="Control: give every clip another's stimulus; must be at chance."
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=Protocol.seed, show_default=True)
 @device_option
 def retrieve_command(
     run: Path,
     store: str | Path,
     experiment: str,
-    pool: int,
-    clips: int,
-    draws: int,
-    lag: int | None,
-    negatives: str,
-    hard: bool,
-    average_subjects: bool,
-    average_windows: int,
     lags: range | None,
     figures: bool,
-    shuffle: bool,
-    seed: int,
     device: str,
+    **protocol: Any,
 ) -> None:
     """Test the model of RUN on STORE: which clip was seen, and which BOLD it gave rise to.
 
     Writes RUN/retrieval.json, and tables and figures to RUN/retrieval.
     """
-    trained = Run.open(run)
-    lag = trained.config.data.lag if lag is None else lag
-    protocol = Protocol(
-        pool=pool,
-        clips=clips,
-        draws=draws,
-        lag=lag,
-        negatives=negatives,
-        shuffle=shuffle,
-        seed=seed,
-        hard=hard,
-        average_subjects=average_subjects,
-        average_windows=average_windows,
+    found = results.retrieve(
+        run,
+        store,
+        experiment=experiment,
+        lags=lags,
+        figures=figures,
+        device=device,
+        save=False,
+        **protocol,
     )
-    if figures:
-        require_figures()
-    dataset, chosen = open_dataset(store), None if experiment == "all" else experiment
-    results = retrieve(trained, dataset, chosen, protocol, torch_device(device), lags or ())
-    report.show(results, protocol, Console())
-    report.save(run, results, protocol, dataset, figures)
+    report.show(found.results, found.protocol, Console())
+    found.save(figures)
 
 
 # The same test needs the same options.
@@ -204,6 +193,6 @@ def baseline_command(
     for one in baselines.KINDS if kind == "all" else [kind]:
         fitted, notes = fits.fit(one, out / one)
         console.print(f"{one}: {baselines.shown(notes)}", soft_wrap=True)
-        results = fits.test(fitted, None if experiment == "all" else experiment, test)
-        report.show(results, test, console)
-        report.save(out / one, results, test, dataset, False)
+        tested = fits.test(fitted, None if experiment == "all" else experiment, test)
+        report.show(tested, test, console)
+        report.save(out / one, tested, test, dataset, False)

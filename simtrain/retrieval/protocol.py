@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from simdata.common.errors import UserError
@@ -28,21 +28,22 @@ class Protocol:
     Raises
     ------
     UserError
-        If the parts contradict each other.
+        If a part is out of its range, or the parts contradict each other.
     """
 
-    pool: int | Literal["movie"]
-    clips: int
-    draws: int
-    lag: int
-    negatives: str
-    shuffle: bool
-    seed: int
+    pool: int | Literal["movie"] = 32
+    clips: int = 100
+    draws: int = 10
+    lag: int = field(kw_only=True)  # as trained, which only the run knows
+    negatives: str = NEGATIVES[0]
+    shuffle: bool = False
+    seed: int = 0
     hard: bool = False
     average_subjects: bool = False
     average_windows: int = 1
 
     def __post_init__(self) -> None:
+        self._must_be_in_range()
         if self.hard and self.negatives != "same-movie":
             raise UserError(
                 f"--hard with --negatives {self.negatives}: only clips of the same movie are near in time; "
@@ -55,6 +56,16 @@ class Protocol:
             )
         if self.whole_movie and self.hard:
             raise UserError("--pool movie with --hard: the pool is all of the movie; leave --hard out")
+
+    def _must_be_in_range(self) -> None:
+        if isinstance(self.pool, str) and not self.whole_movie:
+            raise UserError(f"pool: {self.pool!r} is neither a number of candidates nor {WHOLE_MOVIE!r}")
+        least = {"clips": 1, "draws": 2, "lag": 0, "seed": 0, "average_windows": 1}
+        for name, smallest in {**({} if self.whole_movie else {"pool": 2}), **least}.items():
+            if getattr(self, name) < smallest:
+                raise UserError(f"{name}: {getattr(self, name)} is less than {smallest}")
+        if self.negatives not in NEGATIVES:
+            raise UserError(f"negatives: {self.negatives!r} is not one of {', '.join(NEGATIVES)}")
 
     @property
     def whole_movie(self) -> bool:

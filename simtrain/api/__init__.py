@@ -1,0 +1,1 @@
+"""The functions of the public interface; `simtrain` itself offers them by name."""

@@ -1,0 +1,122 @@
+"""The testing half of simtrain's Python interface: the same figures as the commands."""
+
+import doctest
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import xarray as xr
+from command_line import call
+
+import simtrain
+from simdata.common.errors import UserError
+
+QUICK = {"experiment": "new-subjects", "clips": 40, "draws": 2, "device": "cpu"}
+WORDS = ["--experiment", "new-subjects", "--clips", 40, "--draws", 2, "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def commanded(trained, store, tmp_path_factory):
+    """A copy of the run that the command has tested."""
+    folder = tmp_path_factory.mktemp("commanded") / "run"
+    shutil.copytree(trained.path, folder, ignore=shutil.ignore_patterns("retrieval*", "reconstruction"))
+    call("retrieve", folder, store, *WORDS, "--lags", "5:7")
+    return folder
+
+
+def assert_example_runs(function, **names):
+    """The example of a docstring gives what it says."""
+    (example,) = doctest.DocTestFinder(recurse=False).find(
+        function, function.__name__, globs={"simtrain": simtrain, **names}
+    )
+    assert example.examples
+    outcome = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS).run(example)
+    assert outcome.failed == 0
+
+
+@pytest.mark.parametrize("as_given", [str, Path, lambda path: SimpleNamespace(path=path)])
+def test_retrieve_gives_and_writes_what_the_command_does(commanded, store, tmp_path, as_given):
+    found = simtrain.retrieve(as_given(commanded), str(store), lags=range(5, 8), out=tmp_path, **QUICK)
+    written = json.loads((tmp_path / "retrieval.json").read_text())
+    assert written == json.loads((commanded / "retrieval.json").read_text())
+    for table in ("subjects", "clips", "lags", "windows"):
+        name = Path("retrieval") / f"{table}.csv"
+        assert (tmp_path / name).read_bytes() == (commanded / name).read_bytes()
+        assert len(found.tables[table])
+    directions = written["experiments"]["new-subjects"]["directions"]
+    for row in found.metrics.query("figure == 'top-1'").itertuples():
+        told = directions[row.direction]["top-1"]
+        assert (row.mean, row.sd, [row.low, row.high], row.p) == tuple(
+            told[name] for name in ("mean", "sd", "interval", "p")
+        )
+        assert row.chance == 1 / 32
+
+
+def test_retrieve_in_a_thread_without_files_gives_the_same(commanded, store, tmp_path):
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(
+            simtrain.retrieve, commanded, store, save=False, out=tmp_path / "not", **QUICK
+        ).result()
+    assert not (tmp_path / "not").exists()
+    told = json.loads((commanded / "retrieval.json").read_text())["experiments"]["new-subjects"]
+    here = found.metrics.query("figure == 'top-5'").set_index("direction")["mean"]
+    assert here.to_dict() == {name: one["top-5"]["mean"] for name, one in told["directions"].items()}
+
+
+def test_what_has_no_interval_or_p_is_nan(commanded, store):
+    found = simtrain.retrieve(
+        commanded, store, **{**QUICK, "draws": 2, "clips": 20}, average_subjects=True, pool=20, save=False
+    )
+    assert found.metrics[["low", "high"]].isna().all(axis=None)
+    ranks = found.metrics.query("figure == 'median_rank'")
+    assert ranks.p.isna().all()
+    assert repr(found) == (
+        "<Retrieval of new-subjects: pool of 20, same-movie negatives, lag 6 s, mean of subjects>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"experiment": "old"}, "experiment: 'old' is not one of new-subjects"),
+        ({"pool": 1}, "pool: 1 is less than 2"),
+        ({"pool": "film"}, "pool: 'film' is neither"),
+        ({"draws": 1}, "draws: 1 is less than 2"),
+        ({"lag": -1}, "lag: -1 is less than 0"),
+        ({"negatives": "any"}, "negatives: 'any' is not one of same-movie"),
+        ({"device": "tpu"}, "device: 'tpu' is not one of auto"),
+        ({"out": "s3://here"}, "out: 's3://here' is a URL"),
+    ],
+)
+def test_what_is_out_of_range_is_named(commanded, store, wrong, message):
+    with pytest.raises(UserError, match=message):
+        simtrain.retrieve(commanded, store, **{**QUICK, **wrong})
+
+
+def test_predict_gives_what_the_command_writes(commanded, store, tmp_path):
+    call("predict", commanded, store, "--out", tmp_path / "told.zarr", "--subject", "s5", "--device", "cpu")
+    seen = []
+    with ThreadPoolExecutor(1) as pool:
+        embedded = pool.submit(
+            simtrain.predict,
+            str(commanded),
+            store,
+            str(tmp_path / "out.zarr"),
+            subjects=["s5"],
+            device="cpu",
+            progress=lambda *done: seen.append(done),
+        ).result()
+    assert seen == [("s5", 1, 1)]
+    with xr.open_zarr(tmp_path / "told.zarr") as told:
+        for name in ("fmri", "video", "audio"):
+            assert np.isfinite(told[name].values).any()
+            np.testing.assert_array_equal(embedded[name].values, told[name].values)
+
+
+def test_examples_run(commanded, store, tmp_path):
+    assert_example_runs(simtrain.retrieve, run=commanded, store=store)
+    assert_example_runs(simtrain.predict, run=commanded, store=store, out=tmp_path / "embedded.zarr")
