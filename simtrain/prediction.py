@@ -171,14 +171,12 @@ def _template(
 def _coordinates(dataset: Dataset, chosen: list[int], seconds: int, data: Data) -> dict[str, xr.Variable]:
     subjects = [dataset.subjects[position] for position in chosen]
     splits = [SPLITS[dataset.subject_split[position]] for position in chosen]
-    with xr.open_zarr(dataset.path) as store:
-        movies = store.movie.values.tolist()
-        hemispheres = store.hemisphere.values[list(data.sides)].tolist()
+    hemispheres = dataset.view.hemisphere.values[list(data.sides)].tolist()
     second = np.arange(seconds)
     return {
         "subject": strings("subject", subjects),
         "subject_split": strings("subject", splits, long_name="set of this subject: train, val or test"),
-        "movie": strings("movie", movies),
+        "movie": strings("movie", dataset.movies),
         "hemisphere": strings("hemisphere", hemispheres),
         "second": xr.Variable(
             "second", second, {"units": "s", "long_name": "second of the run at which the clip begins"}

@@ -181,8 +181,7 @@ def _unit(course: np.ndarray) -> np.ndarray:
 
 
 def _as_dataset(dataset: Dataset, lag: int, maps: np.ndarray, counts: np.ndarray) -> xr.Dataset:
-    with xr.open_zarr(dataset.path) as store:
-        names = {name: store[name].values.astype(object) for name in ("movie", "hemisphere")}
+    names = {name: dataset.view[name].values.astype(object) for name in ("movie", "hemisphere")}
     axes = ("subject_set", "movie", "hemisphere", "vertex")
     known = ~np.isnan(maps)
     mean = np.where(known, maps, 0).sum(axis=1) / np.where(known.any(axis=1), known.sum(axis=1), np.nan)

@@ -19,7 +19,7 @@ from simdata.store.metadata import Metadata
 from simdata.store.provenance import RUNS, run_records
 from simtrain.common.finite import LARGEST
 from simtrain.config import modalities
-from simtrain.config.schema import Config
+from simtrain.config.schema import Config, Recipe
 
 SPLITS = ("none", "train", "val", "test")
 NOT_SETTINGS = ("long_name", "films")  # attributes of an embedding that say nothing of its encoder
@@ -41,9 +41,11 @@ class Embedding:
     made: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
-    """The small arrays of a store; positions along its axes are what windows refer to.
+    """A store, opened once; positions along its axes are what windows refer to.
+
+    Its small arrays are in memory, and each embedding from its first use on.
 
     Attributes
     ----------
@@ -55,6 +57,8 @@ class Dataset:
     cortex : (hemispheres, vertices) bool
     lag : s, the catalog's
     identity : of the store, as JSON; ``scenes`` has a hash of the clips and their sets for each movie
+    view : the store as xarray has it, lazily; without dask
+    segments : code in ``segment`` -> name of the clip
     sources : "SUBJECT/MOVIE" -> hash of the file that the run was made of, where the store knows it
     """
 
@@ -69,7 +73,13 @@ class Dataset:
     lag: int
     encoders: dict[str, list[str]]
     identity: dict
+    view: xr.Dataset = field(compare=False)
+    segments: dict[int, str] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
+    _embeddings: dict[str, Embedding] = field(default_factory=dict, init=False, compare=False)
+
+    def __repr__(self) -> str:
+        return f"Dataset({str(self.path)!r}: {len(self.subjects)} subjects, {len(self.movies)} movies)"
 
     @property
     def movies(self) -> list[str]:
@@ -77,29 +87,36 @@ class Dataset:
         return list(self.identity["scenes"])
 
     def embedding(self, variable: str) -> Embedding:
-        """Read the features of an embedding, such as ``video_clip``.
+        """The features of an embedding, such as ``video_clip``: read when first asked for, and then kept.
 
         Raises
         ------
         UserError
             If a row is damaged: infinite or as good as, or NaN in a part of its features.
         """
-        with xr.open_zarr(self.path) as store:
-            array = store[variable]
-            made = {name: value for name, value in array.attrs.items() if name not in NOT_SETTINGS}
-            values = array.values.astype(np.float32)
-            _must_be_whole(self.path, variable, values, store.movie.values)
-            return Embedding(
-                variable,
-                values,
-                math.ceil(array.attrs["window"] - ROUNDING),
-                _digest(json.dumps(made, sort_keys=True).encode()),
-            )
+        if variable not in self._embeddings:
+            self._embeddings[variable] = self._read(variable)
+        return self._embeddings[variable]
 
-    def embeddings(self, config: Config) -> dict[str, Embedding]:
-        """The features of every stimulus modality of a configuration."""
+    def embeddings(self, config: Recipe) -> dict[str, Embedding]:
+        """The features of every stimulus modality of a configuration; none for `simtrain pretrain`'s."""
+        if not isinstance(config, Config):
+            return {}
         resolved = resolve(config, self)
         return {modality: self.embedding(resolved.variable(modality)) for modality in config.stimuli}
+
+    def _read(self, variable: str) -> Embedding:
+        array = self.view[variable]
+        made = {name: value for name, value in array.attrs.items() if name not in NOT_SETTINGS}
+        # Of a selection, even of everything, xarray does not keep the values a second time.
+        values = array.isel(movie=slice(None)).values.astype(np.float32)
+        _must_be_whole(self.path, variable, values, self.movies)
+        return Embedding(
+            variable,
+            values,
+            math.ceil(array.attrs["window"] - ROUNDING),
+            _digest(json.dumps(made, sort_keys=True).encode()),
+        )
 
 
 def open_dataset(path: str | Path) -> Dataset:
@@ -115,25 +132,27 @@ def open_dataset(path: str | Path) -> Dataset:
         If there is no store of a known format at ``path``, or a part of one that lacks what training needs.
     """
     path = location(path)
-    with open_zarr(path, "build one with `simdata build`") as store:
-        metadata = Metadata.of(store, path)
-        check_axes(store, path)
-        check_runs(path)
-        split = [SPLITS.index(name) for name in store.subject_split.values]
-        return Dataset(
-            path=path,
-            subjects=[str(subject) for subject in store.subject.values],
-            subject_split=np.array(split, dtype=np.int8),
-            volumes=np.minimum(store.volumes.values, store.sizes["second"]),
-            complete=store.run_status.values == 1,
-            segment=store.segment.values,
-            scene_split=store.scene_split.values,
-            cortex=store.cortex.values.astype(bool),
-            lag=metadata.stimulus_lag,
-            encoders={modality: _known_encoders(store, modality) for modality in STIMULI},
-            identity=_identity(path, store, metadata),
-            sources=_sources(store, path),
-        )
+    store = open_zarr(path, "build one with `simdata build`", chunks=None)
+    metadata = Metadata.of(store, path)
+    check_axes(store, path)
+    check_runs(path)
+    split = [SPLITS.index(name) for name in store.subject_split.values]
+    return Dataset(
+        path=path,
+        subjects=[str(subject) for subject in store.subject.values],
+        subject_split=np.array(split, dtype=np.int8),
+        volumes=np.minimum(store.volumes.values, store.sizes["second"]),
+        complete=store.run_status.values == 1,
+        segment=store.segment.values,
+        scene_split=store.scene_split.values,
+        cortex=store.cortex.values.astype(bool),
+        lag=metadata.stimulus_lag,
+        encoders={modality: _known_encoders(store, modality) for modality in STIMULI},
+        identity=_identity(path, store, metadata),
+        view=store,
+        segments=_segments(store),
+        sources=_sources(store, path),
+    )
 
 
 def resolve(config: Config, dataset: Dataset) -> Config:
@@ -191,7 +210,7 @@ def _encoder(dataset: Dataset, modality: str, wanted: str | None) -> str:
     return wanted
 
 
-def _must_be_whole(path: str | Path, variable: str, values: np.ndarray, movies: np.ndarray) -> None:
+def _must_be_whole(path: str | Path, variable: str, values: np.ndarray, movies: list[str]) -> None:
     """Rows can be computed with, or are NaN throughout where there is no clip."""
     broken = ~(np.abs(values) <= LARGEST).all(axis=-1) & ~np.isnan(values).all(axis=-1)
     if broken.any():
@@ -221,6 +240,13 @@ def _identity(path: str | Path, store: xr.Dataset, metadata: Metadata) -> dict:
             )
         },
     }
+
+
+def _segments(store: xr.Dataset) -> dict[int, str]:
+    """Names of film clips by the code that ``segment`` has for them."""
+    attrs = store.segment.attrs
+    codes = np.atleast_1d(attrs.get("flag_values", [])).tolist()
+    return dict(zip(codes, attrs.get("flag_meanings", "").split(), strict=True))
 
 
 def _sources(store: xr.Dataset, path: str | Path) -> dict[str, str]:

@@ -12,7 +12,7 @@ from simtrain.data.dataset import Dataset
 from simtrain.data.windows import EXPERIMENTS
 from simtrain.reconstruction.experiment import TRUTH, Panel, Result, Settings
 from simtrain.retrieval.figures import DPI
-from simtrain.retrieval.tables import names, subject_name
+from simtrain.retrieval.tables import subject_name
 
 INCH, LABEL = 1.7, 1.0  # a picture's width, and that of the labels
 
@@ -31,7 +31,6 @@ def write(path: Path, panels: Sequence[Panel], dataset: Dataset, title: str) -> 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    movies, scenes = names(dataset)
     makers = list(panels[0].frames)
     y, x, _ = panels[0].frames[TRUTH].shape
     size = (LABEL + INCH * len(makers), 0.8 + (INCH * y / x + 0.22) * len(panels))
@@ -40,8 +39,9 @@ def write(path: Path, panels: Sequence[Panel], dataset: Dataset, title: str) -> 
     axes = figure.subplots(len(panels), len(makers), squeeze=False)
     for row, panel in zip(axes, panels, strict=True):
         movie, clip = int(panel.window["movie"]), int(panel.window["clip"])
-        scene = scenes.get(int(dataset.segment[movie, clip]), "")
-        label = f"{subject_name(dataset, int(panel.window['subject']))}\n{movies[movie]} {scene}\n{clip} s"
+        scene = dataset.segments.get(int(dataset.segment[movie, clip]), "")
+        subject = subject_name(dataset, int(panel.window["subject"]))
+        label = f"{subject}\n{dataset.movies[movie]} {scene}\n{clip} s"
         row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize="x-small")
         for axis, maker in zip(row, makers, strict=True):
             axis.imshow(panel.frames[maker], interpolation="nearest")

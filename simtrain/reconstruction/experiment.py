@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import xarray as xr
 
 from simdata.common.errors import UserError
 from simdata.store import BoldReader
@@ -259,8 +258,8 @@ class Reconstruction:
             raise UserError(
                 f"{self._dataset.path} has no video embedding {self.settings.features!r}; it has: {known}"
             )
-        with xr.open_zarr(self._dataset.path) as store:
-            return {"features": variable, "attributes": dict(store[variable].attrs), "size": size}
+        attributes = dict(self._dataset.view[variable].attrs)
+        return {"features": variable, "attributes": attributes, "size": size}
 
     def _fit_map(self, features: np.ndarray) -> LinearMap:
         """To (movies, seconds, features), from training windows; its penalty from those of validation."""

@@ -19,7 +19,7 @@ from simtrain.reconstruction.thumbnails import describe_frames
 from simtrain.retrieval.bootstrap import CONFIDENCE, RESAMPLES, Bootstrap
 from simtrain.retrieval.report import NARROW
 from simtrain.retrieval.scores import SHIFTS
-from simtrain.retrieval.tables import Row, labels, names
+from simtrain.retrieval.tables import Row, labels
 
 TABLES = ("scores", "subjects", "clips", "windows")
 
@@ -45,15 +45,14 @@ def show(results: Mapping[str, Result], made: Reconstruction, console: Console) 
 
 def tables(results: Mapping[str, Result], dataset: Dataset, seed: int) -> dict[str, list[Row]]:
     """Rows of every table of ``TABLES``; two-way identification as a share."""
-    movies, scenes = names(dataset)
     rows: dict[str, list[Row]] = {name: [] for name in TABLES}
     for name, result in results.items():
-        subject, movie, scene = labels(result.windows, dataset, movies, scenes)
+        subject, movie, scene = labels(result.windows, dataset)
         rows["scores"] += summary(name, result, seed)
         rows["subjects"] += _grouped(name, {"subject": subject}, result)
         rows["clips"] += _grouped(name, {"movie": movie, "clip": scene}, result)
         of_each = {"subject": subject, "movie": movie, "clip": scene}
-        rows["windows"] += _each(name, of_each, movies, result)
+        rows["windows"] += _each(name, of_each, dataset.movies, result)
     return rows
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import xarray as xr
 
 from simdata.common.errors import UserError
 from simtrain.data.dataset import Dataset
@@ -68,26 +67,25 @@ def read_frames(dataset: Dataset, movie: np.ndarray, second: np.ndarray) -> np.n
     UserError
         If the store has none, or they are too small for SSIM.
     """
-    with xr.open_zarr(dataset.path, chunks=None) as store:
-        if "frame" not in store:
-            raise UserError(f"{dataset.path} has no thumbnails (frame): build it anew with `simdata build`")
-        size = store.frame.shape[2:4]
-        if min(size) < image_scores.WINDOW:
-            raise UserError(
-                f"{dataset.path} has thumbnails of {size[1]} x {size[0]} pixels: SSIM needs "
-                f"{image_scores.WINDOW} x {image_scores.WINDOW} or more"
-            )
-        frames = np.empty((len(movie), *size, 3), np.uint8)
-        for one in np.unique(movie):
-            rows = movie == one
-            frames[rows] = store.frame.isel(movie=int(one)).values[second[rows]]
+    store = dataset.view
+    if "frame" not in store:
+        raise UserError(f"{dataset.path} has no thumbnails (frame): build it anew with `simdata build`")
+    size = store.frame.shape[2:4]
+    if min(size) < image_scores.WINDOW:
+        raise UserError(
+            f"{dataset.path} has thumbnails of {size[1]} x {size[0]} pixels: SSIM needs "
+            f"{image_scores.WINDOW} x {image_scores.WINDOW} or more"
+        )
+    frames = np.empty((len(movie), *size, 3), np.uint8)
+    for one in np.unique(movie):
+        rows = movie == one
+        frames[rows] = store.frame.isel(movie=int(one)).values[second[rows]]
     return frames
 
 
 def describe_frames(dataset: Dataset) -> str:
     """What the store says that its thumbnails show."""
-    with xr.open_zarr(dataset.path) as store:
-        return store.frame.attrs.get("long_name", "")
+    return dataset.view.frame.attrs.get("long_name", "")
 
 
 def rounded(frames: np.ndarray) -> np.ndarray:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import xarray as xr
 
 from simdata.common.errors import UserError
 from simtrain.data.dataset import Dataset
@@ -64,9 +63,7 @@ class Selection:
                 found["subject"], positions("subject", self.subjects, dataset.subjects, dataset)
             )
         if self.movie is not None:
-            with xr.open_zarr(dataset.path) as store:
-                movies = [str(movie) for movie in store.movie.values]
-            chosen &= np.isin(found["movie"], positions("movie", [self.movie], movies, dataset))
+            chosen &= np.isin(found["movie"], positions("movie", [self.movie], dataset.movies, dataset))
         if self.seconds is not None:
             chosen &= np.isin(found["clip"], list(self.seconds))
         return chosen

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from simtrain.data.dataset import Dataset
 from simtrain.retrieval.evaluation import Result
@@ -21,11 +20,10 @@ Row = dict[str, Any]
 
 def build(results: Mapping[str, Result], dataset: Dataset) -> dict[str, list[Row]]:
     """Rows of every table of ``NAMES``; shares are from 0 to 1, as in JSON."""
-    movies, segments = names(dataset)
     tables: dict[str, list[Row]] = {name: [] for name in NAMES}
     for name, result in results.items():
         tested = result.tested.ravel()
-        subject, movie, clip = labels(tested, dataset, movies, segments)
+        subject, movie, clip = labels(tested, dataset)
         for direction, score in result.scores.items():
             head = {"experiment": name, "direction": direction}
             tables["subjects"] += _grouped(head, {"subject": subject}, score)
@@ -100,26 +98,15 @@ def _lags(name: str, result: Result) -> Iterator[Row]:
             }
 
 
-def labels(
-    windows: np.ndarray, dataset: Dataset, movies: list[str], segments: dict[int, str]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(n,) names of the subject, movie and film clip of each window; the latter two as `names` has them."""
+def labels(windows: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(n,) names of the subject, movie and film clip of each window."""
     subject = [subject_name(dataset, position) for position in windows["subject"]]
-    movie = [movies[position] for position in windows["movie"]]
+    movie = [dataset.movies[position] for position in windows["movie"]]
     codes = dataset.segment[windows["movie"], windows["clip"]]
-    clip = [segments.get(int(code), f"segment-{code}") for code in codes]
+    clip = [dataset.segments.get(int(code), f"segment-{code}") for code in codes]
     return tuple(np.array(of, dtype=object) for of in (subject, movie, clip))
 
 
 def subject_name(dataset: Dataset, position: int) -> str:
     """The id of the subject at a position, or ``mean``."""
     return "mean" if position == EVERYONE else dataset.subjects[position]
-
-
-def names(dataset: Dataset) -> tuple[list[str], dict[int, str]]:
-    """Movies by position, and film clips by the code that ``segment`` has for them."""
-    with xr.open_zarr(dataset.path) as store:
-        attrs = store.segment.attrs
-        codes = np.atleast_1d(attrs.get("flag_values", [])).tolist()
-        meanings = attrs.get("flag_meanings", "").split()
-        return [str(movie) for movie in store.movie.values], dict(zip(codes, meanings, strict=True))

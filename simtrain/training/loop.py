@@ -249,9 +249,8 @@ def _broken_runs(training: Training, samples: np.ndarray, dataset: Dataset, run:
             side = torch.from_numpy(batch.samples["hemisphere"].astype(np.int64)).to(device)
             finite_ones = frames(batch.stored, side).flatten(1).isfinite().all(dim=1).cpu().numpy()
             found += batch.samples[~finite_ones][["subject", "movie"]].tolist()
-    movies = list(dataset.identity["scenes"])
     return [
-        f"{dataset.subjects[subject]} in {movies[movie]}"
+        f"{dataset.subjects[subject]} in {dataset.movies[movie]}"
         for subject, movie in sorted(set(distributed.gather_objects(found)))
     ]
 

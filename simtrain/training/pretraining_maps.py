@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import xarray as xr
 from torch import Tensor
 
 from simdata.common.errors import UserError
@@ -139,9 +138,7 @@ def _must_vary(found: list[list[np.ndarray]], run: Run) -> None:
 
 
 def _labels(dataset: Dataset, chosen: np.ndarray) -> list[str]:
-    with xr.open_zarr(dataset.path) as store:
-        movies = store.movie.values
     return [
-        f"{dataset.subjects[window['subject']]}.{movies[window['movie']]}.s{window['second']}"
+        f"{dataset.subjects[window['subject']]}.{dataset.movies[window['movie']]}.s{window['second']}"
         for window in chosen
     ]

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -44,6 +45,7 @@ def _films(draw):
         lag=6,
         encoders={},
         identity={},
+        view=xr.Dataset(),
     )
     return dataset, embeddings, draw(st.integers(1, 4)), draw(st.integers(0, 7))
 
