@@ -1,14 +1,34 @@
 """simdata: movie-watching fMRI and its stimuli as one chunked Zarr store."""
 
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from simdata.api import build, embed, import_embeddings, open, rechunk
+    from simdata.release.catalog import Catalog
+    from simdata.store.direct import BoldReader
 
 __version__ = version("simdata")
 
+# Where each name of the public interface is: xarray, torch and the rest are imported at the first use of one.
+_PLACES: dict[str, str] = {
+    "BoldReader": "simdata.store.direct",
+    "Catalog": "simdata.release.catalog",
+    "build": "simdata.api",
+    "embed": "simdata.api",
+    "import_embeddings": "simdata.api",
+    "open": "simdata.api",
+    "rechunk": "simdata.api",
+}
+__all__ = ["BoldReader", "Catalog", "__version__", "build", "embed", "import_embeddings", "open", "rechunk"]
 
-def open(path):
-    """Open a store: xarray's dataset with the ``.simdata`` accessor. See `simdata.store.open_store`."""
-    from simdata.store import (
-        open_store,  # simdata.common.errors and simdata.release.catalog import without xarray
-    )
 
-    return open_store(path)
+def __getattr__(name: str) -> Any:
+    if name in _PLACES:
+        return getattr(import_module(_PLACES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

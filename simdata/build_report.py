@@ -13,12 +13,12 @@ from simdata.common.printable import printable
 from simdata.release.sources import Rejected
 
 if TYPE_CHECKING:
-    from simdata.building import Summary
+    from simdata.build_recipe import BuildSummary
 
 FEW = 3  # paths of a reason that a build lists
 
 
-def print_build(summary: Summary, console: Console) -> None:
+def print_build(summary: BuildSummary, console: Console) -> None:
     """Runs that there are of those there could be, and what was not taken: a line for each reason."""
     absent = summary.possible - summary.complete
     if absent or summary.not_taken:

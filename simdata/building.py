@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import zarr
 
 from simdata.bold.run_conversion import convert_run, memory_needed
+from simdata.build_recipe import BuildSummary, Options, Recipe
 from simdata.common.cores import available_cores
 from simdata.common.errors import StoreNotWritten, UserError
 from simdata.common.faults import of_source, of_store
@@ -26,7 +26,6 @@ from simdata.encoders import Encoder, create_all
 from simdata.films.container import probe
 from simdata.films.film_conversion import (
     FILM_MEMORY,
-    THUMBNAIL_HEIGHT,
     ConvertedFilm,
     check_covers_clips,
     convert_film,
@@ -51,81 +50,9 @@ from simdata.store.revision import revise
 from simdata.store.writer import StoreWriter
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides what the store's values are; kept in its metadata.
-
-    ``encoders`` are written as `simdata.encoders.create` reads them.
-    """
-
-    catalog: Catalog
-    catalog_text: str
-    encoding: str = "int8"
-    encoders: tuple[str, ...] = ("motion_energy", "logmel")
-
-    def attributes(self, encoders: Sequence[Encoder]) -> dict[str, Any]:
-        """What a store must agree in to be continued with this recipe."""
-        return {
-            "recipe": {
-                "mesh": "ico6",
-                "resampling": "barycentric",
-                "normalisation": "z-score per vertex and run",
-                "encoding": self.encoding,
-                "encoders": {encoder.array: encoder.identity() for encoder in encoders},
-                "thumbnail_height": THUMBNAIL_HEIGHT,
-            },
-        }
-
-    @property
-    def catalog_sha256(self) -> str:
-        return hashlib.sha256(self.catalog_text.encode()).hexdigest()
-
-    def catalog_metadata(self) -> dict[str, Any]:
-        """What a store keeps of its catalog."""
-        return {
-            "catalog_name": self.catalog.name,
-            "catalog": self.catalog_text,
-            "catalog_sha256": self.catalog_sha256,
-            "stimulus_lag": self.catalog.stimulus_lag,
-        }
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to build; none of it changes the store's values. ``max_memory`` is in bytes."""
-
-    workers: int = 1
-    max_memory: int | None = None
-    on_error: Literal["stop", "skip"] = "stop"
-    checksum: bool = True
-    subjects: tuple[str, ...] | None = None
-
-
-@dataclass
-class Summary:
-    """What a build did, by the keys of runs and films; ``skipped`` gives the reasons.
-
-    Attributes
-    ----------
-    complete, possible : runs in the store now, and those that all subjects seen would have
-    not_taken : what looks like a subject or a run in the source and is neither in the store nor skipped
-    warnings : sets that are empty, the same content twice and the like
-    notes : what changed beside runs and films
-    """
-
-    converted: list[str] = field(default_factory=list)
-    current: list[str] = field(default_factory=list)
-    skipped: dict[str, str] = field(default_factory=dict)
-    complete: int = 0
-    possible: int = 0
-    not_taken: list[Rejected] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-
 def build(
     recipe: Recipe, *, source: Path, movies: Path, out: Path, options: Options, progress: Progress
-) -> Summary:
+) -> BuildSummary:
     """Bring the store at ``out`` up to what is on disk; what has not changed is left alone.
 
     A run or film shows in the store when it is whole: a build may be killed, and continues when it is
@@ -137,7 +64,7 @@ def build(
         For the first bad source unless ``options.on_error`` is "skip", or if ``out`` is something else
         than a store of this recipe, or cannot be written.
     """
-    summary = Summary()
+    summary = BuildSummary()
     there = _is_there(out)
     found = find_runs(recipe.catalog, source, options.subjects)
     summary.not_taken = survey(recipe.catalog, source, found)
@@ -203,7 +130,7 @@ def _is_there(out: Path) -> bool:
     return False
 
 
-def _keep_converted(found: Found, out: Path, summary: Summary) -> None:
+def _keep_converted(found: Found, out: Path, summary: BuildSummary) -> None:
     """Runs whose content was dropped after they were converted, as DataLad's users do, stay as they are."""
     if not any(isinstance(error, NotFetched) for _, error in found.unusable):
         return
@@ -218,7 +145,7 @@ def _keep_converted(found: Found, out: Path, summary: Summary) -> None:
             summary.current.append(run.key)
 
 
-def _usable(found: Found, options: Options, summary: Summary) -> list[Run]:
+def _usable(found: Found, options: Options, summary: BuildSummary) -> list[Run]:
     """The runs to convert; those that cannot be read are skipped, or end the build."""
     usable = found.runs or found.kept
     if found.unusable and (options.on_error == "stop" or not usable):
@@ -231,7 +158,12 @@ def _usable(found: Found, options: Options, summary: Summary) -> list[Run]:
 
 
 def _describe(
-    summary: Summary, catalog: Catalog, out: Path, found: Found, options: Options, folders: Sequence[Path]
+    summary: BuildSummary,
+    catalog: Catalog,
+    out: Path,
+    found: Found,
+    options: Options,
+    folders: Sequence[Path],
 ) -> None:
     """Count what there is, and note what the user should know; the store keeps what was not taken."""
     store = open_store(out)
@@ -259,7 +191,7 @@ def _rejected(run: Run | None, key: str, reason: str, folders: Sequence[Path]) -
     return Rejected(key, reason)
 
 
-def _find_films(catalog: Catalog, movies: Path, options: Options, summary: Summary) -> list[Film]:
+def _find_films(catalog: Catalog, movies: Path, options: Options, summary: BuildSummary) -> list[Film]:
     films = []
     for movie in catalog.movies:
         try:
@@ -311,7 +243,7 @@ def _make_ready(
     out: Path,
     staging: Path,
     subjects: Sequence[str],
-    summary: Summary,
+    summary: BuildSummary,
 ) -> None:
     """Check that the store is one of this recipe; bring it in line with the catalog; make room."""
     store = open_store(out)
@@ -360,7 +292,7 @@ class _Target:
     writer: StoreWriter
     provenance: Provenance
     options: Options
-    summary: Summary
+    summary: BuildSummary
     progress: Progress
 
     def bring_up_to_date(

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from simdata import __version__
+import simdata
+from simdata.api import ON_ERROR
 from simdata.common import json_text
 from simdata.common.errors import UserError
 from simdata.common.local_path import LOCAL
@@ -19,6 +23,11 @@ from simdata.release import catalog as catalogs
 from simdata.store.encoding import ENCODINGS
 
 UNITS = ("", "K", "M", "G")
+
+
+def default(function: Callable[..., Any], parameter: str) -> Any:
+    """What the library takes for a parameter that is not given."""
+    return signature(function).parameters[parameter].default
 
 
 def main() -> None:
@@ -31,7 +40,7 @@ def main() -> None:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__)
+@click.version_option(simdata.__version__)
 def cli() -> None:
     """Movie-watching fMRI and its stimuli as one Zarr store."""
 
@@ -53,27 +62,48 @@ class Memory(click.ParamType):
 @click.option("--source", type=LOCAL, required=True, help="Folder with the CIFTI runs.")
 @click.option("--movies", type=LOCAL, required=True, help="Folder with the films.")
 @click.option("--out", type=LOCAL, required=True, help="The store to make or to bring up to date.")
-@click.option("--encoding", type=click.Choice(list(ENCODINGS)), default="int8", show_default=True)
+@click.option(
+    "--encoding",
+    type=click.Choice(list(ENCODINGS)),
+    default=default(simdata.build, "encoding"),
+    show_default=True,
+)
 @click.option(
     "--encoder",
     "encoders",
     multiple=True,
     metavar="NAME[,KEY=VALUE...]",
-    default=("motion_energy", "logmel"),
+    default=default(simdata.build, "encoders"),
     show_default=True,
     help="Embedding of the films; may be repeated (see `simdata encoders list`).",
 )
 @click.option("--subject", "subjects", multiple=True, help="Only this subject (may be repeated).")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
-@click.option("--max-memory", type=Memory(), help="Use fewer workers if they might need more, e.g. 4GB.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=default(simdata.build, "workers"),
+    show_default=True,
+    help="Processes.",
+)
+@click.option(
+    "--max-memory",
+    type=Memory(),
+    default=default(simdata.build, "max_memory"),
+    help="Use fewer workers if they might need more, e.g. 4GB.",
+)
 @click.option(
     "--on-error",
-    type=click.Choice(["stop", "skip"]),
-    default="stop",
+    type=click.Choice(ON_ERROR),
+    default=default(simdata.build, "on_error"),
     show_default=True,
     help="What to do when a source is short, broken or not what the catalog says.",
 )
-@click.option("--checksum/--no-checksum", default=True, show_default=True, help="Hash every source.")
+@click.option(
+    "--checksum/--no-checksum",
+    default=default(simdata.build, "checksum"),
+    show_default=True,
+    help="Hash every source.",
+)
 def build(
     catalog, source, movies, out, encoding, encoders, subjects, workers, max_memory, on_error, checksum
 ) -> None:
@@ -83,14 +113,21 @@ def build(
     nothing when there is nothing to do.
     """
     from simdata import build_report as report
-    from simdata.building import Options, Recipe  # torch and dask take seconds to import: only here
-    from simdata.building import build as build_store
 
-    recipe = Recipe(*catalogs.load(catalog), encoding=encoding, encoders=encoders)
-    options = Options(workers, max_memory, on_error, checksum, subjects or None)
     with Bars() as progress:
-        summary = build_store(
-            recipe, source=source, movies=movies, out=out, options=options, progress=progress
+        summary = simdata.build(
+            catalog,
+            source=source,
+            movies=movies,
+            out=out,
+            encoding=encoding,
+            encoders=encoders,
+            subjects=subjects or default(simdata.build, "subjects"),
+            workers=workers,
+            max_memory=max_memory,
+            on_error=on_error,
+            checksum=checksum,
+            progress=progress,
         )
     click.echo(
         f"{out}: {len(summary.converted)} converted, {len(summary.current)} already there, "
@@ -111,17 +148,17 @@ def build(
     metavar="NAME[,KEY=VALUE...]",
     help="Such as videomae,weights=FOLDER,layer=6; may be repeated, a film is decoded once for all.",
 )
-@click.option("--on-error", type=click.Choice(["stop", "skip"]), default="stop", show_default=True)
+@click.option(
+    "--on-error", type=click.Choice(ON_ERROR), default=default(simdata.embed, "on_error"), show_default=True
+)
 def embed(store, movies, encoders, on_error) -> None:
     """Add embeddings of the films to STORE, or replace them.
 
     An array appears when it is whole. The same command continues one that was killed, and does nothing when
     there is nothing to do.
     """
-    from simdata.embedding import embed as embed_films
-
     with Bars() as progress:
-        summary = embed_films(store, movies=movies, encoders=encoders, on_error=on_error, progress=progress)
+        summary = simdata.embed(store, movies=movies, encoders=encoders, on_error=on_error, progress=progress)
     for array in summary.written:
         click.echo(f"{store}: {array} written")
     for array in summary.current:
@@ -134,9 +171,27 @@ def embed(store, movies, encoders, on_error) -> None:
 @click.argument("sources", metavar="MOVIE=PATH...", nargs=-1, required=True)
 @click.option("--name", required=True, help="Of the embeddings: they become <modality>_<name>.")
 @click.option("--modality", type=click.Choice(["video", "audio"]), required=True)
-@click.option("--window", type=int, default=3, show_default=True, help="Length of a clip in s.")
-@click.option("--first", type=int, default=0, show_default=True, help="Second at which row 0's clip begins.")
-@click.option("--stride", type=int, default=1, show_default=True, help="Seconds from a clip to the next.")
+@click.option(
+    "--window",
+    type=int,
+    default=default(simdata.import_embeddings, "window"),
+    show_default=True,
+    help="Length of a clip in s.",
+)
+@click.option(
+    "--first",
+    type=int,
+    default=default(simdata.import_embeddings, "first"),
+    show_default=True,
+    help="Second at which row 0's clip begins.",
+)
+@click.option(
+    "--stride",
+    type=int,
+    default=default(simdata.import_embeddings, "stride"),
+    show_default=True,
+    help="Seconds from a clip to the next.",
+)
 @click.option("--key", help="Array in .npz and HDF5 files that hold several; {movie} stands for the movie.")
 @click.option(
     "--drop-last",
@@ -144,7 +199,12 @@ def embed(store, movies, encoders, on_error) -> None:
     metavar="[MOVIE=]N",
     help="Drop rows from the end, such as a last clip written twice; may be given for several movies.",
 )
-@click.option("--allow-missing", is_flag=True, help="Clips and movies without a row are NaN, not an error.")
+@click.option(
+    "--allow-missing",
+    is_flag=True,
+    default=default(simdata.import_embeddings, "allow_missing"),
+    help="Clips and movies without a row are NaN, not an error.",
+)
 def import_embeddings(store, sources, name, modality, window, first, stride, key, drop_last, allow_missing):
     """Add embeddings that you computed elsewhere to STORE, or replace them.
 
@@ -153,14 +213,17 @@ def import_embeddings(store, sources, name, modality, window, first, stride, key
     FIRST + i * STRIDE of MOVIE; there must be a row for each clip that lies wholly inside the film. A file
     with an array for each movie may be given as PATH alone.
     """
-    from simdata.common.pydantic_faults import validate
-    from simdata.imports.clip_rows import Layout
-    from simdata.imports.importing import import_embeddings as import_files
-
-    options = {"name": name, "modality": modality, "window": window, "first": first, "stride": stride}
-    layout = validate(Layout, options, "import-embeddings has invalid options")
-    summary = import_files(
-        store, sources, layout=layout, key=key, drop_last=drop_last, allow_missing=allow_missing
+    summary = simdata.import_embeddings(
+        store,
+        sources,
+        name=name,
+        modality=modality,
+        window=window,
+        first=first,
+        stride=stride,
+        key=key,
+        drop_last=drop_last,
+        allow_missing=allow_missing,
     )
     click.echo(f"{store}: {summary.array} {'written' if summary.written else 'is already there'}")
     for movie, rows in summary.movies.items():
@@ -191,10 +254,8 @@ def rechunk(store: Path, out: Path, layout: str) -> None:
     Values stay exactly what they are, and everything else is copied. OUT appears when it is whole; the same
     command goes on after a kill. `simdata build` continues only stores in the layout `seconds`.
     """
-    from simdata.rechunking import rechunk as rewrite
-
     with Bars() as progress:
-        before, after = rewrite(store, out, layout=layout, progress=progress)
+        before, after = simdata.rechunk(store, out, layout=layout, progress=progress)
     click.echo(f"{out}: BOLD is {after / 1e6:,.0f} MB, {after / max(before, 1):.2f} of what it was")
 
 

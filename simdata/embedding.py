@@ -25,13 +25,16 @@ from simdata.store.opening import open_store
 from simdata.store.provenance import film_record
 
 
-@dataclass
-class Summary:
+@dataclass(repr=False)
+class EmbedSummary:
     """The arrays that were written and those that were already there; movies left out, with the reason."""
 
     written: list[str] = field(default_factory=list)
     current: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"EmbedSummary(written={self.written}, current={self.current}, skipped={len(self.skipped)})"
 
 
 def embed(
@@ -41,7 +44,7 @@ def embed(
     encoders: Sequence[str],
     on_error: Literal["stop", "skip"],
     progress: Progress,
-) -> Summary:
+) -> EmbedSummary:
     """Add embedding arrays to a store, or replace them. Each film is decoded once for all encoders.
 
     An array appears, or takes the place of another of its name, when it is whole; a call that was killed is
@@ -57,7 +60,7 @@ def embed(
     UserError
         For the first bad film unless ``on_error`` is "skip"; for encoders that cannot be made.
     """
-    made, summary = create_all(encoders), Summary()
+    made, summary = create_all(encoders), EmbedSummary()
     with of_store(store), exclusive(store):
         dataset = open_store(store)
         check_whole_runs(dataset, store)
@@ -111,7 +114,7 @@ def _embed_film(
         progress.advance("blocks")
 
 
-def _find_films(dataset: xr.Dataset, movies: Path, on_error: str, summary: Summary) -> list[Film]:
+def _find_films(dataset: xr.Dataset, movies: Path, on_error: str, summary: EmbedSummary) -> list[Film]:
     """The films of the store's movies that are at hand and are what the store was built from."""
     films = []
     known = dataset.movie.values.tolist()

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import zarr
@@ -41,7 +42,14 @@ CODECS = {
 }
 
 
-def rechunk(store: Path, out: Path, *, layout: str, progress: Progress) -> tuple[int, int]:
+class RechunkSummary(NamedTuple):
+    """Bytes of BOLD in the store and in the one that was made of it."""
+
+    before: int
+    after: int
+
+
+def rechunk(store: Path, out: Path, *, layout: str, progress: Progress) -> RechunkSummary:
     """Write ``store`` to ``out`` with ``bold`` in another layout.
 
     Everything else is copied byte for byte, but for what is said of the
@@ -53,10 +61,6 @@ def rechunk(store: Path, out: Path, *, layout: str, progress: Progress) -> tuple
     Parameters
     ----------
     layout : as `simdata.store.named_layouts.parse_layout` reads it
-
-    Returns
-    -------
-    bytes of BOLD before and after
 
     Raises
     ------
@@ -87,7 +91,7 @@ def rechunk(store: Path, out: Path, *, layout: str, progress: Progress) -> tuple
         _describe(copy, named, layout)
         os.replace(copy, out)
         shutil.rmtree(work)
-    return _size(store / "bold"), _size(out / "bold")
+    return RechunkSummary(_size(store / "bold"), _size(out / "bold"))
 
 
 def _unchanging(store: Path) -> AbstractContextManager:

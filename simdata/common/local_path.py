@@ -1,4 +1,4 @@
-"""Paths on the command lines of simdata and simtrain."""
+"""Paths of this machine, on the command lines of simdata and simtrain and in calls from Python."""
 
 from __future__ import annotations
 
@@ -6,14 +6,33 @@ from pathlib import Path
 
 import click
 
+from simdata.common.errors import UserError
+
 
 class LocalPath(click.Path):
     """A path of this machine: a URL would become a folder of that name."""
 
     def convert(self, value, param, ctx) -> Path:
-        if "://" in str(value):
+        if is_url(value):
             self.fail(f"{value!r} is a URL; give a path of this machine", param, ctx)
         return super().convert(value, param, ctx)
 
 
 LOCAL = LocalPath(path_type=Path)
+
+
+def local(path: str | Path, parameter: str) -> Path:
+    """A path that a parameter is given from Python.
+
+    Raises
+    ------
+    UserError
+        If it is a URL.
+    """
+    if is_url(path):
+        raise UserError(f"`{parameter}`: {str(path)!r} is a URL; give a path of this machine")
+    return Path(path)
+
+
+def is_url(path: str | Path) -> bool:
+    return "://" in str(path)

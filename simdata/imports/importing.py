@@ -32,13 +32,16 @@ from simdata.store.schema import COMPLETE
 MOVIE = "{movie}"  # what stands for the movie's name in a key
 
 
-@dataclass(frozen=True)
-class Summary:
+@dataclass(frozen=True, repr=False)
+class ImportSummary:
     """Whether ``array`` was written or was already there, and what was given of each movie, in words."""
 
     array: str
     written: bool
     movies: dict[str, str]
+
+    def __repr__(self) -> str:
+        return f"ImportSummary({self.array!r}, written={self.written}, movies={list(self.movies)})"
 
 
 def import_embeddings(
@@ -49,7 +52,7 @@ def import_embeddings(
     key: str | None = None,
     drop_last: Sequence[str] = (),
     allow_missing: bool = False,
-) -> Summary:
+) -> ImportSummary:
     """Add an array of embeddings from files to a store, or replace it; all is checked before it is written.
 
     Rows of movies that are not given stay, if the array is there with the same layout. As with
@@ -89,7 +92,7 @@ def import_embeddings(
             _write(staged, film, rows[movie], layout)
         staged.publish()
     told = {movie: _tell(film, rows[movie], layout) for movie, film in films.items()}
-    return Summary(layout.array, not staged.is_current, told)
+    return ImportSummary(layout.array, not staged.is_current, told)
 
 
 def _assign(

@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from simdata.common.errors import UserError
@@ -212,6 +213,24 @@ class Catalog(_Strict):
 
     ``bold`` lists path patterns below the source folder, best first; ``{subject}``, ``{movie}``
     and ``{phase_encoding}`` are filled in. ``subject_pattern`` is what a subject's id looks like.
+
+    Parameters
+    ----------
+    name, title, reference, tr, stimulus_lag, bold, subject_pattern, movies, splits
+        The keys of the YAML file (docs/catalogs.md); `Catalog.load` reads one.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If keys are unknown, missing or of the wrong type. `Catalog.load` says it in a UserError.
+
+    Examples
+    --------
+    >>> catalog = simdata.Catalog.load("demo")
+    >>> catalog
+    Catalog('demo', movies=4)
+    >>> catalog.movies[0].volumes  # s
+    164
     """
 
     name: Name
@@ -250,6 +269,20 @@ class Catalog(_Strict):
                         f"{self.subject_pattern}"
                     )
 
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> Catalog:
+        """The catalog that comes with simdata under a name, or that of a YAML file.
+
+        Raises
+        ------
+        UserError
+            If there is none, or it is not valid; every fault is listed with its key.
+        """
+        return load(name_or_path)[0]
+
+    def __repr__(self) -> str:
+        return f"Catalog({self.name!r}, movies={len(self.movies)})"
+
     @property
     def volumes(self) -> int:
         """Length of the ``second`` axis: the longest run."""
@@ -284,9 +317,16 @@ def shipped() -> dict[str, str]:
     return {e.name.removesuffix(".yaml"): e.read_text() for e in entries if e.name.endswith(".yaml")}
 
 
-def load(name_or_path: str) -> tuple[Catalog, str]:
+def text_of(catalog: Catalog) -> str:
+    """A catalog as YAML, with the keys that were given."""
+    return yaml.safe_dump(
+        catalog.model_dump(mode="json", exclude_unset=True), sort_keys=False, allow_unicode=True
+    )
+
+
+def load(name_or_path: str | Path) -> tuple[Catalog, str]:
     """A catalog and its text, by the name of a shipped one or by the path of a YAML file."""
-    path = Path(name_or_path)
+    path, name_or_path = Path(name_or_path), str(name_or_path)
     known = shipped()
     if name_or_path in known:
         return parse(known[name_or_path], f"catalog {name_or_path}"), known[name_or_path]

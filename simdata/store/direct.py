@@ -50,6 +50,23 @@ class BoldReader:
     fill : the stored value that means missing: -128 in int8, NaN in floats. It stands outside the cortex, in
         vertices inside it of which a run has no data, behind the end of a run and for a run that is absent.
         It is no z-score: mask ``stored == fill`` before ``stored * scale_factor``, which makes -8 s.d. of it
+
+    Raises
+    ------
+    UserError
+        If an axis is missing, as in a selection of one subject by its label alone.
+    FileNotFoundError
+        If there is no store.
+
+    Examples
+    --------
+    >>> reader = simdata.BoldReader("mini.zarr")
+    >>> reader
+    BoldReader((1, 2, 40, 2, 40962), int8)
+    >>> index = [(0, 0, 5, 0), (0, 0, 6, 1)]  # subject, movie, first second, hemisphere
+    >>> windows = reader.read(index, frames=3)
+    >>> windows.shape, windows.dtype  # stored values: z-scores are windows * reader.scale_factor
+    ((2, 3, 40962), dtype('int8'))
     """
 
     def __init__(self, store: str | Path | Store, threads: int | None = None, verify: bool = False) -> None:
@@ -64,6 +81,9 @@ class BoldReader:
         self.fill = _missing(array)
         self.scale_factor = float(array.attrs.get("scale_factor", 1.0))
         self._reader = _reader_of(array, threads, verify)
+
+    def __repr__(self) -> str:
+        return f"BoldReader({self.shape}, {self.dtype})"
 
     def read(self, index: np.ndarray, frames: int, out: np.ndarray | None = None) -> np.ndarray:
         """Gather windows.

@@ -1,0 +1,373 @@
+"""What simdata offers to Python, a function for each thing that the command line does.
+
+The command line calls these too and takes its defaults from their signatures. Nothing heavy is imported
+before a function is called. None of them prints, needs the main thread, or changes the working folder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+
+import click
+
+from simdata.common.errors import UserError
+from simdata.common.local_path import local
+from simdata.common.progress import Callback, Progress, as_progress
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from simdata.build_recipe import BuildSummary
+    from simdata.embedding import EmbedSummary
+    from simdata.imports.importing import ImportSummary
+    from simdata.rechunking import RechunkSummary
+    from simdata.release.catalog import Catalog
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+StrPath = str | Path
+OPTION = re.compile(r"(?<![\w/-])--([a-z]+(?:-[a-z]+)*)(?![\w-])")
+PLURAL = {"encoder": "encoders", "subject": "subjects"}  # options that are repeated
+ON_ERROR = ("stop", "skip")
+
+
+def _naming_parameters(function: Callable[Given, Result]) -> Callable[Given, Result]:
+    """For callers from Python: a message that names an option of the command line names the parameter."""
+    parameters = signature(function).parameters
+
+    def parameter(option: re.Match[str]) -> str:
+        name = PLURAL.get(option[1], option[1]).replace("-", "_")
+        return f"`{name}`" if name in parameters else option[0]
+
+    @wraps(function)
+    def told(*args: Given.args, **options: Given.kwargs) -> Result:
+        try:
+            return function(*args, **options)
+        except UserError as error:
+            if click.get_current_context(silent=True) is None:  # not from a command line
+                error.args = (OPTION.sub(parameter, str(error)),)
+            raise
+
+    return told
+
+
+def open(path: StrPath) -> xr.Dataset:
+    """Open a store lazily with xarray, after checking that it is one.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder, or a URL that fsspec knows (``https://``, ``s3://``).
+
+    Returns
+    -------
+    xarray.Dataset
+        What ``xr.open_zarr`` gives, with int8 values decoded to float32 z-scores and dask chunks of whole
+        runs and movies. Its accessor ``.simdata`` has ``catalog``, ``metadata``, ``scanner_units()`` and
+        ``flag_names(name)``.
+
+    Raises
+    ------
+    UserError
+        If there is no store, or one of another format version.
+
+    Examples
+    --------
+    >>> store = simdata.open("mini.zarr")
+    >>> store.bold.dims
+    ('subject', 'movie', 'second', 'hemisphere', 'vertex')
+    >>> store.bold.sel(subject="1", movie="A").shape  # (seconds, hemispheres, vertices), float32
+    (40, 2, 40962)
+    """
+    from simdata.store import open_store
+
+    return open_store(path)
+
+
+@_naming_parameters
+def build(
+    catalog: StrPath | Catalog,
+    *,
+    source: StrPath,
+    movies: StrPath,
+    out: StrPath,
+    encoding: str = "int8",
+    encoders: Iterable[str] = ("motion_energy", "logmel"),
+    subjects: Iterable[str] | None = None,
+    workers: int = 1,
+    max_memory: int | None = None,
+    on_error: Literal["stop", "skip"] = "stop",
+    checksum: bool = True,
+    progress: Progress | Callback | None = None,
+) -> BuildSummary:
+    """Convert a release to a store, or bring a store up to what is on disk.
+
+    Parts that are done are left alone: the same call resumes a build that was killed, adds new subjects, and
+    does nothing when there is nothing to do. A run or film shows in the store when it is whole.
+
+    Parameters
+    ----------
+    catalog : str, Path or Catalog
+        What the release holds: the name of a catalog that comes with simdata, the path of a YAML file, or a
+        `simdata.Catalog`.
+    source, movies : str or Path
+        Folders with the CIFTI runs and with the films.
+    out : str or Path
+        The store to make or to bring up to date.
+    encoding : {"int8", "float16", "float32"}
+        Of the z-scores in the store.
+    encoders : iterable of str
+        Embeddings of the films, each ``name,key=value,...`` (`simdata encoders list` lists them).
+    subjects : iterable of str, optional
+        Only these; all by default.
+    workers : int
+        Processes. With more than one, call from under ``if __name__ == "__main__":`` in a script.
+    max_memory : int, optional
+        In bytes: fewer workers are used if they might need more.
+    on_error : {"stop", "skip"}
+        What to do when a source is short, broken or not what the catalog says.
+    checksum : bool
+        Whether to hash every source with sha256.
+    progress : Progress or callable, optional
+        Hears ``(what, done, total)``; silence by default. ``simdata.common.progress.Bars`` draws bars.
+
+    Returns
+    -------
+    BuildSummary
+        What was converted, what was there already, and what was left out, with reasons.
+
+    Raises
+    ------
+    UserError
+        For the first bad source unless ``on_error`` is "skip"; if ``out`` is something else than a store of
+        this recipe, or cannot be written; if a parameter is not what is said here.
+
+    Examples
+    --------
+    >>> simdata.build("mini.yaml", source="bold", movies="movies", out="mini.zarr")  # it is there already
+    BuildSummary(converted=0, current=3, skipped=0, complete=1, possible=2)
+    """
+    from simdata.build_recipe import Options, Recipe
+    from simdata.building import build as build_store
+    from simdata.store.encoding import ENCODINGS
+
+    _check_choice("encoding", encoding, ENCODINGS)
+    _check_choice("on_error", on_error, ON_ERROR)
+    if workers < 1:
+        raise UserError(f"`workers` is {workers}: give 1 or more")
+    out = local(out, "out")
+    chosen = None if subjects is None else _texts(subjects)
+    return build_store(
+        Recipe(*_catalog_and_text(catalog, out), encoding=encoding, encoders=_texts(encoders)),
+        source=local(source, "source"),
+        movies=local(movies, "movies"),
+        out=out,
+        options=Options(workers, max_memory, on_error, checksum, chosen),
+        progress=as_progress(progress),
+    )
+
+
+@_naming_parameters
+def embed(
+    store: StrPath,
+    *,
+    movies: StrPath,
+    encoders: Iterable[str],
+    on_error: Literal["stop", "skip"] = "stop",
+    progress: Progress | Callback | None = None,
+) -> EmbedSummary:
+    """Add embeddings of the films to a store, or replace them.
+
+    An array appears when it is whole. The same call continues one that was killed, and does nothing when
+    there is nothing to do. A film is decoded once for all encoders; the fMRI is not touched.
+
+    Parameters
+    ----------
+    store : str or Path
+        A store on this machine.
+    movies : str or Path
+        Folder with the films that the store was built from.
+    encoders : iterable of str
+        Such as ``"videomae,weights=FOLDER,layer=6"``.
+    on_error : {"stop", "skip"}
+        What to do about a film that is missing, broken or another one.
+    progress : Progress or callable, optional
+        Hears ``(what, done, total)``; silence by default.
+
+    Returns
+    -------
+    EmbedSummary
+        Names of the arrays that were written and of those already there; movies left out, with reasons.
+
+    Raises
+    ------
+    UserError
+        For the first bad film unless ``on_error`` is "skip"; for encoders that cannot be made; if the store
+        cannot be written.
+
+    Examples
+    --------
+    >>> simdata.embed("mini.zarr", movies="movies", encoders=["logmel,name=sparse,stride=2"])
+    EmbedSummary(written=['audio_sparse'], current=[], skipped=0)
+    """
+    from simdata.embedding import embed as embed_films
+
+    _check_choice("on_error", on_error, ON_ERROR)
+    return embed_films(
+        local(store, "store"),
+        movies=local(movies, "movies"),
+        encoders=_texts(encoders),
+        on_error=on_error,
+        progress=as_progress(progress),
+    )
+
+
+@_naming_parameters
+def import_embeddings(
+    store: StrPath,
+    sources: Mapping[str, StrPath] | StrPath | Iterable[StrPath],
+    *,
+    name: str,
+    modality: Literal["video", "audio"],
+    window: int = 3,
+    first: int = 0,
+    stride: int = 1,
+    key: str | None = None,
+    drop_last: int | Mapping[str, int] | Iterable[str] = (),
+    allow_missing: bool = False,
+) -> ImportSummary:
+    """Add embeddings that you computed elsewhere to a store, or replace them.
+
+    Row i describes the clip of ``window`` s that begins at second ``first + i * stride`` of the movie; there
+    must be a row for each clip that lies wholly inside the film. All is checked before anything is written.
+
+    Parameters
+    ----------
+    store : str or Path
+        A store on this machine.
+    sources : dict, str, Path, or iterable of str
+        ``{movie: path}``; or the path of a file with an array for each movie; or texts ``"MOVIE=PATH"``. A
+        path is an .npy, .npz, .h5 or .hdf5 file with an array (clips, features) of numbers, or a folder with
+        a file per clip, in the order of the numbers in their names.
+    name : str
+        The array becomes ``<modality>_<name>``.
+    modality : {"video", "audio"}
+        Of the film.
+    window, first, stride : int
+        Length of a clip, second at which row 0's clip begins, and from one clip to the next, in s.
+    key : str, optional
+        Array in files that hold several; ``{movie}`` stands for the movie's name.
+    drop_last : int, dict, or iterable of str
+        Rows to drop from the end: of every movie, ``{movie: rows}``, or texts ``"[MOVIE=]N"``.
+    allow_missing : bool
+        Whether clips and movies without a row are NaN, instead of an error.
+
+    Returns
+    -------
+    ImportSummary
+        The array's name, whether it was written, and the rows of each movie in words.
+
+    Raises
+    ------
+    UserError
+        If files cannot be read, do not have a row for each clip of the film, or have rows that no clip of the
+        film can have given.
+
+    Examples
+    --------
+    >>> rows = np.random.default_rng(0).normal(size=(18, 4))  # B lasts 20 s: 18 clips of 3 s
+    >>> np.save("b.npy", rows)
+    >>> simdata.import_embeddings(
+    ...     "mini.zarr", {"B": "b.npy"}, name="mine", modality="video", allow_missing=True
+    ... )
+    ImportSummary('video_mine', written=True, movies=['B'])
+    """
+    from simdata.common.pydantic_faults import validate
+    from simdata.imports.clip_rows import Layout
+    from simdata.imports.importing import import_embeddings as import_files
+
+    options = {"name": name, "modality": modality, "window": window, "first": first, "stride": stride}
+    return import_files(
+        local(store, "store"),
+        _pairs(sources),
+        layout=validate(Layout, options, "import-embeddings has invalid options"),
+        key=key,
+        drop_last=(str(drop_last),) if isinstance(drop_last, int) else _pairs(drop_last),
+        allow_missing=allow_missing,
+    )
+
+
+@_naming_parameters
+def rechunk(
+    store: StrPath, out: StrPath, *, layout: str, progress: Progress | Callback | None = None
+) -> RechunkSummary:
+    """Write a store to another place with its BOLD in another layout; its values stay what they are.
+
+    ``out`` appears when it is whole; the same call goes on after a kill. `simdata.build` continues only
+    stores in the layout "seconds".
+
+    Parameters
+    ----------
+    store, out : str or Path
+        The store, and the one to make.
+    layout : str
+        "seconds", as built; "blocks,seconds=10"; "runs"; "compressed,codec=zstd,level=3,seconds=1".
+    progress : Progress or callable, optional
+        Hears ``(what, done, total)``; silence by default.
+
+    Returns
+    -------
+    RechunkSummary
+        ``before`` and ``after``: bytes of BOLD in the one and in the other.
+
+    Raises
+    ------
+    UserError
+        If ``store`` is no store or is being written to, if ``out`` exists, or for an invalid layout.
+    OSError
+        If a chunk is damaged.
+
+    Examples
+    --------
+    >>> sizes = simdata.rechunk("mini.zarr", "blocks.zarr", layout="blocks,seconds=10")
+    >>> simdata.open("blocks.zarr").simdata.metadata.layout
+    {'name': 'blocks', 'seconds': 10}
+    """
+    from simdata.rechunking import rechunk as rewrite
+
+    return rewrite(local(store, "store"), local(out, "out"), layout=layout, progress=as_progress(progress))
+
+
+def _catalog_and_text(catalog: StrPath | Catalog, out: Path) -> tuple[Catalog, str]:
+    """A catalog and the text that the store keeps of it: of the store's own catalog, the text it has."""
+    from simdata.release.catalog import Catalog, load, parse, text_of
+    from simdata.store import open_store
+
+    if not isinstance(catalog, Catalog):
+        return load(catalog)
+    if (out / "zarr.json").exists() and catalog == (there := open_store(out).simdata).catalog:
+        return catalog, there.metadata.catalog_text
+    text = text_of(catalog)
+    return parse(text, "the catalog given"), text  # again: a copy with other values was not checked
+
+
+def _check_choice(name: str, value: object, choices: Iterable[str]) -> None:
+    if value not in choices:
+        raise UserError(f"`{name}` is {value!r}: choose one of {', '.join(choices)}")
+
+
+def _texts(given: Iterable[StrPath]) -> tuple[str, ...]:
+    """One or several texts; a single one is no sequence of letters."""
+    return (str(given),) if isinstance(given, str | Path) else tuple(map(str, given))
+
+
+def _pairs(given: Mapping[str, Any] | StrPath | Iterable[StrPath]) -> tuple[str, ...]:
+    """``{movie: value}`` as the texts "movie=value" of the command line; texts as they are."""
+    if isinstance(given, Mapping):
+        return tuple(f"{movie}={value}" for movie, value in given.items())
+    return _texts(given)
