@@ -21,7 +21,7 @@ from simdata.store.schema import empty, quiet_zarr, strings
 from simtrain.common.finite import Apart, must_tell_apart
 from simtrain.config.schema import Data
 from simtrain.data.dataset import SPLITS, Dataset
-from simtrain.data.windows import clip_split, find_windows
+from simtrain.data.windows import Windows
 from simtrain.models.embeddings import embed_hemispheres, mean_of_hemispheres
 from simtrain.models.learner import Learner
 from simtrain.retrieval.selection import positions
@@ -66,7 +66,8 @@ def predict(
         raise UserError(f"{out} exists: give --out a new path, or remove it first")
     chosen = sorted({*positions("subject", subjects or dataset.subjects, dataset.subjects, dataset)})
     learner = load_learner(run, dataset, device)
-    clips = clip_split(dataset, dataset.embeddings(run.config).values())
+    used = Windows.of(dataset, run.config)
+    clips = used.clips
     temporary = out.with_name(f".{out.name}.writing")
     shutil.rmtree(temporary, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +77,7 @@ def predict(
             template.to_zarr(temporary, compute=False, zarr_format=3, consolidated=True)
         group = zarr.open_group(temporary, mode="r+")
         _write_stimuli(group, run, learner, clips)
-        _write_fmri(group, run, learner, dataset, clips, chosen, by_hemisphere, progress)
+        _write_fmri(group, run, learner, used, chosen, by_hemisphere, progress)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -87,14 +88,13 @@ def _write_fmri(
     group: zarr.Group,
     run: Run,
     learner: Learner,
-    dataset: Dataset,
-    clips: np.ndarray,
+    used: Windows,
     chosen: list[int],
     by_hemisphere: bool,
     progress: Callable[[str, int, int], None],
 ) -> None:
-    frames, shape = run.config.data.frames, clips.shape[1]
-    windows, reader = find_windows(dataset, clips, frames, run.config.data.lag), BoldReader(dataset.path)
+    dataset, frames, shape = used.dataset, used.frames, used.clips.shape[1]
+    windows, reader = used.find(), BoldReader(dataset.path)
     apart = Apart("fmri", "windows", run.path)
     for row, position in enumerate(chosen):
         progress(dataset.subjects[position], row + 1, len(chosen))

@@ -22,7 +22,7 @@ from simtrain.baselines.targets import Targets
 from simtrain.config.schema import Config
 from simtrain.data.dataset import Dataset
 from simtrain.data.features import Stimuli
-from simtrain.data.windows import clip_split, covered, find_windows, training, within_scene
+from simtrain.data.windows import Windows, covered, training, within_scene
 from simtrain.models.embeddings import embed_fmri
 from simtrain.retrieval.cache import Bank
 from simtrain.retrieval.evaluation import Result, choose_windows, put_to_test
@@ -76,11 +76,10 @@ class Baselines:
 
     def __init__(self, dataset: Dataset, config: Config, settings: Settings, device: torch.device) -> None:
         self._dataset, self._config, self._settings, self._device = dataset, config, settings, device
-        self._embeddings = dataset.embeddings(config)
-        self._clips = clip_split(dataset, self._embeddings.values())
+        used = Windows.of(dataset, config)
+        self._embeddings, self._clips = used.embeddings, used.clips
         self._courses = Courses(dataset, settings.ico, config.data.sides)
-        found = find_windows(dataset, self._clips, config.data.frames, config.data.lag)
-        self._training = training(found)
+        self._training = training(used.find())
         if not len(self._training):
             raise UserError(
                 f"{dataset.path} has no training windows at a lag of {config.data.lag} s: see `simdata info`"

@@ -10,9 +10,11 @@ test-retest clip is in no set, and so in no window.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from simtrain.config.schema import Config, PretrainConfig
 from simtrain.data.dataset import SPLITS, Dataset, Embedding
 
 TRAIN, VAL, TEST = (SPLITS.index(name) for name in ("train", "val", "test"))
@@ -82,6 +84,41 @@ def find_windows(dataset: Dataset, clips: np.ndarray, frames: int, lag: int) -> 
     windows["subject_split"] = dataset.subject_split[subject]
     windows["scene_split"] = clips[movie[film], clip[film]]
     return windows
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """What a resolved configuration uses of a store: its embeddings, their clips, and windows.
+
+    Attributes
+    ----------
+    embeddings : by modality; none in pretraining
+    clips : (movies, seconds) int8 as `clip_split` gives
+    frames, lag : s, of a window, and from its clip to its BOLD
+    """
+
+    dataset: Dataset
+    embeddings: dict[str, Embedding]
+    clips: np.ndarray
+    frames: int
+    lag: int
+
+    @classmethod
+    def of(cls, dataset: Dataset, config: Config | PretrainConfig) -> Windows:
+        """The one way from a configuration to its windows.
+
+        Raises
+        ------
+        UserError
+            If the store lacks an embedding in use, or one is damaged.
+        """
+        embeddings = dataset.embeddings(config)
+        clips = clip_split(dataset, embeddings.values())
+        return cls(dataset, embeddings, clips, config.data.frames, config.data.lag)
+
+    def find(self, lag: int | None = None) -> np.ndarray:
+        """(n,) WINDOW: as `find_windows`, at the configuration's lag or at another (s)."""
+        return find_windows(self.dataset, self.clips, self.frames, self.lag if lag is None else lag)
 
 
 def select(windows: np.ndarray, subjects: int, scenes: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from simdata.common.errors import UserError
 from simdata.store import BoldReader
 from simtrain.common.finite import must_tell_apart
 from simtrain.data.dataset import Dataset
-from simtrain.data.windows import EXPERIMENTS, clip_split, find_windows, select
+from simtrain.data.windows import EXPERIMENTS, Windows, find_windows, select
 from simtrain.models.embeddings import embed_fmri
 from simtrain.retrieval.cache import Bank
 from simtrain.retrieval.pools import draw_pools, gap
@@ -77,15 +77,15 @@ def retrieve(
         If the run has no model yet, does not fit the store, or there are too few windows for the protocol.
     """
     learner = load_learner(run, dataset, device)
-    clips = clip_split(dataset, dataset.embeddings(run.config).values())
+    used = Windows.of(dataset, run.config)
     frames, reader = run.config.data.frames, BoldReader(dataset.path)
     results = {}
-    for name, windows in choose_windows(dataset, clips, frames, experiment, protocol.lag).items():
+    for name, windows in choose_windows(dataset, used.clips, frames, experiment, protocol.lag).items():
         must_be_new(run, dataset, windows, name)
         bank = Bank(partial(embed_fmri, learner, reader, frames=frames), dataset)
         result = put_to_test(learner, bank, dataset, windows, name, protocol)
         if lags:
-            common = _at_all(find_windows(dataset, clips, frames, max(lags)), lags)
+            common = _at_all(used.find(max(lags)), lags)
             common = select(common, *EXPERIMENTS[name])
             if not len(common):
                 raise UserError(f"{name}: no clip has BOLD at all of these lags: use shorter --lags")

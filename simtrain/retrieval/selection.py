@@ -9,7 +9,7 @@ import numpy as np
 
 from simdata.common.errors import UserError
 from simtrain.data.dataset import Dataset
-from simtrain.data.windows import EXPERIMENTS, clip_split, find_windows, select
+from simtrain.data.windows import EXPERIMENTS, Windows, select
 from simtrain.retrieval.evaluation import must_be_new
 from simtrain.training.run_folder import Run
 
@@ -41,9 +41,7 @@ class Selection:
         UserError
             If a subject or movie is unknown, nothing is left, or subjects that should be new are not.
         """
-        data = run.config.data
-        clips = clip_split(dataset, dataset.embeddings(run.config).values())
-        found = find_windows(dataset, clips, data.frames, data.lag)
+        found = Windows.of(dataset, run.config).find()
         if self.experiment is not None:
             found = select(found, *EXPERIMENTS[self.experiment])
         found = found[self._chosen(found, dataset)]

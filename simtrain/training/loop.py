@@ -113,9 +113,8 @@ def go_on(
 def _prepare(dataset: Dataset, run: Run, device: torch.device) -> tuple[Training, np.ndarray, np.ndarray]:
     """A new training with its training and validation samples."""
     config = run.config
-    embeddings = dataset.embeddings(config)
-    clips = windows.clip_split(dataset, embeddings.values())
-    found = windows.find_windows(dataset, clips, config.data.frames, config.data.lag)
+    used = windows.Windows.of(dataset, config)
+    found = used.find()
     samples = training_samples(windows.training(found), config.data)
     if len(samples) < config.train.batch_size:
         raise UserError(
@@ -123,8 +122,8 @@ def _prepare(dataset: Dataset, run: Run, device: torch.device) -> tuple[Training
             f"a batch (train.batch_size: {config.train.batch_size}): see `simdata info` for its runs and sets"
         )
     torch.manual_seed(config.train.seed)
-    learner = Learner(config, dataset, embeddings)
-    learner.stimuli.fit(clips)
+    learner = Learner(config, dataset, used.embeddings)
+    learner.stimuli.fit(used.clips)
     if config.model.init is not None:
         learner.sim.encoder.load_state_dict(kept_weights(run.path, config.model.init))
     if config.model.patches is not None:

@@ -185,7 +185,7 @@ def pretrain(
     dataset: Dataset, run: Run, device: torch.device, console: Console, feed: str = "auto"
 ) -> int | None:
     """As `training.loop.fit`: to the configured number of steps, from the last checkpoint if there is one."""
-    found = find_windows(dataset, run.config)
+    found = windows.Windows.of(dataset, run.config).find()
     sides = run.config.data.sides
     samples = windows.by_hemisphere(windows.training(found), sides)
     if len(samples) < run.config.train.batch_size:
@@ -201,12 +201,6 @@ def pretrain(
     training = Pretraining(run.config, learner.to(device))
     held_out = windows.by_hemisphere(windows.validation(found), sides)
     return go_on(training, samples, held_out, dataset, run, console, feed)
-
-
-def find_windows(dataset: Dataset, config: PretrainConfig) -> np.ndarray:
-    """(n,) WINDOW: those whose BOLD answers one scene of the film, in any set."""
-    clips = windows.clip_split(dataset, [])
-    return windows.find_windows(dataset, clips, config.data.frames, config.data.lag)
 
 
 def resolve(config: PretrainConfig, dataset: Dataset) -> PretrainConfig:

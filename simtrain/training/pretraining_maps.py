@@ -17,7 +17,7 @@ from simtrain.data import windows
 from simtrain.data.dataset import Dataset
 from simtrain.surface.gifti import write_series, write_sphere
 from simtrain.training import checkpoint
-from simtrain.training.pretraining import VALIDATION, Filled, MaskedLearner, find_windows
+from simtrain.training.pretraining import VALIDATION, Filled, MaskedLearner
 from simtrain.training.run_folder import Run
 
 
@@ -60,7 +60,7 @@ def write_reconstructions(
         over the cortex; or if the store has no held-out windows. Nothing is written then.
     """
     learner = load_learner(run, dataset, device)
-    found = windows.validation(find_windows(dataset, run.config))
+    found = windows.validation(windows.Windows.of(dataset, run.config).find())
     if not len(found):
         raise UserError(f"{dataset.path} has no windows of validation: see `simdata info` for its sets")
     chosen = found[np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int)]

@@ -107,8 +107,7 @@ def import_weights(
         if modality != "fmri":
             weights = _on_standardised(weights, learner, modality)
         learner.sim.projectors[modality].load_state_dict(weights)
-    clips = windows.clip_split(dataset, dataset.embeddings(config).values())
-    found = windows.find_windows(dataset, clips, config.data.frames, config.data.lag)
+    found = windows.Windows.of(dataset, config).find()
     stimuli = [modality for modality in projectors if modality != "fmri"]
     must_see(learner.eval(), dataset, found, stimuli, config.data.frames, files.encoder)
     run = Run.start(out, config, dataset, table=table)
@@ -174,10 +173,10 @@ def _configuration(
 
 def _learner(config: Config, dataset: Dataset) -> Learner:
     """With random weights, and the statistics of the stimulus features that `simtrain fit` would take."""
-    embeddings = dataset.embeddings(config)
+    used = windows.Windows.of(dataset, config)
     torch.manual_seed(config.train.seed)
-    learner = Learner(config, dataset, embeddings)
-    learner.stimuli.fit(windows.clip_split(dataset, embeddings.values()))
+    learner = Learner(config, dataset, used.embeddings)
+    learner.stimuli.fit(used.clips)
     return learner
 
 

@@ -182,4 +182,4 @@ def software_versions() -> dict[str, str]:
 
 def _features(config: Recipe, dataset: Dataset) -> list[Embedding]:
     """The embeddings that a configuration uses."""
-    return list(dataset.embeddings(config).values()) if isinstance(config, Config) else []
+    return list(dataset.embeddings(config).values())

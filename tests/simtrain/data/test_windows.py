@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from simtrain.data.dataset import Dataset, Embedding, open_dataset
+from simtrain.config.schema import PretrainConfig, load
+from simtrain.data.dataset import Dataset, Embedding, open_dataset, resolve
 from simtrain.data.windows import (
     EXPERIMENTS,
     SAMPLE,
+    Windows,
     by_hemisphere,
     clip_split,
     find_windows,
@@ -19,6 +21,7 @@ from simtrain.data.windows import (
     training,
     validation,
 )
+from simtrain.training import pretraining
 
 
 @st.composite
@@ -130,3 +133,16 @@ def test_both_hemispheres_double_every_window(store):
     samples = by_hemisphere(found)
     assert samples.dtype == SAMPLE
     assert samples.tolist() == [(*window, hemisphere) for window in found.tolist() for hemisphere in (0, 1)]
+
+
+def test_a_configuration_has_the_windows_of_its_embeddings_frames_and_lag(store):
+    dataset = open_dataset(store)
+    used = Windows.of(dataset, resolve(load("demo", ["data.frames=4"], "fmri,video"), dataset))
+    assert list(used.embeddings) == ["video"]
+    clips = clip_split(dataset, [dataset.embedding("video_shapes")])
+    assert np.array_equal(used.clips, clips)
+    assert np.array_equal(used.find(), find_windows(dataset, clips, frames=4, lag=6))
+    assert np.array_equal(used.find(-2), find_windows(dataset, clips, frames=4, lag=-2))
+    alone = Windows.of(dataset, pretraining.resolve(load("demo", kind=PretrainConfig), dataset))
+    assert not alone.embeddings
+    assert np.array_equal(alone.clips, clip_split(dataset, []))

@@ -60,7 +60,7 @@ def _training(store, *overrides):
     config = pretraining.resolve(load("demo", [*TINY, *overrides], kind=PretrainConfig), dataset)
     torch.manual_seed(0)
     training = Pretraining(config, MaskedLearner(config, dataset.cortex))
-    samples = windows.by_hemisphere(windows.validation(pretraining.find_windows(dataset, config)))[::15][:6]
+    samples = windows.by_hemisphere(windows.validation(windows.Windows.of(dataset, config).find()))[::15][:6]
     index = np.stack([samples[field] for field in pretraining.IDENTITY], axis=1)
     stored = torch.from_numpy(BoldReader(store).read(index, config.data.frames))
     return training, Batch(samples, stored, None), dataset
@@ -131,7 +131,7 @@ def test_it_learns_what_the_patches_of_a_window_share(store):
 def test_windows_are_those_of_training_scenes_and_subjects(store):
     dataset = open_dataset(store)
     config = pretraining.resolve(load("demo", kind=PretrainConfig), dataset)
-    found = windows.training(pretraining.find_windows(dataset, config))
+    found = windows.training(windows.Windows.of(dataset, config).find())
     assert {dataset.subjects[position] for position in found["subject"]} == {"s1", "s2", "s3"}
     for movie, start, stop in ((0, 2, 42), (1, 1, 40)):
         seconds = found["second"][found["movie"] == movie]
@@ -250,7 +250,7 @@ def test_files_of_maps_read_back_as_they_were(store, tmp_path, straight):
     assert len(written) == 4
     assert len(list((tmp_path / "maps").iterdir())) == 2 + 4 * 3
     learner = load_learner(straight, dataset, CPU)
-    found = windows.validation(pretraining.find_windows(dataset, straight.config))[[0, -1]]
+    found = windows.validation(windows.Windows.of(dataset, straight.config).find())[[0, -1]]
     for window, (name, correlation) in zip(np.repeat(found, 2), written, strict=True):
         subject, _, second, hemisphere = name.split(".")
         assert (dataset.subjects[window["subject"]], f"s{window['second']}") == (subject, second)
