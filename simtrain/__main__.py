@@ -1,21 +1,13 @@
 """How simtrain starts, by its name and by ``python -m simtrain``."""
 
-from __future__ import annotations
-
-import signal
+from simtrain.cli import root
+from simtrain.common import interrupts
 
 
 def main() -> None:
-    """`cli.root.main`, for which packages are imported that take seconds: Ctrl-C ends that in silence."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from simtrain.cli import root as cli
-    from simtrain.common import interrupts
-
+    """`simtrain.cli.root.main`, in a process that a late signal doesn't kill while it leaves."""
     interrupts.keep_to_the_end()
-    signal.signal(signal.SIGINT, before)
-    cli.main()
+    root.main()
 
 
 if __name__ == "__main__":

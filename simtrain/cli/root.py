@@ -4,21 +4,74 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import click
 
 from simdata.common.errors import UserError
-from simtrain.cli.fit_commands import fit_command, pretrain_command
-from simtrain.cli.import_command import import_weights_command
-from simtrain.cli.output_commands import predict_command, reconstruct_maps_command
-from simtrain.cli.reconstruct_command import reconstruct_command
-from simtrain.cli.retrieve_commands import baseline_command, retrieve_command
-from simtrain.cli.saliency_command import saliency_command
-from simtrain.common import distributed
+from simtrain.common import processes
+
+# Where each command is, and its line in --help: torch and the rest are imported for the one that is called.
+COMMANDS = {
+    "fit": ("fit_commands:fit_command", "Train on STORE; stop it at any time, and the same command goes on."),
+    "pretrain": (
+        "fit_commands:pretrain_command",
+        "Train the encoder alone on STORE, to fill in hidden patches of BOLD (vsMAE).",
+    ),
+    "retrieve": (
+        "retrieve_commands:retrieve_command",
+        "Test the model of RUN on STORE: which clip was seen, and which BOLD it gave rise to.",
+    ),
+    "baseline": (
+        "retrieve_commands:baseline_command",
+        "Fit baselines on the training set of STORE and test them as `simtrain retrieve` tests a model.",
+    ),
+    "predict": (
+        "output_commands:predict_command",
+        "Write the embeddings of the model of RUN for every usable window of STORE.",
+    ),
+    "reconstruct-maps": (
+        "output_commands:reconstruct_maps_command",
+        "Write what the model of RUN, a pretraining, makes of held-out windows of STORE: GIFTI for wb_view.",
+    ),
+    "reconstruct": (
+        "reconstruct_command:reconstruct_command",
+        "Show what the BOLD of held-out windows of STORE says was seen, in pictures of other clips of the "
+        "film.",
+    ),
+    "import-weights": (
+        "import_command:import_weights_command",
+        "Make a run of published weights of SIM (ICLR 2025) or vsMAE, to test on STORE or to train further.",
+    ),
+    "saliency": (
+        "saliency_command:saliency_command",
+        "Map the parts of the cortex that the model of RUN relies on, in windows of STORE.",
+    ),
+}
 
 
 class _Commands(click.Group):
+    """Commands that are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name][0].split(":")
+        with _ctrl_c_ends_at_once():
+            command: click.Command = getattr(import_module(f"simtrain.cli.{module}"), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
     def invoke(self, ctx: click.Context) -> Any:
         """Ctrl-C is a line and the status that shells know it by, not a traceback."""
         try:
@@ -28,30 +81,30 @@ class _Commands(click.Group):
             ctx.exit(128 + signal.SIGINT)
 
 
+@contextmanager
+def _ctrl_c_ends_at_once() -> Iterator[None]:
+    """While packages are imported that take seconds: in silence, and not as a traceback from their midst."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="simdata")
 def cli() -> None:
     """Train SIM on movie-watching fMRI, straight from the store that simdata builds."""
 
 
-for command in (
-    fit_command,
-    retrieve_command,
-    pretrain_command,
-    reconstruct_maps_command,
-    baseline_command,
-    predict_command,
-    reconstruct_command,
-    import_weights_command,
-    saliency_command,
-):
-    cli.add_command(command)
-
-
 def main() -> None:
     """Entry point: a user's mistake is a message and status 1, not a traceback."""
     try:
-        with distributed.joined():
+        with processes.joined():
             cli(prog_name="simtrain")
     except UserError as error:
         click.echo(f"Error: {error}", err=True)

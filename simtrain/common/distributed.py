@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,32 +22,9 @@ import torch
 from torch import Tensor, distributed, nn
 
 from simdata.common.errors import UserError
+from simtrain.common.processes import rank, size
 
 Outcome = TypeVar("Outcome")
-
-
-@contextmanager
-def joined() -> Iterator[None]:
-    """Within it, the processes that torchrun started are connected; without torchrun there is one."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        yield
-        return
-    # What is on the CPU goes over gloo beside NCCL, so that the device need not wait for it.
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
-    try:
-        yield
-    finally:
-        distributed.destroy_process_group()
-
-
-def size() -> int:
-    """How many processes there are."""
-    return distributed.get_world_size() if distributed.is_initialized() else 1
-
-
-def rank() -> int:
-    """Which of them this is; 0 writes what is to be written."""
-    return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 def own_device(device: torch.device) -> torch.device:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from simtrain.common import distributed
+from simtrain.common import processes
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 # s within which a second Ctrl-C is the first one again: parents pass on what the terminal, or a batch system,
@@ -52,16 +52,16 @@ class Interrupts:
         if self.signal is not None:
             return
         self.signal = number
-        if not self._held and distributed.size() == 1:
+        if not self._held and processes.size() == 1:
             raise Stopped(number)
-        if number == signal.SIGINT and distributed.rank() == 0:
+        if number == signal.SIGINT and processes.rank() == 0:
             os.write(2, b"\nstopping behind this step; Ctrl-C again kills\n")  # print may not be interrupted
 
     def _again(self) -> bool:
         now = time.monotonic()
         if self._first_key is None:
             self._first_key = now
-        return now - self._first_key > (ECHO if distributed.size() == 1 else ECHO_OF_TORCHRUN)
+        return now - self._first_key > (ECHO if processes.size() == 1 else ECHO_OF_TORCHRUN)
 
 
 _active: Interrupts | None = None

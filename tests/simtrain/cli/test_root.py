@@ -1,10 +1,12 @@
 import json
+import subprocess
 import sys
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from simtrain.cli.root import cli, main
+from simtrain.cli.root import COMMANDS, cli, main
 
 FIT = ["--config", "demo", "--device", "cpu"]
 for text in ("model.ico=1", "model.dim=8", "model.depth=1", "train.steps=3", "train.batch_size=8"):
@@ -66,3 +68,32 @@ def test_a_url_is_not_taken_for_a_folder_of_that_name(arguments, tmp_path, monke
     assert result.exit_code == 2
     assert "is a URL; give a path of this machine" in result.output
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_line_of_a_command_in_help_is_its_own_first(name):
+    command = cli.get_command(click.Context(cli), name)
+    assert command.name == name
+    assert COMMANDS[name][1] == command.get_short_help_str(200)
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_imports_nothing_that_takes_seconds(option):
+    code = f"""
+import sys
+from simtrain.__main__ import main
+sys.argv = ["simtrain", "{option}"]
+try:
+    main()
+finally:
+    print(sorted({{"torch", "numba", "xarray", "zarr", "pydantic", "rich"}} & set(sys.modules)))
+"""
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.splitlines()[-1] == "[]"
+    assert ("retrieve" in printed) == (option == "--help")
+
+
+def test_a_command_that_is_not_there_is_a_message():
+    result = _invoke("fitt", "s.zarr")
+    assert result.exit_code == 2
+    assert "No such command 'fitt'" in result.output

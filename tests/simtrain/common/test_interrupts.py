@@ -167,6 +167,7 @@ def test_ctrl_c_while_packages_are_imported_is_silent():
         "    return before(name, *rest, **more)\n"
         "builtins.__import__ = importing\n"
         "from simtrain.__main__ import main\n"
+        "sys.argv = ['simtrain', 'fit', '--help']\n"
         "main()\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -4,12 +4,13 @@ import json
 
 import pytest
 import torch
+from click import Context
 from command_line import call, sets
 from range_server import serve
 
 from simdata.common.errors import UserError
 from simtrain.cli.options import Location
-from simtrain.cli.root import cli
+from simtrain.cli.root import COMMANDS, cli
 from simtrain.data.dataset import open_dataset
 from simtrain.training import checkpoint
 
@@ -35,8 +36,8 @@ def test_a_url_trains_and_tests_to_the_same_bits_as_the_folder(feed, store, tmp_
 
 
 def test_every_command_takes_a_url():
-    for name, command in cli.commands.items():
-        stores = [param for param in command.params if param.name == "store"]
+    for name in COMMANDS:
+        stores = [param for param in cli.get_command(Context(cli), name).params if param.name == "store"]
         assert [type(param.type) for param in stores] == [Location], name
 
 
