@@ -19,7 +19,7 @@ from torch.nn.functional import normalize
 
 from simdata.common.errors import UserError
 from simdata.store import BoldReader
-from simtrain.common import distributed
+from simtrain.common import distributed, processes
 from simtrain.config.schema import load
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.data.feeds import Memory, Runs
@@ -232,5 +232,5 @@ def test_one_process_does_nothing_of_the_sort():
     assert distributed.gather(embeddings)["fmri"] is embeddings["fmri"]
     assert (distributed.size(), distributed.rank(), distributed.agree(15)) == (1, 0, 15)
     distributed.must_divide(7)
-    with distributed.joined():
+    with processes.joined():
         assert distributed.first_before_others(lambda: 3) == 3
