@@ -8,7 +8,13 @@ __version__ = version("simdata")
 
 # Where each function of the public interface is: torch and the rest are imported at the first use of one.
 _PLACES: dict[str, str] = {
+    "batches": "simtrain.api.loading",
+    "fit": "simtrain.api.runs",
+    "load_config": "simtrain.api.runs",
+    "load_run": "simtrain.api.runs",
+    "open_dataset": "simtrain.api.loading",
     "predict": "simtrain.api.results",
+    "pretrain": "simtrain.api.runs",
     "retrieve": "simtrain.api.results",
 }
 __all__ = ["__version__", *_PLACES]

@@ -1,4 +1,4 @@
-"""Imports between wings run one way. A wing is a package or a lone module directly below simdata or simtrain."""
+"""Imports between wings run one way. A wing is a package or a lone module below simdata or simtrain."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from simdata.common.local_path import LOCAL
+from simtrain.api.runs import asked_for
 from simtrain.cli.options import (
     device_option,
     feed_option,
@@ -22,12 +23,11 @@ from simtrain.cli.options import (
 )
 from simtrain.common import distributed, interrupts
 from simtrain.config import schema as configuration
-from simtrain.config.schema import AnyRecipe, Config, PretrainConfig
+from simtrain.config.schema import Config, PretrainConfig
 from simtrain.data.dataset import open_dataset
 from simtrain.training import pretraining
 from simtrain.training.initial_weights import start_options
 from simtrain.training.loop import fit
-from simtrain.training.run_folder import Run
 from simtrain.training.starting import start_run
 
 run_option = click.option("--out", required=True, type=LOCAL, help="Run folder; an unfinished run goes on.")
@@ -63,7 +63,7 @@ def fit_command(
 
     with _stopping("fit", store, out):
         dataset = open_dataset(store)
-        run = start_run(dataset, lambda: _configuration(out, name, overrides, modalities), out)
+        run = start_run(dataset, lambda: asked_for(out, name, overrides, modalities, Config), out)
         _say_each(run.notes)
         interrupts.leave(fit(dataset, run, torch_device(device), _console(), feed))
     _say(f"trained {out}; test it with: {shlex.join(['simtrain', 'retrieve', str(out), str(store)])}")
@@ -89,7 +89,7 @@ def pretrain_command(
 
     with _stopping("pretrain", store, out):
         dataset = open_dataset(store)
-        run = start_run(dataset, lambda: _configuration(out, name, overrides, kind=PretrainConfig), out)
+        run = start_run(dataset, lambda: asked_for(out, name, overrides, None, PretrainConfig), out)
         _say_each(run.notes)
         interrupts.leave(pretraining.pretrain(dataset, run, torch_device(device), _console(), feed))
     command = ["simtrain", "fit", str(store), "--out", "RUN", *start_options(run.config, run.path)]
@@ -111,20 +111,6 @@ def _stopping(command: str, store: str | Path, out: Path) -> Iterator[None]:
             else:
                 _say(f"stopped before {out} was begun: give the same command again")
             sys.exit(128 + stopped.number if distributed.size() == 1 else 0)
-
-
-def _configuration(
-    out: Path,
-    name: str | None,
-    overrides: tuple[str, ...],
-    modalities: str | None = None,
-    kind: type[AnyRecipe] = Config,
-) -> AnyRecipe:
-    """What the options ask for: changes of an existing run's own, unless they name another."""
-    if (out / "config.yaml").exists() and name is None and modalities is None:
-        own = Run.open(out, kind).config.model_dump(mode="json")
-        return configuration.overridden(own, str(out / "config.yaml"), overrides, None, kind)
-    return configuration.load(name or configuration.DEFAULT_PRESET, overrides, modalities, kind)
 
 
 def _console() -> Console:

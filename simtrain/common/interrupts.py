@@ -88,12 +88,15 @@ def leave(number: int | None) -> None:
 def caught() -> Iterator[Interrupts]:
     """Within it, signals are caught; within another, they are that one's.
 
-    Hang-ups that the process was started to ignore (``nohup``) stay ignored. Not in the main thread, Python
-    can catch none.
+    Hang-ups that the process was started to ignore (``nohup``) stay ignored. Python gives signals to the main
+    thread alone: in any other none is seen, not even one that stops what the main thread trains.
     """
     global _active
-    if _active is not None or threading.current_thread() is not threading.main_thread():
-        yield _active or Interrupts()
+    if threading.current_thread() is not threading.main_thread():
+        yield Interrupts()
+        return
+    if _active is not None:
+        yield _active
         return
     interrupts = _active = Interrupts()
     before = {}

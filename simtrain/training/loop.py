@@ -27,7 +27,7 @@ from simtrain.training.footprint import training_bytes
 from simtrain.training.guard import Diverged
 from simtrain.training.initial_weights import kept_weights
 from simtrain.training.run_folder import Run
-from simtrain.training.scalars import Metrics, NoMetrics
+from simtrain.training.scalars import Metrics, NoMetrics, Report
 from simtrain.training.schedule import learning_rate
 from simtrain.training.step import Training
 from simtrain.training.validation import Validation
@@ -35,12 +35,20 @@ from simtrain.training.validation import Validation
 LOOKED_AT = 64  # samples, at once, for the cause of what is not finite
 
 
-def fit(dataset: Dataset, run: Run, device: torch.device, console: Console, feed: str = "auto") -> int | None:
+def fit(
+    dataset: Dataset,
+    run: Run,
+    device: torch.device,
+    console: Console,
+    feed: str = "auto",
+    report: Report | None = None,
+) -> int | None:
     """Train to the configured number of steps, from the last checkpoint of ``run`` if it has one.
 
     Parameters
     ----------
     feed : one of `simtrain.data.feeds.KINDS`; it decides nothing but the speed
+    report : called with the step and its scalars whenever they are logged, in the first process
 
     Returns
     -------
@@ -48,7 +56,7 @@ def fit(dataset: Dataset, run: Run, device: torch.device, console: Console, feed
     """
     with interrupts.caught():
         prepared = _prepare(dataset, run, device)
-        return go_on(*prepared, dataset, run, console, feed, jitter=run.config.data.lag_jitter)
+        return go_on(*prepared, dataset, run, console, feed, run.config.data.lag_jitter, report)
 
 
 def go_on(
@@ -60,10 +68,11 @@ def go_on(
     console: Console,
     feed: str,
     jitter: int = 0,
+    report: Report | None = None,
 ) -> int | None:
     """As `fit`, with any kind of training on ``samples``, and validation on ``held_out`` (SAMPLE).
 
-    ``jitter``: s by which the lag of a sample of training may vary; ``feed``: as for `fit`
+    ``jitter``: s by which the lag of a sample of training may vary; ``feed``, ``report``: as for `fit`
     """
     train = run.config.train
     distributed.must_divide(train.batch_size)
@@ -95,7 +104,7 @@ def go_on(
     shares, size = distributed.shares(drawn), train.batch_size // distributed.size()
     try:
         with (
-            (Metrics if distributed.rank() == 0 else NoMetrics)(run.path, training.step) as metrics,
+            (Metrics if distributed.rank() == 0 else NoMetrics)(run.path, training.step, report) as metrics,
             source.batches(shares, size) as batches,
             _progress(console) as progress,
             interrupts.caught() as interrupt,

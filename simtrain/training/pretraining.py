@@ -28,6 +28,7 @@ from simtrain.surface.vertices import mean_over_patches
 from simtrain.training import accumulation
 from simtrain.training.loop import go_on
 from simtrain.training.run_folder import Run
+from simtrain.training.scalars import Report
 from simtrain.training.step import Training
 
 VALIDATION = 0  # in place of a step in the seed of masks; training counts from 1
@@ -182,7 +183,12 @@ class Pretraining(Training):
 
 
 def pretrain(
-    dataset: Dataset, run: Run, device: torch.device, console: Console, feed: str = "auto"
+    dataset: Dataset,
+    run: Run,
+    device: torch.device,
+    console: Console,
+    feed: str = "auto",
+    report: Report | None = None,
 ) -> int | None:
     """As `training.loop.fit`: to the configured number of steps, from the last checkpoint if there is one."""
     found = windows.Windows.of(dataset, run.config).find()
@@ -200,7 +206,7 @@ def pretrain(
         kept_table(run.path, model.patches, model.ico).lay_out(learner.mae.encoder)
     training = Pretraining(run.config, learner.to(device))
     held_out = windows.by_hemisphere(windows.validation(found), sides)
-    return go_on(training, samples, held_out, dataset, run, console, feed)
+    return go_on(training, samples, held_out, dataset, run, console, feed, report=report)
 
 
 def resolve(config: PretrainConfig, dataset: Dataset) -> PretrainConfig:

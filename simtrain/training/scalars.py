@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,20 @@ from torch.utils.tensorboard import SummaryWriter
 
 from simdata.common import json_text
 
+FILE = "metrics.jsonl"
+Report = Callable[[int, dict[str, float]], object]  # of a step and its scalars
+
 
 class Metrics:
     """Scalars of a run, to ``metrics.jsonl`` (one JSON object a line) and to TensorBoard.
 
     A value that is not finite is null. What an earlier part of the run wrote behind ``step``, and so will be
-    written again, is dropped.
+    written again, is dropped. ``report`` is told of all that is written.
     """
 
-    def __init__(self, folder: Path, step: int) -> None:
-        path = folder / "metrics.jsonl"
-        lines = path.read_text(errors="replace").splitlines(keepends=True) if path.exists() else []
-        found = [_parsed(line) for line in lines]
-        kept = [record for record in found if record is not None and record["step"] <= step]
+    def __init__(self, folder: Path, step: int, report: Report | None = None) -> None:
+        path, self._report = folder / FILE, report
+        kept = [record for record in records(folder) if record["step"] <= step]
         json_text.write_whole(path, "".join(json_text.dumps(record) + "\n" for record in kept))
         self._file = path.open("a", buffering=1)
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
@@ -39,6 +41,8 @@ class Metrics:
         self._file.write(json_text.dumps({"step": step, **values}) + "\n")
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
+        if self._report is not None:
+            self._report(step, values)
 
     def settle(self) -> None:
         """What was written is on the disk: a checkpoint that follows is never ahead of it."""
@@ -49,7 +53,7 @@ class Metrics:
 class NoMetrics:
     """Of a process that writes none, since another does."""
 
-    def __init__(self, folder: Path, step: int) -> None: ...
+    def __init__(self, folder: Path, step: int, report: Report | None = None) -> None: ...
 
     def __enter__(self) -> NoMetrics:
         return self
@@ -59,6 +63,13 @@ class NoMetrics:
     def write(self, step: int, values: dict[str, float]) -> None: ...
 
     def settle(self) -> None: ...
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    """The whole lines of a run's ``metrics.jsonl``, in their order; none if there is no such file yet."""
+    path = folder / FILE
+    lines = path.read_text(errors="replace").splitlines(keepends=True) if path.exists() else []
+    return [record for record in map(_parsed, lines) if record is not None]
 
 
 def _parsed(line: str) -> dict[str, Any] | None:

@@ -1,0 +1,246 @@
+"""Batches of windows with their stimulus features, for a training loop of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import takewhile
+from os import PathLike
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from simdata.common.errors import UserError
+from simdata.store import BoldReader
+from simdata.store.location import location
+from simtrain.api.runs import ConfigLike, load_config
+from simtrain.common.device import torch_device
+from simtrain.config.schema import Config
+from simtrain.data import windows
+from simtrain.data.dataset import Dataset, open_dataset, resolve
+from simtrain.data.features import Stimuli
+from simtrain.data.feeds import KINDS, Feed, open_feed
+from simtrain.data.lag_jitter import training_samples
+from simtrain.data.order import Cursor, shuffled_batches
+from simtrain.data.windows import Windows
+from simtrain.models.input import Frames
+from simtrain.surface.patches import patch_vertices
+
+__all__ = ["SampleBatch", "SampleBatches", "batches", "open_dataset"]
+
+SPLITS = ("train", "val", "test", *windows.EXPERIMENTS)
+HEMISPHERES = {"LR": "both", "both": "both", "L": "L", "R": "R"}
+
+
+@dataclass(frozen=True)
+class SampleBatch:
+    """n samples: windows of one hemisphere with the clips that they answer. The tensors are yours to keep.
+
+    Attributes
+    ----------
+    fmri : (n, patches, vertices of one * frames) float32 on the device: z-scores of every frame over the
+        cortex, 0 without data; in a patch, the frames of a vertex lie together
+    stimuli : modality -> (n, features) float32 on the device, standardised over the clips of training scenes
+    subject, movie, hemisphere : (n,) int64, positions in the store; hemisphere 0 is L
+    second : (n,) int64, s from the beginning of the run to the first frame
+    clip : (n,) int64, s from the beginning of the film to the stimulus clip
+    """
+
+    fmri: Tensor
+    stimuli: dict[str, Tensor]
+    subject: np.ndarray
+    movie: np.ndarray
+    second: np.ndarray
+    clip: np.ndarray
+    hemisphere: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.fmri)
+
+    def __repr__(self) -> str:
+        shapes = {"fmri": self.fmri, **self.stimuli}
+        return f"<SampleBatch {', '.join(f'{name} {tuple(of.shape)}' for name, of in shapes.items())}>"
+
+
+class SampleBatches:
+    """What `batches` returns. Every pass over it is a new one, from its beginning, in the same order.
+
+    Attributes
+    ----------
+    config : resolved
+    dataset : names of what the positions in a batch refer to: ``subjects``, ``movies``
+    samples : (n,) `simtrain.data.windows.SAMPLE`, all of the split
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        config: Config,
+        split: str,
+        feed: str,
+        device: torch.device,
+        epochs: int | None,
+        shuffle: bool,
+    ) -> None:
+        self.dataset, self.config, self.split = dataset, config, split
+        self._kind, self._device, self._epochs, self._shuffle = feed, device, epochs, shuffle
+        found = Windows.of(dataset, config)
+        self.samples = _of_split(found.find(), split, config)
+        self._size = config.train.batch_size
+        if len(self.samples) < (self._size if shuffle else 1):
+            raise UserError(
+                f"{dataset.path} has {len(self.samples)} samples of split {split!r} at a lag of "
+                f"{config.data.lag} s, less than a batch (batch_size: {self._size}): see `simdata info`"
+            )
+        stimuli = Stimuli(found.embeddings)
+        stimuli.fit(found.clips)
+        self._stimuli = stimuli.to(device)
+        self._frames = Frames(dataset.cortex, patch_vertices(config.model.ico)).to(device)
+        self._feed: Feed | None = None
+
+    def __len__(self) -> int:
+        if self._epochs is None:
+            raise TypeError("it is endless (epochs=None), and so has no length")
+        whole, rest = divmod(len(self.samples), self._size)
+        return self._epochs * (whole + (rest > 0 and not self._shuffle))
+
+    def __iter__(self) -> Iterator[SampleBatch]:
+        with self._open().batches(self._asked(), self._size) as found:
+            for batch in found:
+                yield self._made(batch.samples, batch.stored)
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.config.modalities)
+        return f"<SampleBatches of {self.split}: {len(self.samples)} samples by {self._size}, {names}>"
+
+    def _open(self) -> Feed:
+        """The feed, opened at the first pass: it may read all the runs."""
+        if self._feed is None:
+            reader, frames = BoldReader(self.dataset.path), self.config.data.frames
+            quiet = Console(quiet=True)
+            args = (self._kind, self.samples, self.dataset, reader, frames, self._device, 0, quiet)
+            self._feed = open_feed(*args)
+        return self._feed
+
+    def _asked(self) -> Iterator[tuple[np.ndarray, Cursor]]:
+        if self._shuffle:
+            jitter = self.config.data.lag_jitter if self.split == "train" else 0
+            drawn = shuffled_batches(self.samples, self._size, self.config.train.seed, Cursor(), jitter)
+        else:
+            drawn = self._in_order()
+        return takewhile(lambda one: self._epochs is None or one[1].epoch < self._epochs, drawn)
+
+    def _in_order(self) -> Iterator[tuple[np.ndarray, Cursor]]:
+        epoch = 0
+        while True:
+            for start in range(0, len(self.samples), self._size):
+                batch = self.samples[start : start + self._size]
+                yield batch, Cursor(epoch, start // self._size + 1)
+            epoch += 1
+
+    def _made(self, samples: np.ndarray, stored: Tensor) -> SampleBatch:
+        names = ("subject", "movie", "second", "clip", "hemisphere")
+        index = {name: samples[name].astype(np.int64) for name in names}
+        movie, clip, side = (
+            torch.from_numpy(index[name]).to(self._device) for name in ("movie", "clip", "hemisphere")
+        )
+        return SampleBatch(self._frames(stored, side), self._stimuli(movie, clip), **index)
+
+
+def batches(
+    store: str | PathLike,
+    split: str = "train",
+    *,
+    batch_size: int | None = None,
+    frames: int | None = None,
+    lag: int | None = None,
+    modalities: str | Iterable[str] | None = None,
+    hemispheres: str | None = None,
+    ico: int | None = None,
+    device: str = "cpu",
+    feed: str = "auto",
+    seed: int | None = None,
+    epochs: int | None = 1,
+    shuffle: bool = True,
+    config: ConfigLike | None = None,
+) -> SampleBatches:
+    """Batches of windows of BOLD and the features of their clips, as training sees them, bit for bit.
+
+    Parameters
+    ----------
+    store : path or URL of a store that simdata built
+    split : ``train``; ``val``; ``test``, which is all of ``new-subjects``, ``new-scenes`` and what is new in
+        both; or one of these by its name in `simtrain.data.windows.EXPERIMENTS`
+    batch_size : samples of a batch, 2 or more; None: the configuration's, 64
+    frames : s of BOLD of a window, 1 to 16; None: the configuration's, 3
+    lag : s from stimulus to BOLD; None: the configuration's, else the store's
+    modalities : fmri with video, audio, or embeddings by name; None: fmri, video and audio
+    hemispheres : ``LR``, ``L`` or ``R``: every sample is of one; None: the configuration's, both
+    ico : patches are the faces of this icosphere, 1 to 5; None: the configuration's, 3
+    device : ``auto``, ``cpu`` or ``cuda``
+    feed : ``auto``, ``device``, ``memory`` or ``stream``; the batches are the same
+    seed : of the order; None: the configuration's, 0
+    epochs : passes over the samples, each in an order of its own; None: endless
+    shuffle : False: in the store's order, with a smaller batch at the end of an epoch; True: as in training,
+        where the few samples that fill no batch are left out, others in every epoch
+    config : what else decides (such as ``data.lag_jitter``), as for `simtrain.fit`; of a run:
+        ``load_run(path).config``
+
+    Returns
+    -------
+    SampleBatches
+        An iterable of `SampleBatch`; every ``for`` loop over it begins anew. It reads when it is iterated.
+
+    Raises
+    ------
+    UserError
+        If a parameter is not valid, the store lacks an embedding, or the split has too few samples.
+
+    Examples
+    --------
+    >>> found = simtrain.batches(store, "train", batch_size=16, ico=1)
+    >>> found
+    <SampleBatches of train: 376 samples by 16, fmri, video, audio>
+    >>> batch = next(iter(found))
+    >>> batch
+    <SampleBatch fmri (16, 80, 1683), video (16, 10), audio (16, 7)>
+    >>> batch.subject.shape, found.dataset.movies
+    ((16,), ['M1', 'M2'])
+    """
+    _must_be_one_of("split", split, SPLITS)
+    _must_be_one_of("feed", feed, KINDS)
+    if hemispheres is not None:
+        _must_be_one_of("hemispheres", hemispheres, tuple(HEMISPHERES))
+    if epochs is not None and epochs < 1:
+        raise UserError(f"epochs: {epochs} is less than 1; None is endless")
+    given = {
+        "train.batch_size": batch_size,
+        "train.seed": seed,
+        "data.frames": frames,
+        "data.lag": lag,
+        "data.hemispheres": None if hemispheres is None else HEMISPHERES[hemispheres],
+        "model.ico": ico,
+    }
+    overrides = {key: value for key, value in given.items() if value is not None}
+    chosen = load_config({} if config is None else config, overrides=overrides, modalities=modalities)
+    dataset, where = open_dataset(location(store)), torch_device(device)
+    return SampleBatches(dataset, resolve(chosen, dataset), split, feed, where, epochs, shuffle)
+
+
+def _of_split(found: np.ndarray, split: str, config: Config) -> np.ndarray:
+    """(n,) SAMPLE of a split; that of training has room for the jitter of the lag."""
+    if split == "train":
+        return training_samples(windows.training(found), config.data)
+    if split == "val":
+        chosen = windows.validation(found)
+    else:
+        names = windows.EXPERIMENTS if split == "test" else [split]
+        chosen = np.concatenate([windows.select(found, *windows.EXPERIMENTS[name]) for name in names])
+    return windows.by_hemisphere(chosen, config.data.sides)
+
+
+def _must_be_one_of(parameter: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UserError(f"{parameter}: {value!r} is not one of {', '.join(known)}")

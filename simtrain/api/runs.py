@@ -1,0 +1,305 @@
+"""Training runs: begun, gone on with, and opened again."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from simdata.common.errors import UserError
+from simdata.store.location import location
+from simtrain.common import distributed, interrupts
+from simtrain.common.device import torch_device
+from simtrain.config import schema as configuration
+from simtrain.config.schema import AnyRecipe, Config, PretrainConfig, Recipe
+from simtrain.data.dataset import open_dataset
+from simtrain.data.feeds import KINDS
+from simtrain.training import loop, pretraining, scalars
+from simtrain.training.run_folder import Run
+from simtrain.training.starting import start_run
+
+Overrides = Mapping[str, Any] | Iterable[str]
+ConfigLike = str | PathLike | Mapping[str, Any] | Recipe
+Progress = bool | Callable[[int, int, dict[str, float]], object] | None
+
+
+class TrainedRun:
+    """A run folder, with its configuration and what was logged.
+
+    Attributes
+    ----------
+    path : the folder
+    config : resolved, with the lag and the encoders that the store had
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.path, self.config = run.path, run.config
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """A row for each logged step, read from metrics.jsonl at every call.
+
+        ``step`` counts updates from 1; the other columns are scalars, ``train/...``, ``feed/...`` and
+        ``val/...`` as in TensorBoard, float64, NaN where a step has none or it was not finite.
+        """
+        steps: dict[int, dict[str, Any]] = {}
+        for record in scalars.records(self.path):
+            steps.setdefault(record["step"], {}).update(record)
+        found = pd.DataFrame(list(steps.values()), columns=None if steps else ["step"])
+        return found.astype({name: int if name == "step" else float for name in found})
+
+    def __repr__(self) -> str:
+        kind = "pretrain" if isinstance(self.config, PretrainConfig) else "fit"
+        step = max((record["step"] for record in scalars.records(self.path)), default=0)
+        return f"<{kind} run {self.path.name}: logged up to step {step} of {self.config.train.steps}>"
+
+
+def fit(
+    store: str | PathLike,
+    out: str | PathLike,
+    config: ConfigLike | None = None,
+    *,
+    overrides: Overrides = (),
+    modalities: str | Iterable[str] | None = None,
+    device: str = "auto",
+    feed: str = "auto",
+    progress: Progress = None,
+) -> TrainedRun:
+    """Train SIM on a store, or go on with an unfinished run, as `simtrain fit` does.
+
+    It may be called in any thread, but by one at a time, since torch's seed is the process's.
+
+    In the main thread, signals (Ctrl-C, a notebook's stop, SIGTERM, SIGUSR1) stop training behind the step in
+    work, which is saved. The signal then has the effect that it would have had: Ctrl-C raises
+    KeyboardInterrupt, SIGTERM ends the process, a handler of your own is called, and if it returns, so does
+    `fit`, with the unfinished run. The same call goes on with it. In other threads Python sees no signals.
+
+    Parameters
+    ----------
+    store : path or URL of a store that simdata built
+    out : run folder: new, empty, or of a run to go on with
+    config : name of a preset, path of a YAML file, mapping of the same form, or a `Config`; None: that of the
+        run in ``out``, or sim-tiny
+    overrides : ``{"train.steps": 100}``, or texts such as ``"train.steps=100"``, on top of ``config``
+    modalities : what to align: fmri with video, audio, or embeddings by name, as a sequence or with commas;
+        None: as ``config`` says
+    device : ``auto``, ``cpu`` or ``cuda``
+    feed : where BOLD lies while training: ``auto``, ``device``, ``memory`` or ``stream``; results are equal
+    progress : None or True: a bar in the terminal or notebook; False: nothing is printed; or a function that
+        is called with the step, the number of steps, and the step's scalars whenever they are logged (what it
+        raises ends training, and the last checkpoint stays)
+
+    Returns
+    -------
+    TrainedRun
+        Its ``metrics`` are a table, its ``path`` is what the functions that test a model take.
+
+    Raises
+    ------
+    UserError
+        If the configuration is not valid or does not fit the store, ``out`` holds something else, or training
+        diverges.
+    KeyboardInterrupt
+        At Ctrl-C, behind the step that was saved.
+
+    Examples
+    --------
+    >>> small = {"train.steps": 4, "train.batch_size": 8, "train.log_every": 2, "train.validation_samples": 8}
+    >>> run = simtrain.fit(store, out, "demo", overrides=small, device="cpu", progress=False)
+    >>> run
+    <fit run example: logged up to step 4 of 4>
+    >>> run.metrics.step.tolist()
+    [2, 4]
+    >>> "val/top1-video" in run.metrics
+    True
+    """
+    kind = Config
+    return _train(loop.fit, kind, store, out, config, overrides, modalities, device, feed, progress)
+
+
+def pretrain(
+    store: str | PathLike,
+    out: str | PathLike,
+    config: ConfigLike | None = None,
+    *,
+    overrides: Overrides = (),
+    device: str = "auto",
+    feed: str = "auto",
+    progress: Progress = None,
+) -> TrainedRun:
+    """Train the surface encoder alone to fill in hidden patches of BOLD (vsMAE), as `simtrain pretrain` does.
+
+    Parameters
+    ----------
+    store : path or URL of a store that simdata built
+    out : run folder: new, empty, or of a run to go on with
+    config : name of a preset of pretraining, path of a YAML file, mapping, or `PretrainConfig`; None: that
+        of the run in ``out``, or sim-tiny
+    overrides : ``{"mae.mask": "random"}``, or texts such as ``"mae.mask=random"``
+    device, feed, progress : as for `fit`
+
+    Returns
+    -------
+    TrainedRun
+        `fit` starts from its encoder with the override ``{"model.init": run.path}``.
+
+    Raises
+    ------
+    UserError, KeyboardInterrupt
+        As `fit`.
+
+    Examples
+    --------
+    >>> small = {"model.ico": 1, "model.dim": 8, "model.depth": 1, "train.steps": 2, "train.batch_size": 8,
+    ...     "train.validation_samples": 8}
+    >>> run = simtrain.pretrain(store, out, overrides=small, device="cpu", progress=False)
+    >>> run
+    <pretrain run example: logged up to step 2 of 2>
+    """
+    kind = PretrainConfig
+    return _train(pretraining.pretrain, kind, store, out, config, overrides, None, device, feed, progress)
+
+
+def load_run(path: str | PathLike) -> TrainedRun:
+    """Open a run folder, of `fit` or of `pretrain`.
+
+    Parameters
+    ----------
+    path : the folder
+
+    Returns
+    -------
+    TrainedRun
+
+    Raises
+    ------
+    UserError
+        If it is no run folder, or its configuration is damaged.
+
+    Examples
+    --------
+    >>> run = simtrain.load_run(trained.path)
+    >>> run.config.train.batch_size
+    32
+    >>> run.metrics["train/loss"].dtype
+    dtype('float64')
+    """
+    file = Path(path) / "config.yaml"
+    data = configuration.read_yaml(file.read_text(), str(file)) if file.is_file() else {}
+    pretrained = isinstance(data, dict) and "mae" in data
+    return TrainedRun(Run.open(path, PretrainConfig if pretrained else Config))
+
+
+def load_config(
+    config: ConfigLike = configuration.DEFAULT_PRESET,
+    *,
+    overrides: Overrides = (),
+    modalities: str | Iterable[str] | None = None,
+) -> Config:
+    """A configuration of `fit`: checked, but not resolved, since that takes a store.
+
+    Parameters
+    ----------
+    config, overrides, modalities : as for `fit`
+
+    Returns
+    -------
+    Config
+        Frozen; ``to_yaml()`` is what a file holds.
+
+    Raises
+    ------
+    UserError
+        If there is no such preset or file, or a key or value is not valid: all faults are listed.
+
+    Examples
+    --------
+    >>> longer = {"train.steps": 100}
+    >>> config = simtrain.load_config("sim-tiny", overrides=longer, modalities=["fmri", "video"])
+    >>> config.train.steps, config.data.frames, config.modalities
+    (100, 3, ('fmri', 'video'))
+    """
+    return composed(config, overrides, modalities, Config)
+
+
+def asked_for(
+    out: Path,
+    config: ConfigLike | None,
+    overrides: Overrides,
+    modalities: str | Iterable[str] | None,
+    kind: type[AnyRecipe],
+) -> AnyRecipe:
+    """What is asked for: changes of an existing run's own configuration, unless another is named."""
+    file = out / "config.yaml"
+    if file.exists() and config is None and modalities is None:
+        own = Run.open(out, kind).config.model_dump(mode="json")
+        return configuration.overridden(own, str(file), _texts(overrides), None, kind)
+    return composed(config or configuration.DEFAULT_PRESET, overrides, modalities, kind)
+
+
+def composed(
+    config: ConfigLike, overrides: Overrides, modalities: str | Iterable[str] | None, kind: type[AnyRecipe]
+) -> AnyRecipe:
+    """A configuration of a kind from any form of it, with overrides on top."""
+    names = modalities if modalities is None or isinstance(modalities, str) else ",".join(modalities)
+    if isinstance(config, Recipe) and not isinstance(config, kind):
+        raise UserError(f"config: a {type(config).__name__} is given, and a {kind.__name__} is needed")
+    if isinstance(config, Recipe):
+        config = config.model_dump(mode="json")
+    if isinstance(config, Mapping):
+        return configuration.overridden(dict(config), "config", _texts(overrides), names, kind)
+    return configuration.load(str(config), _texts(overrides), names, kind)
+
+
+def _texts(overrides: Overrides) -> list[str]:
+    """Overrides as the command line has them; JSON is YAML."""
+    if isinstance(overrides, str):
+        raise UserError(f"overrides: {overrides!r} is one text: give a mapping, or a list of texts")
+    if isinstance(overrides, Mapping):
+        return [f"{key}={json.dumps(value, default=str)}" for key, value in overrides.items()]
+    return list(overrides)
+
+
+def _train(
+    train: Callable[..., int | None],
+    kind: type[AnyRecipe],
+    store: str | PathLike,
+    out: str | PathLike,
+    config: ConfigLike | None,
+    overrides: Overrides,
+    modalities: str | Iterable[str] | None,
+    device: str,
+    feed: str,
+    progress: Progress,
+) -> TrainedRun:
+    if "://" in str(out):
+        raise UserError(f"out: {str(out)!r} is a URL; give a folder of this machine")
+    if feed not in KINDS:
+        raise UserError(f"feed: {feed!r} is not one of {', '.join(KINDS)}")
+    folder, where = Path(out), torch_device(device)
+    console = Console(quiet=progress is False or callable(progress) or distributed.rank() != 0)
+    number = None
+    with interrupts.caught():
+        try:
+            dataset = open_dataset(location(store))
+            run = start_run(dataset, lambda: asked_for(folder, config, overrides, modalities, kind), folder)
+            for note in run.notes:
+                console.print(note)
+            number = train(dataset, run, where, console, feed, _report(progress, run))
+        except interrupts.Stopped as stopped:
+            number = stopped.number
+    if number is not None:
+        signal.raise_signal(number)  # to whoever it was meant for: Python raises KeyboardInterrupt at Ctrl-C
+    return TrainedRun(Run.open(folder, kind))
+
+
+def _report(progress: Progress, run: Run) -> scalars.Report | None:
+    if not callable(progress):
+        return None
+    return lambda step, values: progress(step, run.config.train.steps, values)
