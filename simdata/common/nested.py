@@ -7,7 +7,7 @@ from typing import Any
 
 def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Values of a nested dictionary by dotted key."""
-    found = {}
+    found: dict[str, Any] = {}
     for key, value in tree.items():
         found |= leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return found

@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from simdata.common.errors import UserError
 
@@ -55,7 +56,7 @@ def _key(location: tuple[int | str, ...]) -> str:
     return text.lstrip(".") or "(top level)"
 
 
-def _reason(fault: dict[str, Any]) -> str:
+def _reason(fault: ErrorDetails) -> str:
     if fault["type"] == "extra_forbidden":
         return "unknown key"
     if fault["type"] == "missing":

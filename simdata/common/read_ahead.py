@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from queue import Full, Queue
-from typing import TypeVar
+from typing import TypeVar, cast
 
 Item = TypeVar("Item")
 
 
-def read_ahead(items: Iterable[Item], depth: int = 1) -> Iterator[Item]:
+def read_ahead(items: Iterable[Item], depth: int = 1) -> Generator[Item]:
     """The items in order, up to ``depth`` of them ready before they are asked for.
 
     An exception in ``items`` is raised where it would have come. Closing the iterator stops the thread.
@@ -45,7 +45,7 @@ def read_ahead(items: Iterable[Item], depth: int = 1) -> Iterator[Item]:
                 return
             if error is not None:
                 raise error
-            yield item
+            yield cast(Item, item)  # None stands beside an error only, unless it is an item
     finally:
         stop.set()
         thread.join()

@@ -99,8 +99,8 @@ def _execute_in_cluster(
         for future in running:
             item = item_of.pop(future.key)
             yield item, _outcome(item, future)
-            if (item := next(waiting, None)) is not None:
-                running.add(submit(item))
+            if (following := next(waiting, None)) is not None:
+                running.add(submit(following))
 
 
 def _outcome(item: Item, future: Future) -> Result | UserError:

@@ -141,19 +141,21 @@ class SubjectSplit(_Strict):
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
-        if isinstance(self.val, list) != isinstance(self.test, list):
-            raise ValueError("val and test must both be lists of subjects or both fractions")
-        if isinstance(self.val, list):
+        if isinstance(self.val, list) and isinstance(self.test, list):
             if both := set(self.val) & set(self.test):
                 raise ValueError(f"subjects both in val and test: {sorted(both)[:5]}")
+        elif isinstance(self.val, list) or isinstance(self.test, list):
+            raise ValueError("val and test must both be lists of subjects or both fractions")
         elif not (min(self.val, self.test) >= 0 and self.val + self.test < 1):  # not so for NaN
             raise ValueError("fractions must be >= 0 and leave something for train")
         return self
 
     def of(self, subject: str) -> Split:
         """The set that a subject belongs to."""
-        if isinstance(self.val, list):
+        if isinstance(self.val, list) and isinstance(self.test, list):
             return "test" if subject in self.test else "val" if subject in self.val else "train"
+        assert not isinstance(self.val, list), "both are lists, or none is"
+        assert not isinstance(self.test, list), "both are lists, or none is"
         digest = hashlib.sha256(f"{self.seed}:{subject}".encode()).digest()
         place = int.from_bytes(digest[:8], "big") / 2**64
         return "test" if place < self.test else "val" if place < self.test + self.val else "train"

@@ -6,8 +6,8 @@ import re
 import string
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from re import _constants as sre
-from re import _parser as parser
+from re import _constants as sre  # type: ignore[attr-defined]  # no stubs for what re keeps to itself
+from re import _parser as parser  # type: ignore[attr-defined]
 
 FIELDS = ("subject", "movie", "phase_encoding")
 LONGEST_NAME = 255  # bytes of a file's name on usual file systems

@@ -75,7 +75,7 @@ def find_subjects(catalog: Catalog, source: Path) -> list[str]:
     """Ids of all subjects that have a folder or file where a bold pattern puts one, sorted."""
     if not os.path.isdir(source):
         raise UserError(f"--source {source}: is not a folder")
-    subjects = set()
+    subjects: set[str] = set()
     for pattern in catalog.bold:
         naming = Naming.of(catalog, pattern)
         for folder in naming.folders(catalog):

@@ -60,7 +60,7 @@ def _verified(data: np.ndarray) -> np.ndarray:
     return values
 
 
-def _decompressed(decompress: Callable[[np.ndarray], object]) -> Callable[[np.ndarray], np.ndarray]:
+def _decompressed(decompress: Callable[[np.ndarray], bytes]) -> Callable[[np.ndarray], np.ndarray]:
     def decode(data: np.ndarray) -> np.ndarray:
         try:
             return np.frombuffer(decompress(data), np.uint8)

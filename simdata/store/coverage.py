@@ -20,6 +20,7 @@ import zarr
 
 from simdata.common.errors import DamagedStore
 from simdata.common.faults import in_words
+from simdata.store.arrays import array_of, values_of
 from simdata.store.schema import COMPLETE
 from simdata.surface.meshes import HEMISPHERES
 
@@ -71,11 +72,11 @@ class Coverage:
 
 def covered(group: zarr.Group) -> dict[Run, bytes]:
     """Where each complete run of a store has data, as `as_bits` says; runs that are alike share it."""
-    runs = np.argwhere(group["run_status"][:] == COMPLETE).tolist()
+    runs = np.argwhere(values_of(group, "run_status") == COMPLETE).tolist()
     known: dict[bytes, bytes] = {}
     inside = {}
     for subject, movie in runs:
-        bits = as_bits(_has_data(group["bold_mean"], subject, movie))
+        bits = as_bits(_has_data(array_of(group, "bold_mean"), subject, movie))
         inside[subject, movie] = known.setdefault(bits, bits)
     return inside
 
@@ -106,7 +107,7 @@ def settle(inside: Mapping[Run, bytes], vertices: int) -> Coverage:
         np.unpackbits(rows, axis=1, count=vertices).astype(np.int32) * number
         for rows, number in kinds.values()
     )
-    in_reference = 2 * votes >= len(inside)
+    in_reference = np.asarray(2 * votes >= len(inside))
     reference, size = np.packbits(in_reference, axis=1), np.maximum(in_reference.sum(axis=1), 1)
     has = {bits: _count(rows & reference) / size for bits, (rows, _) in kinds.items()}
     partial = {bits: tuple(share.tolist()) for bits, share in has.items() if share.min() < 1 - PARTIAL}

@@ -17,6 +17,7 @@ import zarr
 
 from simdata.common.errors import DamagedStore
 from simdata.common.faults import in_words
+from simdata.store.arrays import array_of, values_of
 from simdata.store.layout import Layout, read_layout
 from simdata.store.metadata import VARIABLE
 from simdata.store.schema import COMPLETE
@@ -77,11 +78,11 @@ def check_runs(place: str | Path) -> None:
 
 def lost_runs(store: Path, group: zarr.Group) -> dict[Run, str]:
     """Complete runs of which a file is gone or cut short, with the first such file's path below the store."""
-    layout = read_layout(group["bold"])
+    layout = read_layout(array_of(group, "bold"))
     if layout is None or "volumes" not in group:
         return {}
-    lost, volumes = {}, group["volumes"][:]
-    for subject, movie in np.argwhere(group["run_status"][:] == COMPLETE).tolist():
+    lost, volumes = dict[Run, str](), values_of(group, "volumes")
+    for subject, movie in np.argwhere(values_of(group, "run_status") == COMPLETE).tolist():
         files = [*_objects(layout, subject, movie, int(volumes[movie])), *_statistics(group, subject, movie)]
         for name, least in files:
             file = store / name

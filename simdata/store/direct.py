@@ -9,7 +9,7 @@ layouts go through zarr. The values are the same in all cases.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import zarr
@@ -79,7 +79,8 @@ class BoldReader:
         self.shape: tuple[int, ...] = array.shape
         self.dtype: np.dtype = array.dtype
         self.fill = _missing(array)
-        self.scale_factor = float(array.attrs.get("scale_factor", 1.0))
+        attributes: dict[str, Any] = array.attrs.asdict()
+        self.scale_factor = float(attributes.get("scale_factor", 1.0))
         self._reader = _reader_of(array, threads, verify)
 
     def __repr__(self) -> str:

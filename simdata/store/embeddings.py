@@ -15,6 +15,7 @@ import zarr
 from simdata.common.attributes import as_json, flat, structure
 from simdata.common.errors import UserError
 from simdata.common.film_clock import BLOCK, block_bounds
+from simdata.store.arrays import array_of, dimensions_of, values_of
 from simdata.store.layout import check_chunks
 from simdata.store.metadata import Metadata
 from simdata.store.provenance import WORK_FOLDER
@@ -45,8 +46,8 @@ class StagedEmbeddings:
         self.store, self.name = store, name
         group = zarr.open_group(store, mode="r")
         check_chunks(group, store)
-        self._movies = {movie: i for i, movie in enumerate(group["movie"][:])}
-        self._seconds = dict(zip(self._movies, group["volumes"][:].tolist(), strict=True))
+        self._movies = {movie: i for i, movie in enumerate(values_of(group, "movie"))}
+        self._seconds = dict(zip(self._movies, values_of(group, "volumes").tolist(), strict=True))
         self._folder = store / WORK_FOLDER / STAGED / name
         present = present_films(store, name, features, attributes)
         kept = {movie: r for movie, r in (present or {}).items() if films.get(movie, r) == r}
@@ -54,7 +55,7 @@ class StagedEmbeddings:
         self._wanted = flat(attributes | {FILMS: self._films})
         self.is_current = present == self._films
         if not self.is_current and not self._continues():
-            self._begin(features, len(self._movies), group["bold"].shape[2])
+            self._begin(features, len(self._movies), array_of(group, "bold").shape[2])
             for movie in kept:
                 chunks = f"c/{self._movies[movie]}"
                 shutil.copytree(store / name / chunks, self._array / chunks)
@@ -147,15 +148,15 @@ def present_films(store: Path, name: str, features: int, attributes: dict[str, A
     group = zarr.open_group(store, mode="r")
     if name in Metadata.of(group, store).recipe["encoders"]:
         raise UserError(f"{name} belongs to `simdata build`: choose another name (name=..., --name)")
-    for other, array in group.arrays():
+    for other, present in group.arrays():
         # xarray opens no store in which a dimension has two lengths.
-        named = (array.metadata.dimension_names or ())[-1:] == (feature_dimension(name),)
-        if other != name and named and array.shape[-1] != features:
+        named = dimensions_of(present)[-1:] == (feature_dimension(name),)
+        if other != name and named and present.shape[-1] != features:
             raise UserError(
                 f"{name}: {other} has another number of features under this name; choose another "
                 "(name=..., --name)"
             )
-    if name not in group or group[name].shape[-1] != features:
+    if name not in group or array_of(group, name).shape[-1] != features:
         return None
     found, wanted = dict(group[name].attrs), json.loads(json.dumps(flat(attributes)))
     if any(found.get(key) != value for key, value in wanted.items()):

@@ -122,7 +122,7 @@ def read_layout(array: zarr.Array) -> Layout | None:
     """The layout of an array; None if only zarr can read it."""
     if array.metadata.zarr_format != 3 or array.ndim != 5 or array.dtype.kind not in "iuf":
         return None
-    metadata = array.metadata.to_dict()
+    metadata: dict[str, Any] = dict(array.metadata.to_dict())
     grid, keys = metadata["chunk_grid"], metadata["chunk_key_encoding"]
     if grid["name"] != "regular" or keys["name"] not in KEYS or metadata.get("storage_transformers"):
         return None

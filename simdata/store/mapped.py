@@ -60,7 +60,7 @@ class MappedReader:
         rows = gather_addresses(tables, np.ascontiguousarray(index[:, 2]), frames)
         target, size = out.ctypes.data, self._layout.row_bytes
         parts = max(1, min(self._threads, len(rows) // ROWS_PER_THREAD))
-        if parts == 1:
+        if self._pool is None or parts == 1:
             self._copy(rows, target)
             return
         bounds = np.linspace(0, len(rows), parts + 1).astype(int).tolist()
@@ -114,6 +114,7 @@ class MappedReader:
 
 def index_bytes(file: np.ndarray, layout: Layout) -> bytes:
     """The index of a mapped shard."""
+    assert layout.index is not None, "only shards have an index"
     size = min(layout.index_bytes, len(file))
     index = file[:size] if layout.index.location == "start" else file[len(file) - size :]
     ask_for(index.ctypes.data, size)  # a page fault would read megabytes around it

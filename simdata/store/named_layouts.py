@@ -62,7 +62,12 @@ class Compressed(NamedLayout):
     level: int = Field(3, ge=1, le=9)
 
 
-LAYOUTS = {"seconds": Seconds, "blocks": Blocks, "runs": Runs, "compressed": Compressed}
+LAYOUTS: dict[str, type[NamedLayout]] = {
+    "seconds": Seconds,
+    "blocks": Blocks,
+    "runs": Runs,
+    "compressed": Compressed,
+}
 
 
 def parse_layout(text: str) -> NamedLayout:

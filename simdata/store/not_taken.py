@@ -37,7 +37,7 @@ class NotTaken:
 
 def put_not_taken(store: Path, rejected: Sequence[Rejected], subjects: int) -> None:
     """Keep it in a store, if it is not there already."""
-    listed, of_reason = [], dict[str, int]()
+    listed, of_reason = list[list[str]](), dict[str, int]()
     for one in rejected:
         of_reason[one.reason] = of_reason.get(one.reason, 0) + 1
         if of_reason[one.reason] <= OF_A_REASON and len(listed) < MOST:

@@ -89,8 +89,9 @@ class RemoteObjects:
         self._root, self._layout = root, layout
 
     def indexes(self, keys: Sequence[str]) -> list[bytes | None]:
-        size = self._layout.index_bytes
-        at_start = self._layout.index.location == "start"
+        index, size = self._layout.index, self._layout.index_bytes
+        assert index is not None, "only shards have an index"
+        at_start = index.location == "start"
         part = RangeByteRequest(0, size) if at_start else SuffixByteRequest(size)
         found = sync(self._get([(key, part) for key in keys]))
         return [None if raw is None else raw.tobytes() for raw in found]
@@ -100,8 +101,9 @@ class RemoteObjects:
         found = sync(self._get([(request.key, _byte_request(request)) for request, _ in requests]))
         readers: list[Bytes] = [lambda: None] * len(ranges)
         for (request, members), raw in zip(requests, found, strict=True):
-            for member in members if raw is not None else ():
-                readers[member] = partial(_part, raw, ranges[member], request.offset)
+            if raw is not None:
+                for member in members:
+                    readers[member] = partial(_part, raw, ranges[member], request.offset)
         return readers
 
     async def _get(self, requests: Sequence[tuple[str, ByteRequest | None]]) -> list[np.ndarray | None]:
@@ -133,6 +135,7 @@ def _join(one: Range, other: Range) -> Range | None:
         return None
     if one.length is None:
         return one
+    assert other.length is not None, "a key is read whole, or in parts"
     end = max(one.offset + one.length, other.offset + other.length)
     near = other.offset - (one.offset + one.length) < GAP and end - one.offset <= LARGEST
     return Range(one.key, one.offset, end - one.offset) if near else None

@@ -23,6 +23,7 @@ from simdata.common.checksum import sha256
 from simdata.common.errors import UserError
 from simdata.common.json_text import dumps, plain
 from simdata.release.sources import Film, Fingerprint, Run
+from simdata.store.arrays import array_of, values_of
 
 WORK_FOLDER = ".build"
 RUNS, FILMS = "run_source", "film_source"
@@ -68,9 +69,10 @@ class Provenance:
         """Move the journal into the store's arrays."""
         if journal := self._read_journal():
             group = zarr.open_group(self._store, mode="r+")
-            movies, subjects = group["movie"][:].tolist(), group["subject"][:].tolist()
-            _add(group[RUNS], [[f"{subject}/{movie}" for movie in movies] for subject in subjects], journal)
-            _add(group[FILMS], [f"film/{movie}" for movie in movies], journal)
+            movies, subjects = values_of(group, "movie").tolist(), values_of(group, "subject").tolist()
+            runs = [[f"{subject}/{movie}" for movie in movies] for subject in subjects]
+            _add(array_of(group, RUNS), runs, journal)
+            _add(array_of(group, FILMS), [f"film/{movie}" for movie in movies], journal)
         self._journal.unlink(missing_ok=True)
 
     def _read_journal(self) -> dict[str, Record]:
@@ -85,18 +87,18 @@ class Provenance:
         return found
 
 
-def _add(array: zarr.Array, keys: list[Any], new: dict[str, Record]) -> None:
+def _add(table: zarr.Array, keys: list[Any], new: dict[str, Record]) -> None:
     """Write those records whose keys are an array's; a chunk that has none of them stays as it is."""
-    keys = np.array(keys, object).reshape(array.shape)
-    length = array.chunks[0]
-    for start in range(0, len(keys), length):
-        of_chunk = keys[start : start + length]
+    of_place = np.array(keys, object).reshape(table.shape)
+    length = table.chunks[0]
+    for start in range(0, len(of_place), length):
+        of_chunk = of_place[start : start + length]
         if any(key in new for key in of_chunk.flat):
-            texts = array[start : start + length].astype(object)
+            texts = np.asarray(table[start : start + length]).astype(object)
             for place, key in np.ndenumerate(of_chunk):
                 if key in new:
                     texts[place] = as_json(new[key])
-            array[start : start + length] = texts
+            table[start : start + length] = texts
 
 
 def records(dataset: xr.Dataset, place: str | Path) -> dict[str, Record]:

@@ -20,6 +20,7 @@ import zarr
 
 from simdata.release.catalog import Catalog
 from simdata.store import schema
+from simdata.store.arrays import dimensions_of
 from simdata.store.metadata import VARIABLE, as_variable
 from simdata.store.opening import open_store
 from simdata.store.shards import write_durably
@@ -136,7 +137,7 @@ def _resize_movies(store: Path, count: int, tables: set[str]) -> None:
     """Give every array with movies, but for ``tables``, room for so many: a user's own too."""
     with schema.quiet_zarr():
         for _, array in _by_movie(store, tables):
-            sizes = zip(array.metadata.dimension_names, array.shape, strict=True)
+            sizes = zip(dimensions_of(array), array.shape, strict=True)
             shape = tuple(count if dim == "movie" else size for dim, size in sizes)
             if shape != array.shape:
                 array.resize(shape)
@@ -144,7 +145,7 @@ def _resize_movies(store: Path, count: int, tables: set[str]) -> None:
 
 def _by_movie(store: Path, tables: set[str]) -> Iterator[tuple[str, zarr.Array]]:
     for name, array in zarr.open_group(store, mode="r+", use_consolidated=False).arrays():
-        if name not in tables and "movie" in (array.metadata.dimension_names or ()):
+        if name not in tables and "movie" in dimensions_of(array):
             yield name, array
 
 

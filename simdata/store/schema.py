@@ -25,6 +25,7 @@ from simdata.common.attributes import flat
 from simdata.common.errors import UserError
 from simdata.common.film_clock import AUDIO_RATE, BLOCK
 from simdata.release.catalog import SPLITS, Catalog
+from simdata.store.arrays import array_of, dimensions_of
 from simdata.store.encoding import Encoding
 from simdata.store.metadata import COMMENT, VARIABLE, as_variable
 from simdata.surface.meshes import HEMISPHERES, icosphere
@@ -101,16 +102,16 @@ def append_subjects(path: Path, catalog: Catalog, subjects: Sequence[str]) -> No
     """
     with quiet_zarr():
         group = zarr.open_group(path, mode="r+", use_consolidated=False)
-        before = group["subject"].shape[0]
+        before = array_of(group, "subject").shape[0]
         for name in subject_coords(catalog, subjects):
-            _check_takes_text(path, name, group[name])
+            _check_takes_text(path, name, array_of(group, name))
         missing = {name: missing_value(name, array, "subject") for name, array in _by_subject(group)}
         _resize_subjects(group, before + len(subjects))
         for name, array in _by_subject(group):
             put_missing(array, "subject", before, missing[name])
         for name, variable in subject_coords(catalog, subjects).items():
-            group[name][before:] = variable.values
-        group["run_status"][before:] = ABSENT
+            array_of(group, name)[before:] = variable.values
+        array_of(group, "run_status")[before:] = ABSENT
         zarr.consolidate_metadata(path)
 
 
@@ -124,7 +125,7 @@ def _check_takes_text(path: Path, name: str, array: zarr.Array) -> None:
 
 def settle_subjects(path: Path) -> None:
     """Undo what a killed `append_subjects` had begun."""
-    count = zarr.open_group(path, mode="r")["subject"].shape[0]
+    count = array_of(zarr.open_group(path, mode="r"), "subject").shape[0]
     with quiet_zarr():
         _resize_subjects(zarr.open_group(path, mode="r+", use_consolidated=False), count)
 
@@ -132,24 +133,20 @@ def settle_subjects(path: Path) -> None:
 def _resize_subjects(group: zarr.Group, count: int) -> None:
     """Give every array room for so many subjects: a user's own too, or xarray opens the store no more."""
     for _, array in _by_subject(group):
-        sizes = zip(_dimensions(array), array.shape, strict=True)
+        sizes = zip(dimensions_of(array), array.shape, strict=True)
         shape = tuple(count if name == "subject" else size for name, size in sizes)
         if shape != array.shape:
             array.resize(shape)
 
 
 def _by_subject(group: zarr.Group) -> Iterator[tuple[str, zarr.Array]]:
-    return ((name, array) for name, array in group.arrays() if "subject" in _dimensions(array))
-
-
-def _dimensions(array: zarr.Array) -> tuple[str | None, ...]:
-    return array.metadata.dimension_names or ()
+    return ((name, array) for name, array in group.arrays() if "subject" in dimensions_of(array))
 
 
 def put_missing(array: zarr.Array, axis: str, first: int, missing: Any) -> None:
     """Write a value to all positions from ``first`` on along an axis that has grown."""
     if not np.array_equal(array.fill_value, missing, equal_nan=array.dtype.kind == "f"):
-        new = [slice(first, None) if dim == axis else slice(None) for dim in _dimensions(array)]
+        new = [slice(first, None) if dim == axis else slice(None) for dim in dimensions_of(array)]
         array[tuple(new)] = missing
 
 
@@ -378,7 +375,7 @@ def _segments(catalog: Catalog) -> np.ndarray:
 
 
 def _scene_splits(catalog: Catalog) -> np.ndarray:
-    codes = {None: 0, **{split: code for code, split in enumerate(SPLITS, start=1)}}
+    codes: dict[str | None, int] = {None: 0, **{split: code for code, split in enumerate(SPLITS, start=1)}}
     table = np.zeros((len(catalog.movies), catalog.volumes), np.int8)
     for row, movie in zip(table, catalog.movies, strict=True):
         for segment in movie.segments:

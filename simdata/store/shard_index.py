@@ -31,6 +31,7 @@ def parse_index(raw: bytes, layout: Layout, name: str) -> np.ndarray:
     OSError
         If the index is cut short or does not match its checksum. ``name`` says of which shard.
     """
+    assert layout.index is not None, "only shards have an index"
     if len(raw) != layout.index_bytes:
         raise DamagedStore(f"{name}: is too short for its index; the store is damaged")
     if layout.index.checksum:

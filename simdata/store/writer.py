@@ -10,6 +10,7 @@ import numpy as np
 import zarr
 
 from simdata.release.sources import Film, Run
+from simdata.store.arrays import array_of, values_of
 from simdata.store.converted import ConvertedFilm, ConvertedRun, film_arrays
 from simdata.store.coverage import Coverage, as_bits, covered, settle
 from simdata.store.damage import lost_runs
@@ -28,8 +29,8 @@ class StoreWriter:
     def __init__(self, store: Path) -> None:
         self._store = store
         self._group = zarr.open_group(store, mode="r+")
-        self._subjects = {name: i for i, name in enumerate(self._group["subject"][:])}
-        self._movies = {name: i for i, name in enumerate(self._group["movie"][:])}
+        self._subjects = {name: i for i, name in enumerate(values_of(self._group, "subject"))}
+        self._movies = {name: i for i, name in enumerate(values_of(self._group, "movie"))}
         self.lost = self._put_aside_lost()
         self._covered = covered(self._group)
         self._kinds = {bits: bits for bits in self._covered.values()}  # one of each is held
@@ -47,8 +48,8 @@ class StoreWriter:
         return bool(status[0][status[1]] == COMPLETE)
 
     def set_status(self, source: Run | Film, status: int) -> None:
-        array, position = self._status(source)
-        array[position] = status
+        statuses, position = self._status(source)
+        statuses[position] = status
 
     def publish_run(self, run: Run, converted: ConvertedRun) -> None:
         """Move a run's shards into place. The run shows as absent until its status is set.
@@ -62,8 +63,8 @@ class StoreWriter:
             target = self._shard_folder(subject, movie) / f"0/{hemisphere}/0"
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(shard, target)
-        self._group["bold_mean"][subject, movie] = converted.mean
-        self._group["bold_std"][subject, movie] = converted.std
+        array_of(self._group, "bold_mean")[subject, movie] = converted.mean
+        array_of(self._group, "bold_std")[subject, movie] = converted.std
         bits = as_bits(converted.cortex)
         self._covered[subject, movie] = self._kinds.setdefault(bits, bits)
         self.settle_cortex()
@@ -79,7 +80,7 @@ class StoreWriter:
             if (converted.folder / chunks).exists():
                 (self._store / chunks).parent.mkdir(exist_ok=True)
                 os.replace(converted.folder / chunks, self._store / chunks)
-        self._group["film_duration"][movie] = converted.duration
+        array_of(self._group, "film_duration")[movie] = converted.duration
 
     def _clear_film(self, movie: int) -> None:
         for name in film_arrays(self._group):
@@ -87,9 +88,9 @@ class StoreWriter:
 
     def clear_unpublished(self) -> None:
         """Remove what a killed build had moved into place or begun without setting its status."""
-        for movie in np.flatnonzero(self._group["film_status"][:] == ABSENT).tolist():
+        for movie in np.flatnonzero(values_of(self._group, "film_status") == ABSENT).tolist():
             self._clear_film(movie)
-        for subject, movie in np.argwhere(self._group["run_status"][:] == ABSENT).tolist():
+        for subject, movie in np.argwhere(values_of(self._group, "run_status") == ABSENT).tolist():
             shutil.rmtree(self._shard_folder(subject, movie), ignore_errors=True)
             for name in ("bold_mean", "bold_std"):
                 shutil.rmtree(self._store / name / f"c/{subject}/{movie}", ignore_errors=True)
@@ -97,7 +98,7 @@ class StoreWriter:
     def _put_aside_lost(self) -> dict[str, str]:
         lost = {}
         for (subject, movie), file in lost_runs(self._store, self._group).items():
-            self._group["run_status"][subject, movie] = ABSENT
+            array_of(self._group, "run_status")[subject, movie] = ABSENT
             lost[f"{self.subjects[subject]}/{self.movies[movie]}"] = file
         return lost
 
@@ -105,7 +106,7 @@ class StoreWriter:
         """Write the cortex that the runs share (`store.coverage`), if it is another; None without a run."""
         if not self._covered:
             return None
-        cortex = self._group["cortex"]
+        cortex = array_of(self._group, "cortex")
         coverage = settle(self._covered, cortex.shape[1])
         if not np.array_equal(cortex[:], coverage.cortex):
             cortex[:] = coverage.cortex
@@ -113,8 +114,8 @@ class StoreWriter:
 
     def _status(self, source: Run | Film) -> tuple[zarr.Array, tuple[int, ...]]:
         if isinstance(source, Run):
-            return self._group["run_status"], self._position(source)
-        return self._group["film_status"], (self._movies[source.movie.name],)
+            return array_of(self._group, "run_status"), self._position(source)
+        return array_of(self._group, "film_status"), (self._movies[source.movie.name],)
 
     def _position(self, run: Run) -> tuple[int, int]:
         return self._subjects[run.subject], self._movies[run.movie.name]
