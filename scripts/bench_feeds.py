@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import xarray as xr
 import zarr
 from torch import Tensor
 from zarr.codecs import Crc32cCodec
@@ -80,6 +81,7 @@ def make_store(folder: Path, subjects: int, seconds: int) -> Dataset:
         lag=6,
         encoders={},
         identity={},
+        view=xr.Dataset(),
     )
 
 

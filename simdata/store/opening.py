@@ -51,7 +51,7 @@ def _in_runs(dataset: xr.Dataset) -> xr.Dataset:
     return dataset.assign(chunked)
 
 
-@xr.register_dataset_accessor("simdata")
+@xr.register_dataset_accessor("simdata")  # type: ignore[no-untyped-call]  # xarray has no type for it
 class Conveniences:
     """``dataset.simdata``: what a few lines of xarray would do, with a name."""
 
@@ -72,7 +72,8 @@ class Conveniences:
 
     def scanner_units(self) -> xr.DataArray:
         """BOLD as it came off the scanner: z-scores times s.d. plus mean, lazily."""
-        return self._dataset.bold * self._dataset.bold_std + self._dataset.bold_mean
+        scanned: xr.DataArray = self._dataset.bold * self._dataset.bold_std + self._dataset.bold_mean
+        return scanned
 
     def flag_names(self, name: str) -> dict[int, str]:
         """Code -> meaning of a flag variable such as ``segment`` or ``run_status``."""

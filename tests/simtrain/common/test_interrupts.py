@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 from training_runs import assert_equal, fit_run, lines_of
 
-from simtrain.cli import retrieve_commands as testing
 from simtrain.cli.root import cli
 from simtrain.common import interrupts
+from simtrain.retrieval import evaluation
 from simtrain.training import checkpoint, starting
 from simtrain.training import loop as fitting
 from simtrain.training.scalars import Metrics
@@ -152,7 +152,7 @@ def test_a_test_ends_by_ctrl_c_with_a_line(store, straight, monkeypatch):
     def interrupted(*_):
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(testing, "retrieve", interrupted)
+    monkeypatch.setattr(evaluation, "retrieve", interrupted)
     result = CliRunner().invoke(cli, ["retrieve", str(straight.path), str(store)])
     assert (result.exit_code, result.output.strip()) == (130, "Interrupted")
 
