@@ -11,8 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("simdata", "simtrain")
-# Not encoders: the schema names their type, to ask them for the shape of their arrays.
-CONVERTERS = {"simdata.bold", "simdata.films", "simdata.imports"}
+CONVERTERS = {"simdata.bold", "simdata.films", "simdata.encoders", "simdata.imports"}
 # File names in both packages, and why each may be.
 SAME_NAME = {
     "__init__": "every package has one",

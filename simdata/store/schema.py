@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import dask.array as da
 import numpy as np
@@ -30,9 +30,6 @@ from simdata.store.encoding import Encoding
 from simdata.store.metadata import COMMENT, VARIABLE, as_variable
 from simdata.surface.meshes import HEMISPHERES, icosphere
 from simdata.surface.resampling import ORDER
-
-if TYPE_CHECKING:
-    from simdata.encoders import Encoder
 
 ABSENT, COMPLETE = 0, 1
 STATUS_FLAGS = {"flag_values": [ABSENT, COMPLETE], "flag_meanings": "absent complete"}
@@ -53,13 +50,24 @@ SUBJECTS = 2**14  # in a chunk of small arrays: one chunk goes into any selectio
 SOFTWARE = ("simdata", "zarr", "xarray", "nibabel", "numpy", "scipy", "av", "torch", "torchaudio")
 
 
+class Embedded(Protocol):
+    """What the schema has to know of an encoder: its array's name, length of a row, and attributes."""
+
+    features: int
+
+    @property
+    def array(self) -> str: ...
+
+    def attributes(self) -> dict[str, Any]: ...
+
+
 def create(
     path: Path,
     *,
     catalog: Catalog,
     subjects: Sequence[str],
     encoding: Encoding,
-    encoders: Sequence[Encoder],
+    encoders: Sequence[Embedded],
     thumbnail: tuple[int, int],
     metadata: dict[str, Any],
 ) -> None:
@@ -287,7 +295,7 @@ def _run_arrays(catalog: Catalog, subjects: Sequence[str], encoding: Encoding) -
 
 
 def _film_arrays(
-    catalog: Catalog, encoders: Sequence[Encoder], thumbnail: tuple[int, int]
+    catalog: Catalog, encoders: Sequence[Embedded], thumbnail: tuple[int, int]
 ) -> dict[str, xr.Variable]:
     films, seconds = len(catalog.movies), catalog.volumes
     axes = ("movie", "second")
