@@ -1,6 +1,6 @@
 """The run folder: all that is needed to repeat a run, to go on with it, and to test its model.
 
-``yaml`` (resolved), ``store.json``, ``features.npz`` (`simtrain.training.fingerprints`), ``software.json``,
+``config.yaml`` (resolved), ``store.json``, ``features.npz`` (`training.fingerprints`), ``software.json``,
 ``checkpoint.pt``, ``metrics.jsonl``, ``tensorboard/``, and later ``retrieval.json``, ``retrieval/`` and
 ``reconstruction/``; ``initial.pt`` and ``initial.json`` if training began from an encoder of another run,
 ``patches.csv`` if its patches have an order of their own, ``best.pt`` if it may stop early, and
