@@ -160,12 +160,12 @@ def build(
     _check_choice("on_error", on_error, ON_ERROR)
     if workers < 1:
         raise UserError(f"`workers` is {workers}: give 1 or more")
-    out = local(out, "out")
+    out = local(out, "`out`")
     chosen = None if subjects is None else _texts(subjects)
     return build_store(
         Recipe(*_catalog_and_text(catalog, out), encoding=encoding, encoders=_texts(encoders)),
-        source=local(source, "source"),
-        movies=local(movies, "movies"),
+        source=local(source, "`source`"),
+        movies=local(movies, "`movies`"),
         out=out,
         options=Options(workers, max_memory, on_error, checksum, chosen),
         progress=as_progress(progress),
@@ -219,8 +219,8 @@ def embed(
 
     _check_choice("on_error", on_error, ON_ERROR)
     return embed_films(
-        local(store, "store"),
-        movies=local(movies, "movies"),
+        local(store, "`store`"),
+        movies=local(movies, "`movies`"),
         encoders=_texts(encoders),
         on_error=on_error,
         progress=as_progress(progress),
@@ -293,7 +293,7 @@ def import_embeddings(
 
     options = {"name": name, "modality": modality, "window": window, "first": first, "stride": stride}
     return import_files(
-        local(store, "store"),
+        local(store, "`store`"),
         _pairs(sources),
         layout=validate(Layout, options, "import-embeddings has invalid options"),
         key=key,
@@ -340,7 +340,9 @@ def rechunk(
     """
     from simdata.rechunking import rechunk as rewrite
 
-    return rewrite(local(store, "store"), local(out, "out"), layout=layout, progress=as_progress(progress))
+    return rewrite(
+        local(store, "`store`"), local(out, "`out`"), layout=layout, progress=as_progress(progress)
+    )
 
 
 def _catalog_and_text(catalog: StrPath | Catalog, out: Path) -> tuple[Catalog, str]:

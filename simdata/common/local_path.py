@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from pathlib import Path
 
 import click
@@ -21,8 +22,8 @@ class LocalPath(click.Path):
 LOCAL = LocalPath(path_type=Path)
 
 
-def local(path: str | Path, parameter: str) -> Path:
-    """A path that a parameter is given from Python.
+def local(path: str | PathLike, parameter: str) -> Path:
+    """A path that a parameter is given from Python; ``parameter`` is its name, as the message has it.
 
     Raises
     ------
@@ -30,9 +31,9 @@ def local(path: str | Path, parameter: str) -> Path:
         If it is a URL.
     """
     if is_url(path):
-        raise UserError(f"`{parameter}`: {str(path)!r} is a URL; give a path of this machine")
+        raise UserError(f"{parameter}: {str(path)!r} is a URL; give a path of this machine")
     return Path(path)
 
 
-def is_url(path: str | Path) -> bool:
+def is_url(path: str | PathLike) -> bool:
     return "://" in str(path)

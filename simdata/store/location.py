@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import xarray as xr
 from simdata.common.errors import UserError
 
 
-def location(store: str | Path) -> str | Path:
+def location(store: str | PathLike) -> str | Path:
     """A URL that fsspec knows (``https://``, ``s3://``) as text, anything else as an absolute path."""
     return store if isinstance(store, str) and "://" in store else Path(store).absolute()
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from simdata.common.errors import UserError
 from simdata.store import BoldReader
-from simdata.store.location import location
 from simtrain.api.runs import ConfigLike, load_config
+from simtrain.common.choices import must_be_one_of
 from simtrain.common.device import torch_device
 from simtrain.config.schema import Config
 from simtrain.data import windows
@@ -209,10 +209,10 @@ def batches(
     >>> batch.subject.shape, found.dataset.movies
     ((16,), ['M1', 'M2'])
     """
-    _must_be_one_of("split", split, SPLITS)
-    _must_be_one_of("feed", feed, KINDS)
+    must_be_one_of("split", split, SPLITS)
+    must_be_one_of("feed", feed, KINDS)
     if hemispheres is not None:
-        _must_be_one_of("hemispheres", hemispheres, tuple(HEMISPHERES))
+        must_be_one_of("hemispheres", hemispheres, tuple(HEMISPHERES))
     if epochs is not None and epochs < 1:
         raise UserError(f"epochs: {epochs} is less than 1; None is endless")
     given = {
@@ -225,7 +225,7 @@ def batches(
     }
     overrides = {key: value for key, value in given.items() if value is not None}
     chosen = load_config({} if config is None else config, overrides=overrides, modalities=modalities)
-    dataset, where = open_dataset(location(store)), torch_device(device)
+    dataset, where = open_dataset(store), torch_device(device)
     return SampleBatches(dataset, resolve(chosen, dataset), split, feed, where, epochs, shuffle)
 
 
@@ -239,8 +239,3 @@ def _of_split(found: np.ndarray, split: str, config: Config) -> np.ndarray:
         names = windows.EXPERIMENTS if split == "test" else [split]
         chosen = np.concatenate([windows.select(found, *windows.EXPERIMENTS[name]) for name in names])
     return windows.by_hemisphere(chosen, config.data.sides)
-
-
-def _must_be_one_of(parameter: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise UserError(f"{parameter}: {value!r} is not one of {', '.join(known)}")

@@ -11,18 +11,16 @@ from typing import Protocol as Interface
 import pandas as pd
 import xarray as xr
 
-from simdata.common.errors import UserError
-from simdata.store.location import location
+from simdata.common.local_path import local
 from simtrain import prediction
+from simtrain.common.choices import must_be_one_of
 from simtrain.common.device import torch_device
 from simtrain.data.dataset import Dataset, open_dataset
-from simtrain.data.windows import EXPERIMENTS
+from simtrain.data.windows import ALL, EXPERIMENTS
 from simtrain.retrieval import evaluation, report, tables
 from simtrain.retrieval import figures as pictures
 from simtrain.retrieval.protocol import Protocol
 from simtrain.training.run_folder import Run
-
-ALL = "all"
 
 
 class HasPath(Interface):
@@ -171,7 +169,7 @@ def retrieve(
     if figures:
         pictures.require()
     folder = trained.path if out is None else local(out, "out")
-    chosen, dataset = one_or_all(experiment), open_dataset(location(store))
+    chosen, dataset = one_or_all(experiment), open_dataset(store)
     curve = [] if lags is None else list(lags)
     results = evaluation.retrieve(trained, dataset, chosen, protocol, torch_device(device), curve)
     found = Retrieval(folder, protocol, results, dataset)
@@ -226,7 +224,7 @@ def predict(
     place = local(out, "out")
     prediction.predict(
         open_run(run),
-        open_dataset(location(store)),
+        open_dataset(store),
         place,
         torch_device(device),
         subjects=tuple(subjects or ()),
@@ -243,13 +241,5 @@ def open_run(run: RunLike, **kind: Any) -> Run:
 
 def one_or_all(experiment: str) -> str | None:
     """The experiment, None for all; a UserError if there is none of this name."""
-    if experiment not in (*EXPERIMENTS, ALL):
-        raise UserError(f"experiment: {experiment!r} is not one of {', '.join(EXPERIMENTS)}, {ALL}")
+    must_be_one_of("experiment", experiment, (*EXPERIMENTS, ALL))
     return None if experiment == ALL else experiment
-
-
-def local(path: str | PathLike, parameter: str) -> Path:
-    """A path of this machine: a URL would become a folder of that name."""
-    if "://" in str(path):
-        raise UserError(f"{parameter}: {path!r} is a URL; give a path of this machine")
-    return Path(path)

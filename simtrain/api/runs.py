@@ -13,8 +13,9 @@ import pandas as pd
 from rich.console import Console
 
 from simdata.common.errors import UserError
-from simdata.store.location import location
-from simtrain.common import distributed, interrupts
+from simdata.common.local_path import local
+from simtrain.common import interrupts, processes
+from simtrain.common.choices import must_be_one_of
 from simtrain.common.device import torch_device
 from simtrain.config import schema as configuration
 from simtrain.config.schema import AnyRecipe, Config, PretrainConfig, Recipe
@@ -278,16 +279,14 @@ def _train(
     feed: str,
     progress: Progress,
 ) -> TrainedRun:
-    if "://" in str(out):
-        raise UserError(f"out: {str(out)!r} is a URL; give a folder of this machine")
-    if feed not in KINDS:
-        raise UserError(f"feed: {feed!r} is not one of {', '.join(KINDS)}")
-    folder, where = Path(out), torch_device(device)
-    console = Console(quiet=progress is False or callable(progress) or distributed.rank() != 0)
+    folder = local(out, "out")
+    must_be_one_of("feed", feed, KINDS)
+    where = torch_device(device)
+    console = Console(quiet=progress is False or callable(progress) or processes.rank() != 0)
     number = None
     with interrupts.caught():
         try:
-            dataset = open_dataset(location(store))
+            dataset = open_dataset(store)
             run = start_run(dataset, lambda: asked_for(folder, config, overrides, modalities, kind), folder)
             for note in run.notes:
                 console.print(note)

@@ -6,6 +6,9 @@ import torch
 
 from simdata.common.errors import UserError
 from simtrain.common import distributed
+from simtrain.common.choices import must_be_one_of
+
+DEVICES = ("auto", "cpu", "cuda")
 
 
 def torch_device(device: str) -> torch.device:
@@ -16,8 +19,7 @@ def torch_device(device: str) -> torch.device:
     UserError
         If it asks for CUDA where there is none, or for something else.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise UserError(f"device: {device!r} is not one of auto, cpu, cuda")
+    must_be_one_of("device", device, DEVICES)
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch finds no CUDA device here; use auto or cpu")
     cuda = device != "cpu" and torch.cuda.is_available()

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +120,7 @@ class Dataset:
         )
 
 
-def open_dataset(path: str | Path) -> Dataset:
+def open_dataset(path: str | PathLike) -> Dataset:
     """Open a store for training.
 
     Parameters

@@ -34,6 +34,7 @@ WINDOW = np.dtype(
 SAMPLE = np.dtype([*WINDOW.descr, ("hemisphere", "i4")])
 
 EXPERIMENTS = {"new-subjects": (TEST, TRAIN), "new-scenes": (TRAIN, TEST), "both": (TEST, TEST)}
+ALL = "all"  # of the experiments
 
 
 def covered(frames: int, embeddings: Iterable[Embedding]) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from simdata.common.errors import UserError
+from simtrain.common.choices import must_be_one_of
 
 NEGATIVES = ("same-movie", "cross-movie")
 WHOLE_MOVIE = "movie"
@@ -64,8 +65,7 @@ class Protocol:
         for name, smallest in {**({} if self.whole_movie else {"pool": 2}), **least}.items():
             if getattr(self, name) < smallest:
                 raise UserError(f"{name}: {getattr(self, name)} is less than {smallest}")
-        if self.negatives not in NEGATIVES:
-            raise UserError(f"negatives: {self.negatives!r} is not one of {', '.join(NEGATIVES)}")
+        must_be_one_of("negatives", self.negatives, NEGATIVES)
 
     @property
     def whole_movie(self) -> bool:

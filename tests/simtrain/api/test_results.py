@@ -1,6 +1,5 @@
 """The testing half of simtrain's Python interface: the same figures as the commands."""
 
-import doctest
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from command_line import call
+from examples import must_run
 
 import simtrain
 from simdata.common.errors import UserError
@@ -26,16 +26,6 @@ def commanded(trained, store, tmp_path_factory):
     shutil.copytree(trained.path, folder, ignore=shutil.ignore_patterns("retrieval*", "reconstruction"))
     call("retrieve", folder, store, *WORDS, "--lags", "5:7")
     return folder
-
-
-def assert_example_runs(function, **names):
-    """The example of a docstring gives what it says."""
-    (example,) = doctest.DocTestFinder(recurse=False).find(
-        function, function.__name__, globs={"simtrain": simtrain, **names}
-    )
-    assert example.examples
-    outcome = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS).run(example)
-    assert outcome.failed == 0
 
 
 @pytest.mark.parametrize("as_given", [str, Path, lambda path: SimpleNamespace(path=path)])
@@ -118,5 +108,5 @@ def test_predict_gives_what_the_command_writes(commanded, store, tmp_path):
 
 
 def test_examples_run(commanded, store, tmp_path):
-    assert_example_runs(simtrain.retrieve, run=commanded, store=store)
-    assert_example_runs(simtrain.predict, run=commanded, store=store, out=tmp_path / "embedded.zarr")
+    must_run(simtrain.retrieve, run=commanded, store=store)
+    must_run(simtrain.predict, run=commanded, store=store, out=tmp_path / "embedded.zarr")
