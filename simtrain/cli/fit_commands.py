@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,19 +15,21 @@ from rich.console import Console
 from simdata.common.local_path import LOCAL
 from simtrain.api.runs import asked_for
 from simtrain.cli.options import (
+    config_option,
     device_option,
     feed_option,
     modalities_option,
+    set_option,
     store_argument,
-    torch_device,
 )
-from simtrain.common import distributed, interrupts
-from simtrain.config import schema as configuration
-from simtrain.config.schema import Config, PretrainConfig
+from simtrain.common import interrupts, processes
+from simtrain.common.device import torch_device
+from simtrain.config.schema import Config, PretrainConfig, Recipe
 from simtrain.data.dataset import open_dataset
 from simtrain.training import pretraining
 from simtrain.training.initial_weights import start_options
 from simtrain.training.loop import fit
+from simtrain.training.run_folder import Run
 from simtrain.training.starting import start_run
 
 run_option = click.option("--out", required=True, type=LOCAL, help="Run folder; an unfinished run goes on.")
@@ -37,14 +39,8 @@ run_option = click.option("--out", required=True, type=LOCAL, help="Run folder; 
 @store_argument
 @run_option
 @modalities_option
-@click.option(
-    "--config",
-    "name",
-    help=f"Preset ({', '.join(configuration.presets())}) or YAML file (default: sim-tiny).",
-)
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override, such as train.steps=1000."
-)
+@config_option(Config)
+@set_option("train.steps=1000")
 @device_option
 @feed_option
 def fit_command(
@@ -61,25 +57,18 @@ def fit_command(
     On several GPUs: torchrun --nproc-per-node=4 -m simtrain fit STORE ...
     """
 
-    with _stopping("fit", store, out):
-        dataset = open_dataset(store)
-        run = start_run(dataset, lambda: asked_for(out, name, overrides, modalities, Config), out)
-        _say_each(run.notes)
-        interrupts.leave(fit(dataset, run, torch_device(device), _console(), feed))
+    def asked() -> Config:
+        return asked_for(out, name, overrides, modalities, Config)
+
+    _train("fit", fit, asked, store, out, device, feed)
     _say(f"trained {out}; test it with: {shlex.join(['simtrain', 'retrieve', str(out), str(store)])}")
 
 
 @click.command("pretrain")
 @store_argument
 @run_option
-@click.option(
-    "--config",
-    "name",
-    help=f"Preset ({', '.join(configuration.presets(PretrainConfig))}) or YAML file (default: sim-tiny).",
-)
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override, such as mae.mask=random."
-)
+@config_option(PretrainConfig)
+@set_option("mae.mask=random")
 @device_option
 @feed_option
 def pretrain_command(
@@ -87,13 +76,30 @@ def pretrain_command(
 ) -> None:
     """Train the encoder alone on STORE, to fill in hidden patches of BOLD (vsMAE)."""
 
-    with _stopping("pretrain", store, out):
-        dataset = open_dataset(store)
-        run = start_run(dataset, lambda: asked_for(out, name, overrides, None, PretrainConfig), out)
-        _say_each(run.notes)
-        interrupts.leave(pretraining.pretrain(dataset, run, torch_device(device), _console(), feed))
+    def asked() -> PretrainConfig:
+        return asked_for(out, name, overrides, None, PretrainConfig)
+
+    run = _train("pretrain", pretraining.pretrain, asked, store, out, device, feed)
     command = ["simtrain", "fit", str(store), "--out", "RUN", *start_options(run.config, run.path)]
     _say(f"pretrained {out}; start from it with: {shlex.join(command)}")
+
+
+def _train(
+    command: str,
+    train: Callable[..., int | None],
+    asked: Callable[[], Recipe],
+    store: str | Path,
+    out: Path,
+    device: str,
+    feed: str,
+) -> Run:
+    """Begin the run, or go on with it, and train it to its end."""
+    with _stopping(command, store, out):
+        dataset = open_dataset(store)
+        run = start_run(dataset, asked, out)
+        _say_each(run.notes)
+        interrupts.leave(train(dataset, run, torch_device(device), _console(), feed))
+    return run
 
 
 @contextmanager
@@ -110,16 +116,16 @@ def _stopping(command: str, store: str | Path, out: Path) -> Iterator[None]:
                 _say(f"go on with: {shlex.join([*_program(), command, str(store), '--out', str(out)])}")
             else:
                 _say(f"stopped before {out} was begun: give the same command again")
-            sys.exit(128 + stopped.number if distributed.size() == 1 else 0)
+            sys.exit(128 + stopped.number if processes.size() == 1 else 0)
 
 
 def _console() -> Console:
     """Of several processes, the first one speaks for all."""
-    return Console(quiet=distributed.rank() != 0)
+    return Console(quiet=processes.rank() != 0)
 
 
 def _say(text: str) -> None:
-    if distributed.rank() == 0:
+    if processes.rank() == 0:
         click.echo(text)
 
 
@@ -130,6 +136,6 @@ def _say_each(lines: Iterable[str]) -> None:
 
 def _program() -> list[str]:
     """How simtrain was started."""
-    if distributed.size() == 1:
+    if processes.size() == 1:
         return ["simtrain"]
     return ["torchrun", f"--nproc-per-node={os.environ['LOCAL_WORLD_SIZE']}", "-m", "simtrain"]

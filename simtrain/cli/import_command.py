@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from simdata.common.local_path import LOCAL
-from simtrain.cli.options import store_argument
+from simtrain.cli.options import set_option, store_argument
 from simtrain.data.dataset import open_dataset
 from simtrain.training.initial_weights import start_options
 from simtrain.training.published import Files, import_weights
@@ -27,9 +27,7 @@ from simtrain.training.published import Files, import_weights
     help="The table that the weights were made with, such as triangle_indices_ico_6_sub_ico_3.csv.",
 )
 @click.option("--heads", type=click.IntRange(1), help="Attention heads (default: of 64 dimensions each).")
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override, such as data.video=videomae."
-)
+@set_option("data.video=videomae")
 def import_weights_command(
     store: str | Path,
     out: Path,

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from simdata.common.local_path import LOCAL
 from simdata.store.location import location
-from simtrain.common.device import torch_device as torch_device
+from simtrain.common.device import DEVICES
+from simtrain.config import schema as configuration
+from simtrain.config.schema import AnyRecipe
 from simtrain.data.feeds import KINDS
+from simtrain.data.windows import ALL, EXPERIMENTS
 from simtrain.retrieval.protocol import WHOLE_MOVIE
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Pool(click.ParamType):
@@ -55,7 +61,7 @@ class Lags(click.ParamType):
 
 device_option = click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
+    type=click.Choice(DEVICES),
     default="auto",
     show_default=True,
     help="Where to compute.",
@@ -72,5 +78,25 @@ modalities_option = click.option(
     help="What to align: fmri with video, audio, or embeddings by name, such as fmri,video_clip,video_vjepa2 "
     "(default: fmri,video,audio).",
 )
+experiment_option = click.option(
+    "--experiment",
+    type=click.Choice([*EXPERIMENTS, ALL]),
+    default=ALL,
+    show_default=True,
+    help="What was held out of training: subjects, scenes, or both.",
+)
 store_argument = click.argument("store", type=Location())
 run_argument = click.argument("run", type=LOCAL)
+
+
+def config_option(kind: type[AnyRecipe]) -> Callable[[Command], Command]:
+    """``--config`` of a training, with the presets of its kind."""
+    presets = ", ".join(configuration.presets(kind))
+    return click.option("--config", "name", help=f"Preset ({presets}) or YAML file (default: sim-tiny).")
+
+
+def set_option(example: str) -> Callable[[Command], Command]:
+    """``--set KEY=VALUE``, which may be repeated."""
+    return click.option(
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help=f"Override, such as {example}."
+    )

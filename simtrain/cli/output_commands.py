@@ -8,7 +8,8 @@ import click
 
 from simdata.common.local_path import LOCAL
 from simtrain.api import results
-from simtrain.cli.options import device_option, run_argument, store_argument, torch_device
+from simtrain.cli.options import device_option, run_argument, store_argument
+from simtrain.common.device import torch_device
 from simtrain.config.schema import PretrainConfig
 from simtrain.data.dataset import open_dataset
 from simtrain.training import pretraining_maps as maps

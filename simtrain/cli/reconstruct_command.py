@@ -8,9 +8,9 @@ import click
 from rich.console import Console
 
 from simdata.common.errors import UserError
-from simtrain.cli.options import device_option, run_argument, store_argument, torch_device
+from simtrain.cli.options import device_option, experiment_option, run_argument, store_argument
+from simtrain.common.device import torch_device
 from simtrain.data.dataset import open_dataset
-from simtrain.data.windows import EXPERIMENTS
 from simtrain.reconstruction import contact_sheet
 from simtrain.reconstruction import score_tables as reconstruction_report
 from simtrain.reconstruction.decoders import load_decoder
@@ -24,13 +24,7 @@ from simtrain.training.run_folder import Run
 @click.command("reconstruct")
 @run_argument
 @store_argument
-@click.option(
-    "--experiment",
-    type=click.Choice([*EXPERIMENTS, "all"]),
-    default="all",
-    show_default=True,
-    help="What was held out of training: subjects, scenes, or both.",
-)
+@experiment_option
 @click.option(
     "--exclude",
     type=click.Choice(EXCLUDE),

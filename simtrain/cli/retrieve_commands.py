@@ -15,14 +15,15 @@ from simtrain.cli.options import (
     Lags,
     Pool,
     device_option,
+    experiment_option,
     modalities_option,
     run_argument,
+    set_option,
     store_argument,
-    torch_device,
 )
+from simtrain.common.device import torch_device
 from simtrain.config import schema as configuration
 from simtrain.data.dataset import open_dataset, resolve
-from simtrain.data.windows import EXPERIMENTS
 from simtrain.retrieval import report
 from simtrain.retrieval.protocol import NEGATIVES, Protocol
 
@@ -30,13 +31,7 @@ from simtrain.retrieval.protocol import NEGATIVES, Protocol
 @click.command("retrieve")
 @run_argument
 @store_argument
-@click.option(
-    "--experiment",
-    type=click.Choice([*EXPERIMENTS, results.ALL]),
-    default=results.ALL,
-    show_default=True,
-    help="What was held out of training: subjects, scenes, or both.",
-)
+@experiment_option
 @click.option(
     "--pool",
     type=Pool(),
@@ -128,9 +123,7 @@ SHARED = {"experiment", *Protocol.__dataclass_fields__}
     "name",
     help="Preset or YAML file as for fit: window and encoders of all kinds, training of PCA's projectors.",
 )
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override, such as train.steps=1000."
-)
+@set_option("train.steps=1000")
 @click.option(
     "--ico",
     type=click.IntRange(0, 5),

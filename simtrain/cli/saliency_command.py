@@ -11,7 +11,8 @@ from simtrain.attribution import map_files as files
 from simtrain.attribution.attention_maps import HEADS
 from simtrain.attribution.maps import compute, correlations, randomised
 from simtrain.attribution.methods import METHODS, Method, modality_of
-from simtrain.cli.options import Lags, device_option, run_argument, store_argument, torch_device
+from simtrain.cli.options import Lags, device_option, run_argument, store_argument
+from simtrain.common.device import torch_device
 from simtrain.data.dataset import open_dataset
 from simtrain.data.windows import EXPERIMENTS
 from simtrain.retrieval.figures import require as require_figures
