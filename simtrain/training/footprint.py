@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from simtrain.common import distributed
+from simtrain.common import processes
 from simtrain.config.schema import Recipe
 from simtrain.training.step import Training
 
@@ -24,7 +24,7 @@ def training_bytes(training: Training, recipe: Recipe) -> int:
     """
     model, train = recipe.model, recipe.train
     weights = sum(parameter.numel() for parameter in training.learner.parameters())
-    samples = math.ceil(train.batch_size / distributed.size() / train.accumulate)
+    samples = math.ceil(train.batch_size / processes.size() / train.accumulate)
     tokens = training.learner.frames.shape[0] * (1 if model.temporal == "channels" else recipe.data.frames)
     wide = 1 if training.precision in (torch.bfloat16, torch.float16) else 2
     layer = 2 * wide * samples * tokens * model.dim

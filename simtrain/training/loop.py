@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from simdata.common.errors import UserError
 from simdata.store import BoldReader
-from simtrain.common import distributed, finite, interrupts
+from simtrain.common import distributed, finite, interrupts, processes
 from simtrain.common.interrupts import Interrupts
 from simtrain.data import windows
 from simtrain.data.dataset import Dataset
@@ -101,10 +101,10 @@ def go_on(
     validate = Validation(chosen, source, training) if len(chosen) else None
     distributed.same_weights(training.learner)
     drawn = shuffled_batches(samples, train.batch_size, train.seed, training.cursor, jitter)
-    shares, size = distributed.shares(drawn), train.batch_size // distributed.size()
+    shares, size = distributed.shares(drawn), train.batch_size // processes.size()
     try:
         with (
-            (Metrics if distributed.rank() == 0 else NoMetrics)(run.path, training.step, report) as metrics,
+            (Metrics if processes.rank() == 0 else NoMetrics)(run.path, training.step, report) as metrics,
             source.batches(shares, size) as batches,
             _progress(console) as progress,
             interrupts.caught() as interrupt,
@@ -203,7 +203,7 @@ def _sound_checkpoint(run: Run) -> dict[str, Any]:
 
 def _save(path: Path, state: dict[str, Any]) -> None:
     """Save what is the same in all processes, once."""
-    if distributed.rank() == 0:
+    if processes.rank() == 0:
         checkpoint.save(path, state)
 
 

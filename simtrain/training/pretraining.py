@@ -14,7 +14,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from simdata.common.errors import UserError
-from simtrain.common import distributed
+from simtrain.common import distributed, processes
 from simtrain.config.schema import PretrainConfig
 from simtrain.data import windows
 from simtrain.data.dataset import Dataset
@@ -136,14 +136,14 @@ class Pretraining(Training):
         parts = accumulation.split(batch, self.config.accumulate)
         masks = [self.mask(part, self.step + 1) for part in parts]
         counts = [self._counted(part, mask) for part, mask in zip(parts, masks, strict=True)]
-        whole = distributed.summed(sum(counts)) / distributed.size()
+        whole = distributed.summed(sum(counts)) / processes.size()
         loss = torch.zeros((), device=self.learner.device)
         for number, (part, mask, count) in enumerate(zip(parts, masks, counts, strict=True)):
             self.seed(number)
             share = self.error(part, mask) * count / whole
             self.scaler.scale(share).backward()
             loss += share.detach()
-        return distributed.summed(loss) / distributed.size(), {}
+        return distributed.summed(loss) / processes.size(), {}
 
     def scores(self, batch: Batch) -> dict[str, Tensor]:
         """The error over hidden patches, beside that of predicting 0.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from simdata.common.errors import UserError
-from simtrain.common import distributed, finite
+from simtrain.common import distributed, finite, processes
 from simtrain.config.schema import Config
 from simtrain.data.feeds import Batch
 from simtrain.data.order import Cursor
@@ -63,7 +63,7 @@ class Training:
 
         All else that is drawn, of samples, lags and masks, is not.
         """
-        shares = distributed.size() * self.config.accumulate
+        shares = processes.size() * self.config.accumulate
         dropouts = (module for module in self.learner.modules() if isinstance(module, nn.Dropout))
         return shares > 1 and any(module.p > 0 for module in dropouts)
 
@@ -127,7 +127,7 @@ class Training:
 
         So a run resumes exactly without the states of all generators of all processes.
         """
-        entropy = [self.config.seed, self.step, distributed.rank(), part]
+        entropy = [self.config.seed, self.step, processes.rank(), part]
         torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
 
     def _embed_part(self, number: int, part: Batch) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from collections import defaultdict
 import numpy as np
 import torch
 
-from simtrain.common import distributed
+from simtrain.common import distributed, processes
 from simtrain.config.schema import Train
 from simtrain.data.feeds import Feed
 from simtrain.data.order import epoch_order
@@ -28,7 +28,7 @@ class Validation:
         whole = len(chosen) // self._size * self._size
         # Each process takes whole batches, so that the figures do not depend on how many there are.
         batches = np.split(chosen[:whole], whole // self._size)
-        self._batches = batches[distributed.rank() :: distributed.size()]
+        self._batches = batches[processes.rank() :: processes.size()]
         self._feed, self._training = feed, training
 
     @torch.no_grad()

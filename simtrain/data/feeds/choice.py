@@ -10,7 +10,7 @@ from rich.console import Console
 
 from simdata.common.free_memory import host_room
 from simdata.store import BoldReader
-from simtrain.common import distributed
+from simtrain.common import distributed, processes
 from simtrain.data.dataset import Dataset
 from simtrain.data.feeds.batch import Feed
 from simtrain.data.feeds.device import Device
@@ -103,7 +103,7 @@ def _problem(kind: str, needs: Needs, room: Room) -> str | None:
     on_gpu = kind == "device" and room.device is not None
     free, where = (room.device, "on the GPU") if on_gpu else (room.host, "of memory")
     # On a CPU, every process would have runs of its own.
-    size = needs.runs * (distributed.size() if kind == "device" and not on_gpu else 1)
+    size = needs.runs * (processes.size() if kind == "device" and not on_gpu else 1)
     if size <= free:
         return None
     others = " or ".join(f"--feed {other}" for other in FEEDS[FEEDS.index(kind) + 1 :])

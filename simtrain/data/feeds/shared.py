@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from simtrain.common import distributed
+from simtrain.common import distributed, processes
 from simtrain.data.feeds.batch import torch_type
 from simtrain.data.feeds.scans import Runs
 
@@ -23,7 +23,7 @@ def shared_rows(runs: Runs) -> Tensor:
     neighbours = _neighbours()
     memory = _anonymous(runs.nbytes) if len(neighbours) == 1 else _common(runs.nbytes, neighbours)
     rows = torch.frombuffer(memory, dtype=torch_type(runs.dtype)).view(runs.shape)
-    runs.read_into(rows, neighbours.index(distributed.rank()), len(neighbours))
+    runs.read_into(rows, neighbours.index(processes.rank()), len(neighbours))
     _wait_for_all()
     return rows
 
@@ -31,7 +31,7 @@ def shared_rows(runs: Runs) -> Tensor:
 def _neighbours() -> list[int]:
     """The ranks of the processes that see each other's memory, this one among them."""
     machines = distributed.gather_objects([_machine()])
-    return [rank for rank, machine in enumerate(machines) if machine == machines[distributed.rank()]]
+    return [rank for rank, machine in enumerate(machines) if machine == machines[processes.rank()]]
 
 
 def _machine() -> str:
@@ -52,12 +52,12 @@ def _common(size: int, neighbours: list[int]) -> mmap.mmap:
     """A file in memory without a name: the first process makes it, the others open it by its descriptor."""
     first = neighbours[0]
     offer = None
-    if distributed.rank() == first:
+    if processes.rank() == first:
         file = os.memfd_create("simtrain-bold")
         os.ftruncate(file, size)
         offer = f"/proc/{os.getpid()}/fd/{file}"
     path = distributed.gather_objects([offer])[first]
-    if distributed.rank() != first:
+    if processes.rank() != first:
         file = os.open(path, os.O_RDWR)
     memory = mmap.mmap(file, size)
     _wait_for_all()
