@@ -1,20 +1,17 @@
 """Encoders of the stimulus, by name.
 
-An encoder is a class registered under the entry point group ``simdata.encoders``, ours as those of others:
-
-    [options.entry_points]
-    simdata.encoders =
-        mine = my_package.my_module:MyEncoder
+An encoder is a class registered under the entry point group ``simdata.encoders``
+(`simdata.common.registry`), ours as those of others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import EntryPoint, entry_points
 from itertools import combinations
 
 from simdata.common.errors import UserError
 from simdata.common.pydantic_faults import key_values, validate
+from simdata.common.registry import Registry
 from simdata.encoders.base import AudioEncoder, Encoder, Grid, Settings, VideoEncoder, uniform_frames
 
 __all__ = [
@@ -30,41 +27,23 @@ __all__ = [
     "uniform_frames",
 ]
 
-GROUP = "simdata.encoders"
+REGISTRY = Registry("simdata.encoders", "encoder", needs="simdata[encoders]")
 
 
 def names() -> list[str]:
     """The encoders that are installed."""
-    return sorted(_registered())
+    return REGISTRY.names()
 
 
 def find(name: str) -> type[Encoder]:
-    """The class of an encoder; imports what it needs, such as torch.
+    """The class of an encoder, by name or ``module:class``; imports what it needs, such as torch.
 
     Raises
     ------
     UserError
         If there is none of that name, it cannot be imported, or it is no encoder.
     """
-    registered = _registered()
-    if name not in registered:
-        raise UserError(f"no encoder {name!r}: choose from {', '.join(sorted(registered))}")
-    entry = registered[name]
-    package = entry.dist.name if entry.dist else "its package"
-    try:
-        found = entry.load()
-    except ModuleNotFoundError as error:
-        ours = package == "simdata"
-        remedy = "pip install 'simdata[encoders]'" if ours else f"see how {package} is installed"
-        raise UserError(f"encoder {name} needs the package {error.name}: {remedy}") from None
-    except Exception as error:  # another package's code may raise anything
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"encoder {name} of {package} cannot be imported ({entry.value}: {reason})") from None
-    if not isinstance(found, type) or not issubclass(found, VideoEncoder | AudioEncoder):
-        raise UserError(
-            f"encoder {name} of {package}: {entry.value} is no subclass of VideoEncoder or AudioEncoder"
-        )
-    return found
+    return REGISTRY.subclass(name, VideoEncoder, AudioEncoder)
 
 
 def create(text: str) -> Encoder:
@@ -99,7 +78,3 @@ def create_all(texts: Sequence[str]) -> list[Encoder]:
                 "name, as name=..."
             )
     return encoders
-
-
-def _registered() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=GROUP)}

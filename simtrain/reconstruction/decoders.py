@@ -7,18 +7,17 @@ without arguments and returns an object with one method, `Decoder.decode`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from simdata.common.errors import UserError
+from simdata.common.registry import Registry
 
-GROUP = "simtrain.decoders"
+REGISTRY = Registry("simtrain.decoders", "decoder")
 COMMON = "common"
 
 
@@ -68,16 +67,16 @@ class Decoder(Protocol):
 
 
 def load_decoder(text: str) -> Decoder:
-    """The decoder that ``--decoder`` names.
+    """The decoder of a name, or ``module:factory``.
 
     Raises
     ------
     UserError
         If there is no such factory, or it makes something without ``decode``.
     """
-    decoder = _factory(text)()
+    decoder = REGISTRY.load(text)()
     if not callable(getattr(decoder, "decode", None)):
-        raise UserError(f"--decoder {text}: {type(decoder).__name__} has no method decode(embeddings, info)")
+        raise UserError(f"decoder {text}: {type(decoder).__name__} has no method decode(embeddings, info)")
     return decoder
 
 
@@ -104,22 +103,3 @@ def _resized(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     values = torch.tensor(frames).permute(0, 3, 1, 2).float()
     values = torch.nn.functional.interpolate(values, size, mode="bilinear", antialias=True)
     return values.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-
-
-def _factory(text: str) -> Callable[[], Any]:
-    registered = {entry.name: entry for entry in entry_points(group=GROUP)}
-    if text in registered:
-        return registered[text].load()
-    module, colon, name = text.partition(":")
-    if not colon:
-        known = ", ".join(sorted(registered)) or "none"
-        raise UserError(f"--decoder {text}: write package.module:factory, or a registered name ({known})")
-    try:
-        found = import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise  # a mistake inside the user's module: its traceback tells where
-        raise UserError(f"--decoder {text}: there is no module {error.name} on Python's path") from None
-    if not hasattr(found, name):
-        raise UserError(f"--decoder {text}: {module} has no {name or 'factory'}")
-    return getattr(found, name)

@@ -46,18 +46,18 @@ def test_a_decoder_is_found_by_its_registered_name(module, tmp_path):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my_decoders\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[simtrain.decoders]\ngrey = {module}:Grey\n")
     assert type(load_decoder("grey")).__name__ == "Grey"
-    with pytest.raises(UserError, match=r"--decoder gray: write package.module:factory.*\(grey\)"):
+    with pytest.raises(UserError, match="no decoder 'gray': choose from grey, or one of yours as"):
         load_decoder("gray")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("my_decoders", "write package.module:factory, or a registered name"),
+        ("my_decoders", "one of yours as package.module:name"),
         ("nowhere.at_all:Grey", "there is no module nowhere on Python's path"),
         ("my_decoders.deeper:Grey", "there is no module my_decoders.deeper"),
         ("my_decoders:Gray", "my_decoders has no Gray"),
-        ("my_decoders:", "my_decoders has no factory"),
+        ("my_decoders:", "my_decoders has no name"),
         ("my_decoders:Blind", r"Blind has no method decode\(embeddings, info\)"),
     ],
 )
