@@ -44,7 +44,11 @@ class Retrieval:
     """
 
     def __init__(
-        self, folder: Path, protocol: Protocol, results: dict[str, evaluation.Result], dataset: Dataset
+        self,
+        folder: Path,
+        protocol: Protocol,
+        results: dict[str, evaluation.RetrievalResult],
+        dataset: Dataset,
     ) -> None:
         self.folder, self.protocol, self.results, self._dataset = folder, protocol, results, dataset
 

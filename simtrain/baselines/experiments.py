@@ -25,16 +25,16 @@ from simtrain.data.features import Stimuli
 from simtrain.data.windows import Windows, covered, training, within_scene
 from simtrain.models.embeddings import embed_fmri
 from simtrain.retrieval.cache import Bank
-from simtrain.retrieval.evaluation import Result, choose_windows, put_to_test
+from simtrain.retrieval.evaluation import RetrievalResult, choose_windows, put_to_test
 from simtrain.retrieval.protocol import Protocol as RetrievalProtocol
 from simtrain.training import checkpoint
 from simtrain.training.run_folder import software_versions
 
-Test = Callable[[np.ndarray, str, RetrievalProtocol], Result]
+Test = Callable[[np.ndarray, str, RetrievalProtocol], RetrievalResult]
 
 
 @dataclass(frozen=True)
-class Settings:
+class BaselineSettings:
     """What the baselines' own options say.
 
     Attributes
@@ -74,7 +74,9 @@ class Baselines:
         projectors those of PCA
     """
 
-    def __init__(self, dataset: Dataset, config: Config, settings: Settings, device: torch.device) -> None:
+    def __init__(
+        self, dataset: Dataset, config: Config, settings: BaselineSettings, device: torch.device
+    ) -> None:
         self._dataset, self._config, self._settings, self._device = dataset, config, settings, device
         used = Windows.of(dataset, config)
         self._embeddings, self._clips = used.embeddings, used.clips
@@ -99,7 +101,9 @@ class Baselines:
         self._describe(out / "fit.json", notes)
         return test, notes
 
-    def test(self, test: Test, experiment: str | None, protocol: RetrievalProtocol) -> dict[str, Result]:
+    def test(
+        self, test: Test, experiment: str | None, protocol: RetrievalProtocol
+    ) -> dict[str, RetrievalResult]:
         """What `fit` gave, in one experiment or in all that the store has windows for."""
         chosen = choose_windows(
             self._dataset, self._clips, self._config.data.frames, experiment, protocol.lag
@@ -161,7 +165,7 @@ class Baselines:
         checkpoint.save(out / "pca.pt", learner.state_dict())
         embed = partial(embed_fmri, learner, BoldReader(self._dataset.path), frames=config.data.frames)
 
-        def test(windows: np.ndarray, name: str, protocol: RetrievalProtocol) -> Result:
+        def test(windows: np.ndarray, name: str, protocol: RetrievalProtocol) -> RetrievalResult:
             return put_to_test(learner, Bank(embed, self._dataset), self._dataset, windows, name, protocol)
 
         return test, {"components": len(axes.axes), "explained_variance": axes.share}
@@ -183,7 +187,7 @@ class Baselines:
         windows: np.ndarray,
         name: str,
         protocol: RetrievalProtocol,
-    ) -> Result:
+    ) -> RetrievalResult:
         """One experiment, modality by modality: all have the same pools, which depend on the seed alone."""
         both, results = sides(windows), []
         seconds = covered(self._config.data.frames, self._embeddings.values())
@@ -232,12 +236,12 @@ def _unit_length(embed: Callable[..., np.ndarray], *arguments: np.ndarray) -> np
     return (values / np.where(length > 0, length, 1)).astype(np.float32)
 
 
-def _joined(results: list[Result]) -> Result:
+def _joined(results: list[RetrievalResult]) -> RetrievalResult:
     """Results of the same tested windows in different modalities."""
     first = results[0]
     scores = {direction: score for result in results for direction, score in result.scores.items()}
     measures = {direction: one for result in results for direction, one in result.measures.items()}
-    return Result(scores, measures, first.tested, first.subjects, first.windows, {})
+    return RetrievalResult(scores, measures, first.tested, first.subjects, first.windows, {})
 
 
 def shown(notes: Any) -> str:

@@ -14,7 +14,7 @@ from simtrain.data.dataset import open_dataset
 from simtrain.reconstruction import contact_sheet
 from simtrain.reconstruction import score_tables as reconstruction_report
 from simtrain.reconstruction.decoders import load_decoder
-from simtrain.reconstruction.experiment import Reconstruction, Settings
+from simtrain.reconstruction.experiment import Reconstruction, ReconstructionSettings
 from simtrain.reconstruction.gallery import EXCLUDE, SCENES
 from simtrain.retrieval import tables
 from simtrain.retrieval.figures import require as require_figures
@@ -115,7 +115,7 @@ def reconstruct_command(
     if features is not None and decoder is None:
         raise UserError("--decoder-features without --decoder: there is no decoder to hand them to")
     trained, dataset = Run.open(run), open_dataset(store)
-    settings = Settings(
+    settings = ReconstructionSettings(
         lag=trained.config.data.lag if lag is None else lag,
         exclude=exclude,
         scenes=scenes,

@@ -127,14 +127,14 @@ SHARED = {"experiment", *Protocol.__dataclass_fields__}
 @click.option(
     "--ico",
     type=click.IntRange(0, 5),
-    default=baselines.Settings.ico,
+    default=baselines.BaselineSettings.ico,
     show_default=True,
     help="Ridge and ceiling see means over the faces of this icosphere.",
 )
 @click.option(
     "--delays",
     type=Lags(),
-    default=":".join(map(str, baselines.Settings.delays)),
+    default=":".join(map(str, baselines.BaselineSettings.delays)),
     show_default=True,
     help="Ridge sees every second from A to B s after the lag.",
 )
@@ -144,14 +144,14 @@ SHARED = {"experiment", *Protocol.__dataclass_fields__}
 @click.option(
     "--components",
     type=click.IntRange(1),
-    default=baselines.Settings.components,
+    default=baselines.BaselineSettings.components,
     show_default=True,
     help="Main axes of PCA.",
 )
 @click.option(
     "--samples",
     type=click.IntRange(2),
-    default=baselines.Settings.samples,
+    default=baselines.BaselineSettings.samples,
     show_default=True,
     help="Training windows that PCA's axes are fitted on.",
 )
@@ -178,7 +178,7 @@ def baseline_command(
     """
     dataset = open_dataset(store)
     config = resolve(configuration.load(name or configuration.DEFAULT_PRESET, overrides, modalities), dataset)
-    settings = baselines.Settings(ico, (delays[0], delays[-1]), targets, components, samples)
+    settings = baselines.BaselineSettings(ico, (delays[0], delays[-1]), targets, components, samples)
     if protocol["lag"] is None:
         protocol["lag"] = config.data.lag
     test, fits = Protocol(**protocol), baselines.Baselines(dataset, config, settings, torch_device(device))

@@ -10,14 +10,19 @@ from pathlib import Path
 
 from simtrain.data.dataset import Dataset
 from simtrain.data.windows import EXPERIMENTS
-from simtrain.reconstruction.experiment import TRUTH, Panel, Result, Settings
+from simtrain.reconstruction.experiment import TRUTH, Panel, ReconstructionResult, ReconstructionSettings
 from simtrain.retrieval.figures import DPI
 from simtrain.retrieval.tables import subject_name
 
 INCH, LABEL = 1.7, 1.0  # a picture's width, and that of the labels
 
 
-def write_all(folder: Path, results: Mapping[str, Result], dataset: Dataset, settings: Settings) -> None:
+def write_all(
+    folder: Path,
+    results: Mapping[str, ReconstructionResult],
+    dataset: Dataset,
+    settings: ReconstructionSettings,
+) -> None:
     """``folder``/sheet-EXPERIMENT.png of every experiment that has panels; those of an earlier call go."""
     for name in EXPERIMENTS:
         path = folder / f"sheet-{name}.png"

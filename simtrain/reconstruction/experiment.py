@@ -48,7 +48,7 @@ MAP_WINDOWS = 20_000  # that the linear map to another encoder's features is fit
 
 
 @dataclass(frozen=True)
-class Settings:
+class ReconstructionSettings:
     """How to reconstruct.
 
     Attributes
@@ -93,7 +93,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Result:
+class ReconstructionResult:
     """An experiment.
 
     Attributes
@@ -134,7 +134,7 @@ class Reconstruction:
         self,
         run: Run,
         dataset: Dataset,
-        settings: Settings,
+        settings: ReconstructionSettings,
         device: torch.device,
         decoder: Decoder | None = None,
     ) -> None:
@@ -167,7 +167,7 @@ class Reconstruction:
 
     def experiments(
         self, experiment: str | None, progress: Callable[[str, str], None] = lambda name, movie: None
-    ) -> dict[str, Result]:
+    ) -> dict[str, ReconstructionResult]:
         """Reconstruct one experiment, or all that the store has windows for.
 
         Parameters
@@ -182,7 +182,9 @@ class Reconstruction:
             results[name] = self._experiment(name, windows, progress)
         return results
 
-    def _experiment(self, name: str, windows: np.ndarray, progress: Callable[[str, str], None]) -> Result:
+    def _experiment(
+        self, name: str, windows: np.ndarray, progress: Callable[[str, str], None]
+    ) -> ReconstructionResult:
         settings = self.settings
         windows = windows[windows["clip"] % settings.every == 0]
         if not len(windows):
@@ -311,8 +313,8 @@ class _Book:
             self._scores.setdefault((maker, name), Reference()).add(values)
         self._panels += [_panel(film, units[row], made, perfect, row) for row in shown]
 
-    def result(self) -> Result:
-        return Result(
+    def result(self) -> ReconstructionResult:
+        return ReconstructionResult(
             windows=np.concatenate(self._windows),
             nearest=np.concatenate(self._nearest),
             scores={key: tally.outcome() for key, tally in self._scores.items()},

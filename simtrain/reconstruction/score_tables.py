@@ -12,7 +12,7 @@ from rich.table import Table
 
 from simdata.common import json_text
 from simtrain.data.dataset import Dataset
-from simtrain.reconstruction.experiment import Reconstruction, Result
+from simtrain.reconstruction.experiment import Reconstruction, ReconstructionResult
 from simtrain.reconstruction.identification import Outcome
 from simtrain.reconstruction.lookup import WITHOUT_BOLD
 from simtrain.reconstruction.thumbnails import describe_frames
@@ -24,7 +24,7 @@ from simtrain.retrieval.tables import Row, labels
 TABLES = ("scores", "subjects", "clips", "windows")
 
 
-def show(results: Mapping[str, Result], made: Reconstruction, console: Console) -> None:
+def show(results: Mapping[str, ReconstructionResult], made: Reconstruction, console: Console) -> None:
     """Print a table for each experiment: intervals over subjects are below what depends on BOLD."""
     for name, result in results.items():
         sizes = "-".join(map(str, dict.fromkeys(result.gallery)))
@@ -43,7 +43,7 @@ def show(results: Mapping[str, Result], made: Reconstruction, console: Console) 
         console.print(table)
 
 
-def tables(results: Mapping[str, Result], dataset: Dataset, seed: int) -> dict[str, list[Row]]:
+def tables(results: Mapping[str, ReconstructionResult], dataset: Dataset, seed: int) -> dict[str, list[Row]]:
     """Rows of every table of ``TABLES``; two-way identification as a share."""
     rows: dict[str, list[Row]] = {name: [] for name in TABLES}
     for name, result in results.items():
@@ -59,7 +59,7 @@ def tables(results: Mapping[str, Result], dataset: Dataset, seed: int) -> dict[s
 def write(
     path: Path,
     rows: Mapping[str, list[Row]],
-    results: Mapping[str, Result],
+    results: Mapping[str, ReconstructionResult],
     made: Reconstruction,
     dataset: Dataset,
 ) -> None:
@@ -89,7 +89,7 @@ def write(
     json_text.write(path, content)
 
 
-def summary(experiment: str, result: Result, seed: int) -> list[Row]:
+def summary(experiment: str, result: ReconstructionResult, seed: int) -> list[Row]:
     """One row for each score and each maker: means over windows, with intervals over subjects."""
     rows = []
     # By score, and in it as they were made; pixels first.
@@ -123,7 +123,9 @@ def _figures(prefix: str, outcome: Outcome | None, subject: np.ndarray | None, s
     return dict(zip(found, values, strict=True))
 
 
-def _grouped(experiment: str, labels: Mapping[str, np.ndarray], result: Result) -> Iterator[Row]:
+def _grouped(
+    experiment: str, labels: Mapping[str, np.ndarray], result: ReconstructionResult
+) -> Iterator[Row]:
     """One row for each combination of labels, score and maker: means over its windows."""
     keys = list(zip(*labels.values(), strict=True))
     for key in sorted(set(keys)):
@@ -143,7 +145,7 @@ def _grouped(experiment: str, labels: Mapping[str, np.ndarray], result: Result) 
 
 
 def _each(
-    experiment: str, labels: Mapping[str, np.ndarray], movies: list[str], result: Result
+    experiment: str, labels: Mapping[str, np.ndarray], movies: list[str], result: ReconstructionResult
 ) -> Iterator[Row]:
     """One row for each window; ``second`` is that of its BOLD, ``clip_second`` that of its clip."""
     for i, (window, nearest) in enumerate(zip(result.windows, result.nearest, strict=True)):

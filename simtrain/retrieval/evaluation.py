@@ -39,7 +39,7 @@ class Model(Interface):
 
 
 @dataclass(frozen=True)
-class Result:
+class RetrievalResult:
     """An experiment: figures for each direction, such as ``fmri->video``, and what was tested.
 
     Attributes
@@ -64,7 +64,7 @@ def retrieve(
     protocol: Protocol,
     device: torch.device,
     lags: Sequence[int] = (),
-) -> dict[str, Result]:
+) -> dict[str, RetrievalResult]:
     """Test a run's model on a store in one experiment, or in all that the store has windows for.
 
     Parameters
@@ -119,12 +119,14 @@ def choose_windows(
 
 def put_to_test(
     model: Model, bank: Bank, dataset: Dataset, windows: np.ndarray, name: str, protocol: Protocol
-) -> Result:
+) -> RetrievalResult:
     """One experiment with anything that embeds clips, and a bank of what it makes of BOLD."""
     test = _Test(model, bank, dataset, windows, name, protocol)
     scores = test.score([protocol.lag])[protocol.lag]
     measures = {direction: test.summary(score) for direction, score in scores.items()}
-    return Result(scores, measures, test.tested, len(np.unique(windows["subject"])), len(windows), {})
+    return RetrievalResult(
+        scores, measures, test.tested, len(np.unique(windows["subject"])), len(windows), {}
+    )
 
 
 def must_be_new(run: Run, dataset: Dataset, windows: np.ndarray, name: str) -> None:

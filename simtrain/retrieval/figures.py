@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from simdata.common.errors import UserError
 from simtrain.retrieval.bootstrap import CONFIDENCE
-from simtrain.retrieval.evaluation import Result
+from simtrain.retrieval.evaluation import RetrievalResult
 from simtrain.retrieval.scores import TOP
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ def require(option: str = "--figures", instead: str = "leave --figures out") -> 
         ) from None
 
 
-def write(folder: Path, results: Mapping[str, Result], tables: Mapping[str, list[dict]], title: str) -> None:
+def write(
+    folder: Path, results: Mapping[str, RetrievalResult], tables: Mapping[str, list[dict]], title: str
+) -> None:
     """``folder``/top.png and clips.png, and lags.png if lags were asked for.
 
     Parameters
@@ -63,7 +65,7 @@ def remove(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _top(results: Mapping[str, Result], title: str, path: Path) -> None:
+def _top(results: Mapping[str, RetrievalResult], title: str, path: Path) -> None:
     """Top-k of every direction, with its interval, over a line at chance."""
     figure, panels = _panels(list(results), title, SPREAD, width=1.2)
     for (name, axes), result in zip(panels.items(), results.values(), strict=True):

@@ -15,7 +15,7 @@ from simdata.common import json_text
 from simtrain.data.dataset import Dataset
 from simtrain.retrieval import figures, tables
 from simtrain.retrieval.bootstrap import CONFIDENCE, RESAMPLES
-from simtrain.retrieval.evaluation import Result
+from simtrain.retrieval.evaluation import RetrievalResult
 from simtrain.retrieval.protocol import Protocol
 from simtrain.retrieval.scores import SHIFTS, TOP
 from simtrain.retrieval.summary import Measure
@@ -23,7 +23,7 @@ from simtrain.retrieval.summary import Measure
 NARROW = {"box": SIMPLE, "show_edge": False, "padding": (0, 1, 0, 0)}  # fits in 80 columns
 
 
-def show(results: Mapping[str, Result], protocol: Protocol, console: Console) -> None:
+def show(results: Mapping[str, RetrievalResult], protocol: Protocol, console: Console) -> None:
     """Print a table: mean and s.d. over draws, below them the interval over subjects, beside chance."""
     # Where pools differ in size, ranks do not compare, and percentiles come with them.
     positions = ("median_rank", "percentile") if protocol.whole_movie else ("median_rank",)
@@ -49,7 +49,11 @@ def show(results: Mapping[str, Result], protocol: Protocol, console: Console) ->
 
 
 def save(
-    run: Path, results: Mapping[str, Result], protocol: Protocol, dataset: Dataset, with_figures: bool
+    run: Path,
+    results: Mapping[str, RetrievalResult],
+    protocol: Protocol,
+    dataset: Dataset,
+    with_figures: bool,
 ) -> None:
     """Write ``run``/retrieval.json and the folder ``run``/retrieval: tables, and figures if asked for."""
     folder, rows = run / "retrieval", tables.build(results, dataset)
@@ -61,7 +65,7 @@ def save(
 
 
 def write(
-    path: Path, results: Mapping[str, Result], protocol: Protocol, rows: Mapping[str, list[dict]]
+    path: Path, results: Mapping[str, RetrievalResult], protocol: Protocol, rows: Mapping[str, list[dict]]
 ) -> None:
     """All figures as JSON: shares from 0 to 1, mean and s.d. over draws, intervals over subjects.
 
@@ -78,7 +82,7 @@ def write(
     json_text.write(path, content)
 
 
-def _as_json(result: Result) -> dict[str, Any]:
+def _as_json(result: RetrievalResult) -> dict[str, Any]:
     return {
         "subjects": result.subjects,
         "windows": result.windows,
@@ -103,12 +107,12 @@ def _direction(measures: Mapping[str, Measure]) -> dict[str, Any]:
     }
 
 
-def _chance(result: Result) -> dict[str, float]:
+def _chance(result: RetrievalResult) -> dict[str, float]:
     measures = next(iter(result.measures.values()))
     return {f"top-{k}": measures[f"top-{k}"].chance for k in TOP}
 
 
-def _lag_table(results: Mapping[str, Result]) -> Table:
+def _lag_table(results: Mapping[str, RetrievalResult]) -> Table:
     """Top-1 in percent: a row for each lag, a column for each direction."""
     found = {name: result for name, result in results.items() if result.lags}
     directions = list(next(iter(found.values())).lags)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from simtrain.data.dataset import Dataset
-from simtrain.retrieval.evaluation import Result
+from simtrain.retrieval.evaluation import RetrievalResult
 from simtrain.retrieval.scores import TOP, Score
 from simtrain.retrieval.units import EVERYONE
 
@@ -18,7 +18,7 @@ NAMES = ("subjects", "clips", "lags", "windows")
 Row = dict[str, Any]
 
 
-def build(results: Mapping[str, Result], dataset: Dataset) -> dict[str, list[Row]]:
+def build(results: Mapping[str, RetrievalResult], dataset: Dataset) -> dict[str, list[Row]]:
     """Rows of every table of ``NAMES``; shares are from 0 to 1, as in JSON."""
     tables: dict[str, list[Row]] = {name: [] for name in NAMES}
     for name, result in results.items():
@@ -80,7 +80,7 @@ def _each(head: Row, labels: Mapping[str, np.ndarray], tested: np.ndarray, score
         }
 
 
-def _lags(name: str, result: Result) -> Iterator[Row]:
+def _lags(name: str, result: RetrievalResult) -> Iterator[Row]:
     for direction, curve in result.lags.items():
         for lag, measures in curve.items():
             top1 = measures["top-1"]

@@ -16,7 +16,7 @@ from simdata.common.errors import UserError
 from simtrain.baselines import experiments
 from simtrain.baselines.ceiling import Others
 from simtrain.baselines.courses import Courses
-from simtrain.baselines.experiments import Baselines, Settings
+from simtrain.baselines.experiments import Baselines, BaselineSettings
 from simtrain.baselines.pca import train_head
 from simtrain.cli.root import cli
 from simtrain.config.schema import load
@@ -26,7 +26,7 @@ from simtrain.retrieval.protocol import Protocol
 CPU = torch.device("cpu")
 LAG = 6  # of the small store
 PROTOCOL = Protocol(pool=32, clips=40, draws=3, lag=LAG, negatives="same-movie", shuffle=False, seed=0)
-SETTINGS = Settings(ico=1, components=8, samples=96)
+SETTINGS = BaselineSettings(ico=1, components=8, samples=96)
 SMALL = ["model.ico=1", "model.dim=16", "model.depth=1", "train.steps=50", "train.batch_size=32"]
 KINDS = ("ridge", "pca", "ceiling")
 
@@ -99,7 +99,7 @@ def test_nothing_of_test_subjects_or_test_scenes_enters_the_fits(store, tmp_path
         values = group[name][:]
         values[held_out] *= 7
         group[name][:] = values
-    few = Settings(ico=0, components=2, samples=40)
+    few = BaselineSettings(ico=0, components=2, samples=40)
     one, other = _baselines(store, few), _baselines(changed, few)
     ridge, again = one.ridge()[0], other.ridge()[0]
     for name in ("weights", "x_mean", "y_mean", "penalty"):

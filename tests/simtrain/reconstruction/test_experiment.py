@@ -21,14 +21,14 @@ from simtrain.data.dataset import open_dataset, resolve
 from simtrain.data.windows import clip_split
 from simtrain.models.embeddings import embed_fmri
 from simtrain.reconstruction.decoders import load_decoder
-from simtrain.reconstruction.experiment import Reconstruction, Settings
+from simtrain.reconstruction.experiment import Reconstruction, ReconstructionSettings
 from simtrain.reconstruction.thumbnails import PIXEL_SCORES
 from simtrain.retrieval.units import EVERYONE
 from simtrain.training.run_folder import Run
 from simtrain.training.trained_model import load_learner
 
 CPU = torch.device("cpu")
-SETTINGS = Settings(
+SETTINGS = ReconstructionSettings(
     lag=6, exclude="movie", scenes="train", neighbours=3, average_subjects=False, every=1, seed=0
 )
 SCORES = [*PIXEL_SCORES, "video_shapes"]
