@@ -8,14 +8,15 @@ __version__ = version("simdata")
 
 # Where each function of the public interface is: torch and the rest are imported at the first use of one.
 _PLACES: dict[str, str] = {
+    "baseline": "simtrain.api.retrieval",
     "batches": "simtrain.api.loading",
     "fit": "simtrain.api.runs",
     "load_config": "simtrain.api.runs",
     "load_run": "simtrain.api.runs",
     "open_dataset": "simtrain.api.loading",
-    "predict": "simtrain.api.results",
+    "predict": "simtrain.api.prediction",
     "pretrain": "simtrain.api.runs",
-    "retrieve": "simtrain.api.results",
+    "retrieve": "simtrain.api.retrieval",
 }
 __all__ = ["__version__", *_PLACES]
 

@@ -128,7 +128,9 @@ class Baselines:
         # No delay may lead into BOLD that answers a scene which is held out.
         windows = windows[within_scene(self._dataset, windows["movie"], windows["clip"], first, last)]
         if not len(windows):
-            raise UserError(f"--delays {first}:{last}: no training window has them all within its scene")
+            raise UserError(
+                f"delays: no training window has all of {first} to {last} s within its scene: take fewer"
+            )
         fold = film_folds(windows, self._dataset.segment)
         delays = np.arange(first, last + 1)
         return fit_ridge(self._courses, windows, fold, targets, delays, self._device), targets

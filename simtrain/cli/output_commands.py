@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from simdata.common.local_path import LOCAL
-from simtrain.api import results
+from simtrain.api import prediction
 from simtrain.cli.options import device_option, run_argument, store_argument
 from simtrain.common.device import torch_device
 from simtrain.config.schema import PretrainConfig
@@ -48,7 +48,7 @@ def predict_command(
     run: Path, store: str | Path, out: Path, subjects: tuple[str, ...], hemispheres: bool, device: str
 ) -> None:
     """Write the embeddings of the model of RUN for every usable window of STORE."""
-    results.predict(
+    prediction.predict(
         run,
         store,
         out,

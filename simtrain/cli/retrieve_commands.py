@@ -9,8 +9,8 @@ import click
 from rich.console import Console
 
 from simdata.common.local_path import LOCAL
-from simtrain.api import results
-from simtrain.baselines import experiments as baselines
+from simtrain.api import retrieval
+from simtrain.baselines.experiments import KINDS, BaselineSettings, shown
 from simtrain.cli.options import (
     Lags,
     Pool,
@@ -21,9 +21,8 @@ from simtrain.cli.options import (
     set_option,
     store_argument,
 )
-from simtrain.common.device import torch_device
 from simtrain.config import schema as configuration
-from simtrain.data.dataset import open_dataset, resolve
+from simtrain.data.windows import ALL
 from simtrain.retrieval import report
 from simtrain.retrieval.protocol import NEGATIVES, Protocol
 
@@ -89,7 +88,7 @@ def retrieve_command(
 
     Writes RUN/retrieval.json, and tables and figures to RUN/retrieval.
     """
-    found = results.retrieve(
+    found = retrieval.retrieve(
         run,
         store,
         experiment=experiment,
@@ -112,8 +111,8 @@ SHARED = {"experiment", *Protocol.__dataclass_fields__}
 @click.option("--out", required=True, type=LOCAL, help="Folder; results of each kind are replaced.")
 @click.option(
     "--kind",
-    type=click.Choice([*baselines.KINDS, "all"]),
-    default="all",
+    type=click.Choice([*KINDS, ALL]),
+    default=ALL,
     show_default=True,
     help="Ridge regression to stimulus embeddings, PCA with SIM's projectors, or how far subjects agree.",
 )
@@ -127,14 +126,14 @@ SHARED = {"experiment", *Protocol.__dataclass_fields__}
 @click.option(
     "--ico",
     type=click.IntRange(0, 5),
-    default=baselines.BaselineSettings.ico,
+    default=BaselineSettings.ico,
     show_default=True,
     help="Ridge and ceiling see means over the faces of this icosphere.",
 )
 @click.option(
     "--delays",
     type=Lags(),
-    default=":".join(map(str, baselines.BaselineSettings.delays)),
+    default=":".join(map(str, BaselineSettings.delays)),
     show_default=True,
     help="Ridge sees every second from A to B s after the lag.",
 )
@@ -144,14 +143,14 @@ SHARED = {"experiment", *Protocol.__dataclass_fields__}
 @click.option(
     "--components",
     type=click.IntRange(1),
-    default=baselines.BaselineSettings.components,
+    default=BaselineSettings.components,
     show_default=True,
     help="Main axes of PCA.",
 )
 @click.option(
     "--samples",
     type=click.IntRange(2),
-    default=baselines.BaselineSettings.samples,
+    default=BaselineSettings.samples,
     show_default=True,
     help="Training windows that PCA's axes are fitted on.",
 )
@@ -176,16 +175,10 @@ def baseline_command(
 
     Writes FOLDER/KIND/retrieval.json, its tables, what was fitted, and fit.json.
     """
-    dataset = open_dataset(store)
-    config = resolve(configuration.load(name or configuration.DEFAULT_PRESET, overrides, modalities), dataset)
-    settings = baselines.BaselineSettings(ico, (delays[0], delays[-1]), targets, components, samples)
-    if protocol["lag"] is None:
-        protocol["lag"] = config.data.lag
-    test, fits = Protocol(**protocol), baselines.Baselines(dataset, config, settings, torch_device(device))
-    console = Console()
-    for one in baselines.KINDS if kind == "all" else [kind]:
-        fitted, notes = fits.fit(one, out / one)
-        console.print(f"{one}: {baselines.shown(notes)}", soft_wrap=True)
-        tested = fits.test(fitted, None if experiment == "all" else experiment, test)
-        report.show(tested, test, console)
-        report.save(out / one, tested, test, dataset, False)
+    config = configuration.load(name or configuration.DEFAULT_PRESET, overrides, modalities)
+    settings = BaselineSettings(ico, (delays[0], delays[-1]), targets, components, samples)
+    kinds, console = KINDS if kind == ALL else [kind], Console()
+    of_each = retrieval.tested_baselines(store, out, kinds, config, settings, experiment, protocol, device)
+    for one, tested in of_each:
+        console.print(f"{one}: {shown(tested.notes)}", soft_wrap=True)
+        report.show(tested.results, tested.protocol, console)

@@ -120,39 +120,58 @@ class Dataset:
         )
 
 
-def open_dataset(path: str | PathLike) -> Dataset:
-    """Open a store for training.
+StoreLike = str | PathLike | Dataset
+
+
+def open_dataset(store: StoreLike) -> Dataset:
+    """Open a store for training and testing. All functions that take a store take what this returns too.
 
     Parameters
     ----------
-    path : of a folder, or a URL
+    store : path or URL; an opened one is returned as it is
+
+    Returns
+    -------
+    Dataset
+        Its small arrays, and its axes' names. It reads an embedding once, however often it is used.
 
     Raises
     ------
     UserError
-        If there is no store of a known format at ``path``, or a part of one that lacks what training needs.
+        If there is no store of a known format, or a part of one that lacks what training needs.
+
+    Examples
+    --------
+    >>> dataset = simtrain.open_dataset(store)
+    >>> dataset.movies
+    ['MOVIE1', 'MOVIE2']
+    >>> dataset.cortex.shape  # hemispheres, vertices
+    (2, 40962)
     """
-    path = location(path)
-    store = open_zarr(path, "build one with `simdata build`", chunks=None)
-    metadata = Metadata.of(store, path)
-    check_axes(store, path)
+    return store if isinstance(store, Dataset) else _opened(location(store))
+
+
+def _opened(path: str | Path) -> Dataset:
+    view = open_zarr(path, "build one with `simdata build`", chunks=None)
+    metadata = Metadata.of(view, path)
+    check_axes(view, path)
     check_runs(path)
-    split = [SPLITS.index(name) for name in store.subject_split.values]
+    split = [SPLITS.index(name) for name in view.subject_split.values]
     return Dataset(
         path=path,
-        subjects=[str(subject) for subject in store.subject.values],
+        subjects=[str(subject) for subject in view.subject.values],
         subject_split=np.array(split, dtype=np.int8),
-        volumes=np.minimum(store.volumes.values, store.sizes["second"]),
-        complete=store.run_status.values == 1,
-        segment=store.segment.values,
-        scene_split=store.scene_split.values,
-        cortex=store.cortex.values.astype(bool),
+        volumes=np.minimum(view.volumes.values, view.sizes["second"]),
+        complete=view.run_status.values == 1,
+        segment=view.segment.values,
+        scene_split=view.scene_split.values,
+        cortex=view.cortex.values.astype(bool),
         lag=metadata.stimulus_lag,
-        encoders={modality: _known_encoders(store, modality) for modality in STIMULI},
-        identity=_identity(path, store, metadata),
-        view=store,
-        segments=_segments(store),
-        sources=_sources(store, path),
+        encoders={modality: _known_encoders(view, modality) for modality in STIMULI},
+        identity=_identity(path, view, metadata),
+        view=view,
+        segments=_segments(view),
+        sources=_sources(view, path),
     )
 
 

@@ -1,46 +1,37 @@
-"""What a trained model is tested with, and what it makes of a store: retrieval and embeddings."""
+"""The retrieval test, of a trained model and of baselines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
-from typing import Protocol as Interface
 
 import pandas as pd
-import xarray as xr
 
 from simdata.common.local_path import local
-from simtrain import prediction
+from simtrain.api.arguments import RunLike, one_or_all, open_run
+from simtrain.api.runs import ConfigLike, Overrides, load_config
+from simtrain.baselines.experiments import KINDS, Baselines, BaselineSettings
 from simtrain.common.choices import must_be_one_of
 from simtrain.common.device import torch_device
-from simtrain.data.dataset import Dataset, open_dataset
-from simtrain.data.windows import ALL, EXPERIMENTS
+from simtrain.config.schema import DEFAULT_PRESET, Config
+from simtrain.data.dataset import Dataset, StoreLike, open_dataset, resolve
+from simtrain.data.windows import ALL
 from simtrain.retrieval import evaluation, report, tables
 from simtrain.retrieval import figures as pictures
 from simtrain.retrieval.protocol import Protocol
-from simtrain.training.run_folder import Run
-
-
-class HasPath(Interface):
-    """Anything that a run folder is known by, such as what `simtrain.load_run` returns."""
-
-    path: Path
-
-
-RunLike = str | PathLike | HasPath
-Store = str | PathLike
 
 
 class Retrieval:
-    """Experiments of one model in one retrieval test.
+    """Experiments of one model or baseline in one retrieval test.
 
     Attributes
     ----------
     folder : where `save` writes
     protocol : of the test
     results : name of the experiment -> its scores, measures and tested windows
+    notes : what is worth knowing of the fit of a baseline, as plain types; empty for a model
     """
 
     def __init__(
@@ -49,8 +40,10 @@ class Retrieval:
         protocol: Protocol,
         results: dict[str, evaluation.RetrievalResult],
         dataset: Dataset,
+        notes: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder, self.protocol, self.results, self._dataset = folder, protocol, results, dataset
+        self.notes = dict(notes or {})
 
     @property
     def metrics(self) -> pd.DataFrame:
@@ -95,7 +88,7 @@ class Retrieval:
 
 def retrieve(
     run: RunLike,
-    store: Store,
+    store: StoreLike,
     *,
     experiment: str = ALL,
     pool: int | Literal["movie"] = Protocol.pool,
@@ -119,7 +112,7 @@ def retrieve(
     Parameters
     ----------
     run : folder of a run of `simtrain fit`, or an object whose ``path`` is one
-    store : path or URL of a store that simdata built
+    store : path or URL of a store that simdata built, or an opened one
     experiment : what was held out of training: ``new-subjects``, ``new-scenes``,
         ``new-subjects-and-scenes``, or ``all`` that the store has windows for
     pool : candidates of each test, the true one included; ``movie``: all of the tested window's movie
@@ -182,68 +175,110 @@ def retrieve(
     return found
 
 
-def predict(
-    run: RunLike,
-    store: Store,
+def baseline(
+    store: StoreLike,
     out: str | PathLike,
+    kinds: str | Iterable[str] = tuple(KINDS),
     *,
-    subjects: Sequence[str] | None = None,
-    hemispheres: bool = False,
+    modalities: str | Iterable[str] | None = None,
+    config: ConfigLike = DEFAULT_PRESET,
+    overrides: Overrides = (),
+    ico: int = BaselineSettings.ico,
+    delays: tuple[int, int] = BaselineSettings.delays,
+    targets: int | None = BaselineSettings.targets,
+    components: int = BaselineSettings.components,
+    samples: int = BaselineSettings.samples,
+    experiment: str = ALL,
+    pool: int | Literal["movie"] = Protocol.pool,
+    clips: int = Protocol.clips,
+    draws: int = Protocol.draws,
+    lag: int | None = None,
+    negatives: str = Protocol.negatives,
+    hard: bool = Protocol.hard,
+    average_subjects: bool = Protocol.average_subjects,
+    average_windows: int = Protocol.average_windows,
+    shuffle: bool = Protocol.shuffle,
+    seed: int = Protocol.seed,
     device: str = "auto",
-    progress: Callable[[str, int, int], None] | None = None,
-) -> xr.Dataset:
-    """Write a model's embeddings of every usable window of a store, and open them.
+) -> dict[str, Retrieval]:
+    """Fit baselines on the training set of a store, and test them as `retrieve` tests a model.
 
     Parameters
     ----------
-    run : folder of a run of `simtrain fit`, or an object whose ``path`` is one
-    store : path or URL of a store that simdata built
-    out : Zarr store to write; it appears whole or not at all
-    subjects : their ids; None: all of the store
-    hemispheres : also the embedding of each hemisphere, ``fmri_by_hemisphere``
-    device : ``auto``, ``cpu`` or ``cuda``
-    progress : called with a subject, its number and the number of subjects
+    store : path or URL of a store that simdata built, or an opened one
+    out : folder; ``out``/KIND gets retrieval.json, its tables, what was fitted, and fit.json
+    kinds : ``ridge`` regression to stimulus embeddings, ``pca`` with SIM's projectors, or ``ceiling``, how
+        far subjects agree: one, or several, which share what they read
+    modalities, config, overrides : as for `simtrain.fit`: window and encoders of all kinds, training of
+        PCA's projectors
+    ico : ridge and ceiling see means over the faces of this icosphere
+    delays : first and last s after the lag whose BOLD ridge sees
+    targets : ridge predicts so many main components of an embedding; None: all of its features
+    components : main axes of PCA
+    samples : training windows that PCA's axes are fitted on
+    lag : s from stimulus to BOLD; None: as ``config`` says, or the store
+    experiment, pool, clips, draws, negatives, hard, average_subjects, average_windows, shuffle, seed :
+        as for `retrieve`, and so ``device``
 
     Returns
     -------
-    xarray.Dataset
-        Read as it is used. ``fmri`` (subject, movie, second, embedding) float32 of unit length belongs to
-        the clip that begins at that second, ``video`` and ``audio`` (movie, second, embedding) too; NaN where
-        no window is usable.
+    dict
+        Kind -> `Retrieval`, whose ``notes`` are of the fit.
 
     Raises
     ------
     UserError
-        If ``out`` exists, a subject is unknown, the run does not fit the store, or embeddings are not finite
-        or all the same.
+        If the store has no training windows, a kind is unknown or needs a package that is not installed,
+        there are too few windows, or parameters contradict each other.
 
     Examples
     --------
-    >>> embedded = simtrain.predict(run, store, out, subjects=["s5", "s6"], device="cpu")
-    >>> embedded.fmri.dims
-    ('subject', 'movie', 'second', 'embedding')
-    >>> embedded.subject.values.tolist()
-    ['s5', 's6']
+    >>> shared = {"experiment": "new-subjects", "clips": 40, "draws": 2, "device": "cpu"}
+    >>> tested = simtrain.baseline(store, out, "pca", config="demo", components=8, **shared)
+    >>> tested["pca"]
+    <Retrieval of new-subjects: pool of 32, same-movie negatives, lag 6 s>
+    >>> sorted(tested["pca"].notes)
+    ['components', 'explained_variance']
     """
+    protocol = {
+        "pool": pool,
+        "clips": clips,
+        "draws": draws,
+        "lag": lag,
+        "negatives": negatives,
+        "shuffle": shuffle,
+        "seed": seed,
+        "hard": hard,
+        "average_subjects": average_subjects,
+        "average_windows": average_windows,
+    }
+    settings = BaselineSettings(ico, delays, targets, components, samples)
+    composed = load_config(config, overrides=overrides, modalities=modalities)
+    wanted = [kinds] if isinstance(kinds, str) else list(kinds)
     place = local(out, "out")
-    prediction.predict(
-        open_run(run),
-        open_dataset(store),
-        place,
-        torch_device(device),
-        subjects=tuple(subjects or ()),
-        by_hemisphere=hemispheres,
-        **({} if progress is None else {"progress": progress}),
-    )
-    return xr.open_zarr(place)
+    return dict(tested_baselines(store, place, wanted, composed, settings, experiment, protocol, device))
 
 
-def open_run(run: RunLike, **kind: Any) -> Run:
-    """The run in a folder, or of an object that has a ``path``."""
-    return Run.open(run if isinstance(run, str | PathLike) else run.path, **kind)
-
-
-def one_or_all(experiment: str) -> str | None:
-    """The experiment, None for all; a UserError if there is none of this name."""
-    must_be_one_of("experiment", experiment, (*EXPERIMENTS, ALL))
-    return None if experiment == ALL else experiment
+def tested_baselines(
+    store: StoreLike,
+    out: Path,
+    kinds: Iterable[str],
+    config: Config,
+    settings: BaselineSettings,
+    experiment: str,
+    protocol: Mapping[str, Any],
+    device: str,
+) -> Iterator[tuple[str, Retrieval]]:
+    """`baseline`, kind by kind, each as it is done and saved; a lag of None is that of ``config``."""
+    for kind in kinds:
+        must_be_one_of("kinds", kind, tuple(KINDS))
+    chosen, where, dataset = one_or_all(experiment), torch_device(device), open_dataset(store)
+    resolved = resolve(config, dataset)
+    lag = resolved.data.lag if protocol["lag"] is None else protocol["lag"]
+    test = Protocol(**{**protocol, "lag": lag})
+    fits = Baselines(dataset, resolved, settings, where)
+    for kind in kinds:
+        fitted, notes = fits.fit(kind, out / kind)
+        tested = Retrieval(out / kind, test, fits.test(fitted, chosen, test), dataset, notes)
+        tested.save()
+        yield kind, tested

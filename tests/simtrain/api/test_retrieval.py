@@ -6,9 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
-import xarray as xr
 from command_line import call
 from examples import must_run
 
@@ -87,26 +85,30 @@ def test_what_is_out_of_range_is_named(commanded, store, wrong, message):
         simtrain.retrieve(commanded, store, **{**QUICK, **wrong})
 
 
-def test_predict_gives_what_the_command_writes(commanded, store, tmp_path):
-    call("predict", commanded, store, "--out", tmp_path / "told.zarr", "--subject", "s5", "--device", "cpu")
-    seen = []
-    with ThreadPoolExecutor(1) as pool:
-        embedded = pool.submit(
-            simtrain.predict,
-            str(commanded),
-            store,
-            str(tmp_path / "out.zarr"),
-            subjects=["s5"],
-            device="cpu",
-            progress=lambda *done: seen.append(done),
-        ).result()
-    assert seen == [("s5", 1, 1)]
-    with xr.open_zarr(tmp_path / "told.zarr") as told:
-        for name in ("fmri", "video", "audio"):
-            assert np.isfinite(told[name].values).any()
-            np.testing.assert_array_equal(embedded[name].values, told[name].values)
+def test_baseline_gives_and_writes_what_the_command_does(store, tmp_path):
+    words = ("--kind", "ridge", "--config", "demo", "--ico", 1, *WORDS)
+    shown = call("baseline", store, "--out", tmp_path / "told", *words)
+    asked = {"config": "demo", "ico": 1, **QUICK}
+    found = simtrain.baseline(simtrain.open_dataset(store), tmp_path / "out", "ridge", **asked)
+    assert list(found) == ["ridge"]
+    for name in ("retrieval.json", "fit.json", "retrieval/windows.csv"):
+        assert (tmp_path / "out" / "ridge" / name).read_bytes() == (
+            tmp_path / "told" / "ridge" / name
+        ).read_bytes()
+    assert f"features {found['ridge'].notes['features']}" in shown
+
+
+def test_a_wrong_baseline_is_named_before_anything_is_fitted(store, tmp_path):
+    for wrong, message in (
+        ({"kinds": ["ridge", "svm"]}, "kinds: 'svm' is not one of ridge, pca, ceiling"),
+        ({"draws": 1}, "draws: 1 is less than 2"),
+        ({"experiment": "old"}, "experiment: 'old' is not one of"),
+        ({"delays": (-50, 50)}, "delays: no training window has all of -50 to 50 s"),
+    ):
+        with pytest.raises(UserError, match=message):
+            simtrain.baseline(store, tmp_path / "out", **{"kinds": "ridge", "config": "demo", **wrong})
 
 
 def test_examples_run(commanded, store, tmp_path):
     must_run(simtrain.retrieve, run=commanded, store=store)
-    must_run(simtrain.predict, run=commanded, store=store, out=tmp_path / "embedded.zarr")
+    must_run(simtrain.baseline, store=store, out=tmp_path)

@@ -1,0 +1,36 @@
+"""What several functions take in more than one form: runs and experiments."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any, Protocol
+
+from simtrain.common.choices import must_be_one_of
+from simtrain.data.windows import ALL, EXPERIMENTS
+from simtrain.training.run_folder import Run
+
+
+class HasPath(Protocol):
+    """Anything that a run folder is known by, such as what `simtrain.load_run` returns."""
+
+    path: Path
+
+
+RunLike = str | PathLike | HasPath
+
+
+def folder_of(run: RunLike) -> Path:
+    """The folder itself, whether there is one or not."""
+    return Path(run if isinstance(run, str | PathLike) else run.path)
+
+
+def open_run(run: RunLike, **kind: Any) -> Run:
+    """The run in a folder, or of an object that has a ``path``."""
+    return Run.open(folder_of(run), **kind)
+
+
+def one_or_all(experiment: str) -> str | None:
+    """The experiment, None for all; a UserError if there is none of this name."""
+    must_be_one_of("experiment", experiment, (*EXPERIMENTS, ALL))
+    return None if experiment == ALL else experiment

@@ -1,0 +1,70 @@
+"""What a trained model makes of a store: embeddings of its windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from os import PathLike
+
+import xarray as xr
+
+from simdata.common.local_path import local
+from simtrain import prediction
+from simtrain.api.arguments import RunLike, open_run
+from simtrain.common.device import torch_device
+from simtrain.data.dataset import StoreLike, open_dataset
+
+
+def predict(
+    run: RunLike,
+    store: StoreLike,
+    out: str | PathLike,
+    *,
+    subjects: Sequence[str] | None = None,
+    hemispheres: bool = False,
+    device: str = "auto",
+    progress: Callable[[str, int, int], None] | None = None,
+) -> xr.Dataset:
+    """Write a model's embeddings of every usable window of a store, and open them.
+
+    Parameters
+    ----------
+    run : folder of a run of `simtrain fit`, or an object whose ``path`` is one
+    store : path or URL of a store that simdata built, or an opened one
+    out : Zarr store to write; it appears whole or not at all
+    subjects : their ids; None: all of the store
+    hemispheres : also the embedding of each hemisphere, ``fmri_by_hemisphere``
+    device : ``auto``, ``cpu`` or ``cuda``
+    progress : called with a subject, its number and the number of subjects
+
+    Returns
+    -------
+    xarray.Dataset
+        Read as it is used. ``fmri`` (subject, movie, second, embedding) float32 of unit length belongs to
+        the clip that begins at that second, ``video`` and ``audio`` (movie, second, embedding) too; NaN where
+        no window is usable.
+
+    Raises
+    ------
+    UserError
+        If ``out`` exists, a subject is unknown, the run does not fit the store, or embeddings are not finite
+        or all the same.
+
+    Examples
+    --------
+    >>> embedded = simtrain.predict(run, store, out, subjects=["s5", "s6"], device="cpu")
+    >>> embedded.fmri.dims
+    ('subject', 'movie', 'second', 'embedding')
+    >>> embedded.subject.values.tolist()
+    ['s5', 's6']
+    """
+    place = local(out, "out")
+    prediction.predict(
+        open_run(run),
+        open_dataset(store),
+        place,
+        torch_device(device),
+        subjects=tuple(subjects or ()),
+        by_hemisphere=hemispheres,
+        **({} if progress is None else {"progress": progress}),
+    )
+    return xr.open_zarr(place)
