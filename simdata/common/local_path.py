@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from os import PathLike
 from pathlib import Path
 
@@ -13,16 +14,18 @@ from simdata.common.errors import UserError
 class LocalPath(click.Path):
     """A path of this machine: a URL would become a folder of that name."""
 
-    def convert(self, value, param, ctx) -> Path:
+    def convert(
+        self, value: str | PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
         if is_url(value):
             self.fail(f"{value!r} is a URL; give a path of this machine", param, ctx)
-        return super().convert(value, param, ctx)
+        return Path(os.fsdecode(super().convert(value, param, ctx)))
 
 
-LOCAL = LocalPath(path_type=Path)
+LOCAL = LocalPath()
 
 
-def local(path: str | PathLike, parameter: str) -> Path:
+def local(path: str | PathLike[str], parameter: str) -> Path:
     """A path that a parameter is given from Python; ``parameter`` is its name, as the message has it.
 
     Raises
@@ -35,5 +38,5 @@ def local(path: str | PathLike, parameter: str) -> Path:
     return Path(path)
 
 
-def is_url(path: str | PathLike) -> bool:
+def is_url(path: str | PathLike[str]) -> bool:
     return "://" in str(path)

@@ -34,6 +34,12 @@ class Block:
     waveform: np.ndarray | None
     embeddings: dict[str, np.ndarray]
 
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Array name -> its rows, of all that was asked for."""
+        seen = {"frame": self.frame, "waveform": self.waveform}
+        return {name: rows for name, rows in seen.items() if rows is not None} | self.embeddings
+
 
 @dataclass(frozen=True)
 class _Work:

@@ -35,7 +35,7 @@ NAMES = {
 }
 UNTAGGED = {0, 2, 3}
 HD_WIDTH, SD_HEIGHT = 1280, 576  # pixels
-HDR = {ColorTrc.SMPTE2084: "PQ", ColorTrc.ARIB_STD_B67: "HLG"}
+HDR: dict[int, str] = {ColorTrc.SMPTE2084: "PQ", ColorTrc.ARIB_STD_B67: "HLG"}
 TONE_MAP = (
     "ffmpeg -i {name} -vf zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=hable:desat=0,"
     "zscale=t=bt709:m=bt709:r=tv,format=yuv420p -c:v libx264 -crf 15 -c:a aac {stem}-sdr.mp4"

@@ -13,7 +13,7 @@ from typing import Literal
 
 import av
 import numpy as np
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 
 from simdata.common.errors import UserError
 from simdata.films.colours import Colours
@@ -23,6 +23,8 @@ from simdata.films.streams import convert, film_streams, open_film
 RATE_OFF = 0.02  # of a rate: what rounding and the ends of a cut may do to it
 SAME = 1e-3  # s: picture and sound that begin together but for rounding
 REORDERED = {"avi"}  # formats that state when a packet is decoded, not when its picture is shown
+
+Times = Literal["stated", "sorted", "regular"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class FilmInfo:
     sound_stream: int | None
     coded: tuple[int, int]
     turn: tuple[bool, bool, bool]
-    times: Literal["stated", "sorted", "regular"]
+    times: Times
     colour: Colours
 
     @property
@@ -83,16 +85,16 @@ def _probe(path: Path, size: int, mtime_ns: int) -> FilmInfo:
     with open_film(path) as container:
         stream, heard = film_streams(path, container)
         picture, sound = read_packets(path, container, stream, heard)
-        if picture.frame is None:
+        first = picture.frame
+        if not isinstance(first, av.VideoFrame):
             raise UserError(f"{path}: has no picture that can be decoded; download it again")
-        start = _start(picture)
-        zero = start
+        start = zero = picture.start
         if sound is not None and sound.frame is None:
             sound = None
-        if sound is not None and _start(sound) < start - SAME:
-            zero = _start(sound)
-        width, height = picture.frame.width, picture.frame.height
-        turn = _turn(path, picture.frame)
+        if sound is not None and sound.start < start - SAME:
+            zero = sound.start
+        width, height = first.width, first.height
+        turn = _turn(path, first)
         shape = _shape(width, height, stream.sample_aspect_ratio, swapped=turn[0])
         rate = _rate(picture)
         return FilmInfo(
@@ -102,14 +104,14 @@ def _probe(path: Path, size: int, mtime_ns: int) -> FilmInfo:
             height=shape[1],
             zero=zero,
             picture_start=start - zero,
-            sound_start=_start(sound) - zero if sound is not None else 0.0,
+            sound_start=sound.start - zero if sound is not None else 0.0,
             sound_end=float(np.nanmax(sound.ends)) - zero if sound is not None else 0.0,
             picture_stream=stream.index,
-            sound_stream=heard.index if sound is not None else None,
+            sound_stream=sound.stream.index if sound is not None else None,
             coded=(width, height),
             turn=turn,
             times=_times(container, picture, rate),
-            colour=Colours.of(path, picture.frame),
+            colour=Colours.of(path, first),
         )
 
 
@@ -122,12 +124,7 @@ def check_whole(path: Path, what: str, decoded: float, stated: float) -> None:
         )
 
 
-def _start(track: Track) -> float:
-    """s on the container's clock: of the first frame decoded, from which a codec's priming has been cut."""
-    return track.frame.time if track.frame.pts is not None else float(np.nanmin(track.pts))
-
-
-def _times(container: av.container.InputContainer, track: Track, rate: float) -> str:
+def _times(container: av.container.InputContainer, track: Track, rate: float) -> Times:
     if container.format.name in REORDERED:
         return "sorted"
     # Where one packet of a program stream holds several small pictures, FFmpeg can only guess their times.
@@ -162,9 +159,10 @@ def _shape(width: int, height: int, aspect: Fraction | None, *, swapped: bool) -
 
 def _turn(path: Path, frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     """How a picture is to be turned, from the display matrix that phones write."""
-    for part in frame.side_data:
+    parts: SideDataContainer = frame.side_data  # type: ignore[assignment]  # PyAV says that it is a TypedDict
+    for part in parts:
         if part.type == Type.DISPLAYMATRIX:
-            (a, b), (c, d) = np.frombuffer(part, np.int32).reshape(3, 3)[:2, :2] / 2**16
+            (a, b), (c, d) = np.frombuffer(bytes(part), np.int32).reshape(3, 3)[:2, :2] / 2**16
             swapped = abs(b) > abs(a)
             along, across = ((b, c), (a, d)) if swapped else ((d, a), (b, c))
             if max(map(abs, across)) > 0.01 * min(map(abs, along)):

@@ -17,6 +17,7 @@ from simdata.encoders import Encoder, create_all
 from simdata.films.blocks import stimulus_blocks
 from simdata.films.container import FilmInfo, probe
 from simdata.release.sources import Film, Fingerprint
+from simdata.store.arrays import array_of, values_of
 from simdata.store.converted import ConvertedFilm, film_arrays
 
 THUMBNAIL_HEIGHT = 72
@@ -46,20 +47,22 @@ def convert_film(
     info = probe(film.path)
     check_covers_clips(film, info)
     group = zarr.open_group(store, mode="r")
-    movie = list(group["movie"][:]).index(film.movie.name)
+    movie = list(values_of(group, "movie")).index(film.movie.name)
     folder = staging / f"film-{film.movie.name}"
     with of_store(staging):
         arrays = {name: _beside(store / name, folder / name) for name in film_arrays(group)}
-    size = group["frame"].shape[2:4]
+    _, _, height, width, _ = array_of(group, "frame").shape
     for block in stimulus_blocks(
-        film.path, _encoders(tuple(encoders)), block_bounds(film.movie.volumes), size
+        film.path, _encoders(tuple(encoders)), block_bounds(film.movie.volumes), (height, width)
     ):
-        rows = {"frame": block.frame, "waveform": block.waveform, **block.embeddings}
-        for name, values in rows.items():
+        for name, values in block.arrays.items():
             with of_store(staging):
                 arrays[name][movie, block.start : block.stop] = values
-    record = fingerprint.as_record(film.relative, digest)
-    record |= {"frame_rate": info.frame_rate, "colour": info.colour.text}
+    record: dict[str, str | int | float] = {
+        **fingerprint.as_record(film.relative, digest),
+        "frame_rate": info.frame_rate,
+        "colour": info.colour.text,
+    }
     return ConvertedFilm(folder, list(arrays), info.duration, record)
 
 

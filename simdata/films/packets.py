@@ -11,9 +11,10 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.codec.context import ThreadType
 
 from simdata.common.errors import UserError
-from simdata.films.streams import convert, packets
+from simdata.films.streams import convert, in_seconds, packets
 
 JUMP = 10.0  # s: FFmpeg's own limit, beyond which a broadcast's clock was set anew
 STEP_BACK = 0.5  # s
@@ -39,7 +40,7 @@ class Track:
     pts, dts, durations : (packets,) float64 s, in the file's order; NaN where not stated
     """
 
-    stream: av.stream.Stream
+    stream: av.VideoStream | av.AudioStream
     frame: av.VideoFrame | av.AudioFrame | None = None
     _rows: list[tuple[int | None, int | None, int]] = field(default_factory=list)
 
@@ -53,8 +54,15 @@ class Track:
                 self.frame = None
 
     def close(self) -> None:
-        table = np.array(self._rows, np.float64).reshape(-1, 3) * float(self.stream.time_base)
+        table = np.array(self._rows, np.float64).reshape(-1, 3) * in_seconds(1, self.stream.time_base)
         self.pts, self.dts, self.durations = table.T
+
+    @property
+    def start(self) -> float:
+        """s, of the first frame decoded, from which a codec's priming has been cut."""
+        if self.frame is not None and self.frame.time is not None:
+            return self.frame.time
+        return float(np.nanmin(self.pts))
 
     @property
     def ends(self) -> np.ndarray:
@@ -74,16 +82,18 @@ def read_packets(
     UserError
         If the file is damaged or cut short, or its times are not those of one film.
     """
-    tracks = {stream.index: Track(stream) for stream in (picture, sound) if stream is not None}
-    for stream in tracks.values():
-        stream.stream.thread_type = "NONE"  # the first frame, at once
+    tracks: dict[int, Track] = {}
+    for stream in (picture, sound):
+        if stream is not None:
+            stream.codec_context.thread_type = ThreadType.NONE  # the first frame, at once
+            tracks[stream.index] = Track(stream)
     last = -np.inf
     for packet in packets(path, container):
         track = tracks.get(packet.stream.index)  # the last, empty ones have no number of their own
         if track is not None:
             track.add(packet)
         if packet.pts is not None:
-            last = max(last, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            last = max(last, in_seconds(packet.pts + (packet.duration or 0), packet.time_base))
     for track in tracks.values():
         track.close()
         _check_times(path, container, track)
@@ -132,5 +142,5 @@ def _check_whole(
 def _stated(container: av.container.InputContainer, tracks: Collection[Track]) -> float:
     """s, by the header; 0 where it says nothing."""
     if container.format.name == "avi":  # FFmpeg's own figure shrinks with the file
-        return max(float(track.stream.frames * track.stream.time_base) for track in tracks)
+        return max(in_seconds(track.stream.frames, track.stream.time_base) for track in tracks)
     return (container.duration or 0) / av.time_base

@@ -10,19 +10,20 @@ import heapq
 import math
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import av
 import numpy as np
+from av.codec.context import ThreadType
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from simdata.common.errors import UserError
 from simdata.encoders.base import Grid
 from simdata.films.colours import Colours
 from simdata.films.container import SAME, FilmInfo, check_whole
-from simdata.films.streams import convert, open_film, shown, undecodable
+from simdata.films.streams import convert, in_seconds, open_film, shown, undecodable
 
 ROUNDING = 5e-4  # s: a container's clock is as coarse as this; half its step, if that is finer, is forgiven
 LOOKAHEAD = 16  # pictures that may carry each other's times
@@ -43,7 +44,8 @@ class Pictures:
 
     def __init__(self, path: Path, info: FilmInfo, grids: Sequence[Grid]) -> None:
         self._screens = [
-            _WindowsScreen(path, grid, info) if grid.choose else _Screen(grid, info) for grid in grids
+            _WindowsScreen(path, grid, grid.choose, info) if grid.choose else _Screen(grid, info)
+            for grid in grids
         ]
         self._coming = _pictures(path, info)
         self._now: _Picture | None = None
@@ -114,9 +116,10 @@ class _Screen:
 class _WindowsScreen(_Screen):
     """Pictures of a grid that chooses among the film's own: all those since ``_first`` s, by their times."""
 
-    def __init__(self, path: Path, grid: Grid, info: FilmInfo) -> None:
+    def __init__(self, path: Path, grid: Grid, choose: Callable[[int], np.ndarray], info: FilmInfo) -> None:
         super().__init__(grid, info)
-        self._path, self._last = path, None
+        self._path, self._choose = path, choose
+        self._last: _Picture | None = None
         self._times: deque[float] = deque()
 
     def forget(self, start: int) -> None:
@@ -141,7 +144,7 @@ class _WindowsScreen(_Screen):
             if behind == first:
                 continue
             try:
-                chosen = self.grid.choose(behind - first)
+                chosen = self._choose(behind - first)
             except UserError as error:
                 raise UserError(f"{self._path}: the window at {second} s: {error}") from None
             for place, number in zip(places, chosen, strict=True):
@@ -200,9 +203,9 @@ def _pictures(path: Path, info: FilmInfo) -> Iterator[tuple[_Picture | None, flo
     the end none."""
     last, whole = -math.inf, VideoReformatter()
     with open_film(path) as container:
-        stream = container.streams[info.picture_stream]
-        stream.thread_type = "AUTO"
-        forgiven = min(ROUNDING, float(stream.time_base) / 2)
+        (stream,) = (s for s in container.streams.video if s.index == info.picture_stream)
+        stream.codec_context.thread_type = ThreadType.AUTO
+        forgiven = min(ROUNDING, in_seconds(1, stream.time_base) / 2)
         aspect = None
         for frame, time in _timed(info, shown(path, container, stream)):
             time -= info.zero
@@ -222,7 +225,8 @@ def _timed(info: FilmInfo, frames: Iterator[av.VideoFrame]) -> Iterator[tuple[av
         for number, frame in enumerate(frames):
             yield frame, info.zero + info.picture_start + number / info.frame_rate
     elif info.times == "sorted":
-        waiting, times = deque(), []
+        waiting: deque[av.VideoFrame] = deque()
+        times: list[float] = []
         for frame in frames:
             waiting.append(frame)
             heapq.heappush(times, _time(frame))
@@ -236,7 +240,7 @@ def _timed(info: FilmInfo, frames: Iterator[av.VideoFrame]) -> Iterator[tuple[av
 
 def _time(frame: av.VideoFrame) -> float:
     ticks = frame.pts if frame.pts is not None else frame.dts
-    return math.nan if ticks is None else float(ticks * frame.time_base)
+    return math.nan if ticks is None else in_seconds(ticks, frame.time_base)
 
 
 def _check_picture(path: Path, info: FilmInfo, frame: av.VideoFrame, time: float, last: float) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.codec.context import ThreadType
 
 from simdata.common.film_clock import AUDIO_RATE
 from simdata.films.container import FilmInfo, check_whole
@@ -58,13 +59,14 @@ class Sound:
         """(number of the first sample, samples) of consecutive pieces."""
         path, info = self._path, self._info
         with open_film(path) as container:
-            stream = container.streams[info.sound_stream]
-            stream.thread_type = "AUTO"
-            mixer, kind, end = None, None, info.sound_start
+            (stream,) = (s for s in container.streams.audio if s.index == info.sound_stream)
+            stream.codec_context.thread_type = ThreadType.AUTO
+            mixer: _Mixer | None = None
+            kind, end = None, info.sound_start
             for frame in shown(path, container, stream):
-                time = frame.time - info.zero if frame.pts is not None else end
+                time = frame.time - info.zero if frame.time is not None else end
                 this = frame.format.name, frame.layout.name, frame.sample_rate
-                if this != kind or abs(time - end) > GAP:
+                if mixer is None or this != kind or abs(time - end) > GAP:
                     if mixer is not None:
                         yield from mixer.drain()
                     mixer, kind, begin, count = _Mixer(path, time), this, time, 0

@@ -8,8 +8,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, overload
 
 import av
 from av.stream import Disposition
@@ -57,14 +58,23 @@ def film_streams(
         raise UserError(f"{path}: has no picture stream")
     picture = max(pictures, key=_preference)
     sound = container.streams.best("audio", picture)
+    assert sound is None or isinstance(sound, av.AudioStream)
     for stream, what in ((picture, "picture"), (sound, "sound")):
         if stream is not None and stream.codec_context is None:
             raise UserError(f"{path}: its {what} is in a format that cannot be decoded here; {convert(path)}")
     return picture, sound
 
 
+@overload
 def shown(
-    path: Path, container: av.container.InputContainer, stream: av.stream.Stream
+    path: Path, container: av.container.InputContainer, stream: av.VideoStream
+) -> Iterator[av.VideoFrame]: ...
+@overload
+def shown(
+    path: Path, container: av.container.InputContainer, stream: av.AudioStream
+) -> Iterator[av.AudioFrame]: ...
+def shown(
+    path: Path, container: av.container.InputContainer, stream: av.VideoStream | av.AudioStream
 ) -> Iterator[av.VideoFrame | av.AudioFrame]:
     """Decode a stream from front to back, without what its container marks as not to be shown.
 
@@ -114,6 +124,12 @@ def attempt(path: Path, items: Iterable[Item]) -> Iterator[Item]:
         except Exception as error:
             raise undecodable(path, error) from None
         yield item
+
+
+def in_seconds(ticks: int, time_base: Fraction | None) -> float:
+    """Ticks of a clock in s; a stream that is open and what comes of it have one."""
+    assert time_base is not None
+    return float(ticks * time_base)
 
 
 def undecodable(path: Path, error: Exception) -> UserError:

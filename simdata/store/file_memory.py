@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,13 @@ _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 
-_memcpy = ExternalFunction("memcpy", types.int64(types.int64, types.int64, types.int64))
-_madvise = ExternalFunction("madvise", types.int32(types.int64, types.int64, types.int32))
+# To numba these are types. In compiled code, and nowhere else, they are functions of the C library.
+_memcpy: Callable[[int, int, int], int] = ExternalFunction(  # type: ignore[assignment]
+    "memcpy", types.int64(types.int64, types.int64, types.int64)
+)
+_madvise: Callable[[int, int, int], int] = ExternalFunction(  # type: ignore[assignment]
+    "madvise", types.int32(types.int64, types.int64, types.int32)
+)
 
 
 class _Mapping:
@@ -42,7 +48,7 @@ class _Mapping:
             "version": 3,
         }
 
-    def __del__(self, unmap=_libc.munmap) -> None:
+    def __del__(self, unmap: Callable[[int, int], int] = _libc.munmap) -> None:
         unmap(self._address, self._size)
 
 

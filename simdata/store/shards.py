@@ -43,7 +43,7 @@ class ShardBuffer:
         seconds, stride = self._chunks.shape
         index[:seconds, 0] = np.arange(seconds) * stride
         index[:seconds, 1] = stride
-        write_durably(path, [self._chunks, _sealed(index)])
+        write_durably(path, [self._chunks.data, _sealed(index)])
 
 
 def write_shard(path: Path, chunks: Sequence[bytes | None]) -> None:
@@ -62,7 +62,7 @@ def _sealed(index: np.ndarray) -> bytes:
     return table + google_crc32c.value(table).to_bytes(CHECKSUM_BYTES, "little")
 
 
-def write_durably(path: Path, parts: Iterable[bytes | np.ndarray]) -> None:
+def write_durably(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     """Write a file of several parts; on disk when this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:

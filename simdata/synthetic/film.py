@@ -35,16 +35,16 @@ def write_film(path: Path, movie_scenes: list[Scene], seconds: int) -> None:
         for second in range(seconds):
             times = second + np.arange(FRAME_RATE) / FRAME_RATE
             for k, image in enumerate(_pictures(movie_scenes, times)):
-                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                shown = av.VideoFrame.from_ndarray(image, format="rgb24")
                 ticks = (second * FRAME_RATE + k) * TIME_BASE.denominator // FRAME_RATE
-                frame.pts, frame.time_base = ticks, TIME_BASE
-                film.mux(picture.encode(frame))
+                shown.pts, shown.time_base = ticks, TIME_BASE
+                film.mux(picture.encode(shown))
         film.mux(picture.encode())
         for start in range(0, len(sounds), SOUND_FRAME):
             chunk = np.tile(sounds[start : start + SOUND_FRAME], (2, 1))
-            frame = av.AudioFrame.from_ndarray(chunk, format="fltp", layout="stereo")
-            frame.sample_rate, frame.pts, frame.time_base = SOUND_RATE, start, Fraction(1, SOUND_RATE)
-            film.mux(sound.encode(frame))
+            heard = av.AudioFrame.from_ndarray(chunk, format="fltp", layout="stereo")
+            heard.sample_rate, heard.pts, heard.time_base = SOUND_RATE, start, Fraction(1, SOUND_RATE)
+            film.mux(sound.encode(heard))
         film.mux(sound.encode())
     os.replace(temporary, path)
 
