@@ -19,7 +19,7 @@ from simdata.common.errors import UserError
 from simdata.store import BoldReader
 from simdata.store.schema import empty, quiet_zarr, strings
 from simtrain.common.finite import Apart, must_tell_apart
-from simtrain.config.schema import Data
+from simtrain.config.resolved import ResolvedData
 from simtrain.data.dataset import SPLITS, Dataset
 from simtrain.data.windows import Windows
 from simtrain.models.embeddings import embed_hemispheres, mean_of_hemispheres
@@ -168,7 +168,9 @@ def _template(
     return xr.Dataset(variables, coordinates, _attributes(run, dataset))
 
 
-def _coordinates(dataset: Dataset, chosen: list[int], seconds: int, data: Data) -> dict[str, xr.Variable]:
+def _coordinates(
+    dataset: Dataset, chosen: list[int], seconds: int, data: ResolvedData
+) -> dict[str, xr.Variable]:
     subjects = [dataset.subjects[position] for position in chosen]
     splits = [SPLITS[dataset.subject_split[position]] for position in chosen]
     hemispheres = dataset.view.hemisphere.values[list(data.sides)].tolist()

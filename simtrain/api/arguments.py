@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from simtrain.common.choices import must_be_one_of
 from simtrain.data.windows import ALL, EXPERIMENTS
@@ -25,9 +25,9 @@ def folder_of(run: RunLike) -> Path:
     return Path(run if isinstance(run, str | PathLike) else run.path)
 
 
-def open_run(run: RunLike, **kind: Any) -> Run:
+def open_run(run: RunLike) -> Run:
     """The run in a folder, or of an object that has a ``path``."""
-    return Run.open(folder_of(run), **kind)
+    return Run.open(folder_of(run))
 
 
 def one_or_all(experiment: str) -> str | None:

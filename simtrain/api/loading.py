@@ -17,7 +17,7 @@ from simdata.store import BoldReader
 from simtrain.api.runs import ConfigLike, load_config
 from simtrain.common.choices import must_be_one_of
 from simtrain.common.device import torch_device
-from simtrain.config.schema import Config
+from simtrain.config.resolved import ResolvedConfig
 from simtrain.data import windows
 from simtrain.data.dataset import Dataset, open_dataset, resolve
 from simtrain.data.features import Stimuli
@@ -77,7 +77,7 @@ class SampleBatches:
     def __init__(
         self,
         dataset: Dataset,
-        config: Config,
+        config: ResolvedConfig,
         split: str,
         feed: str,
         device: torch.device,
@@ -229,7 +229,7 @@ def batches(
     return SampleBatches(dataset, resolve(chosen, dataset), split, feed, where, epochs, shuffle)
 
 
-def _of_split(found: np.ndarray, split: str, config: Config) -> np.ndarray:
+def _of_split(found: np.ndarray, split: str, config: ResolvedConfig) -> np.ndarray:
     """(n,) SAMPLE of a split; that of training has room for the jitter of the lag."""
     if split == "train":
         return training_samples(windows.training(found), config.data)

@@ -22,7 +22,7 @@ from simtrain.config.schema import AnyRecipe, Config, PretrainConfig, Recipe
 from simtrain.data.dataset import open_dataset
 from simtrain.data.feeds import KINDS
 from simtrain.training import loop, pretraining, scalars
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import AnyRun, PretrainRun, Run
 from simtrain.training.starting import start_run
 
 Overrides = Mapping[str, Any] | Iterable[str]
@@ -39,7 +39,7 @@ class TrainedRun:
     config : resolved, with the lag and the encoders that the store had
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: AnyRun) -> None:
         self.path, self.config = run.path, run.config
 
     @property
@@ -194,7 +194,7 @@ def load_run(path: str | PathLike) -> TrainedRun:
     file = Path(path) / "config.yaml"
     data = configuration.read_yaml(file.read_text(), str(file)) if file.is_file() else {}
     pretrained = isinstance(data, dict) and "mae" in data
-    return TrainedRun(Run.open(path, PretrainConfig if pretrained else Config))
+    return TrainedRun((PretrainRun if pretrained else Run).open(path))
 
 
 def load_config(
@@ -239,7 +239,7 @@ def asked_for(
     """What is asked for: changes of an existing run's own configuration, unless another is named."""
     file = out / "config.yaml"
     if file.exists() and config is None and modalities is None:
-        own = Run.open(out, kind).config.model_dump(mode="json")
+        own = run_kind(kind).open(out).config.model_dump(mode="json")
         return configuration.overridden(own, str(file), _texts(overrides), None, kind)
     return composed(config or configuration.DEFAULT_PRESET, overrides, modalities, kind)
 
@@ -256,6 +256,11 @@ def composed(
     if isinstance(config, Mapping):
         return configuration.overridden(dict(config), "config", _texts(overrides), names, kind)
     return configuration.load(str(config), _texts(overrides), names, kind)
+
+
+def run_kind(kind: type[Recipe]) -> type[AnyRun]:
+    """What a run of a kind of configuration is."""
+    return PretrainRun if kind is PretrainConfig else Run
 
 
 def _texts(overrides: Overrides) -> list[str]:
@@ -295,10 +300,10 @@ def _train(
             number = stopped.number
     if number is not None:
         signal.raise_signal(number)  # to whoever it was meant for: Python raises KeyboardInterrupt at Ctrl-C
-    return TrainedRun(Run.open(folder, kind))
+    return TrainedRun(run_kind(kind).open(folder))
 
 
-def _report(progress: Progress, run: Run) -> scalars.Report | None:
+def _report(progress: Progress, run: AnyRun) -> scalars.Report | None:
     if not callable(progress):
         return None
     return lambda step, values: progress(step, run.config.train.steps, values)

@@ -19,7 +19,7 @@ from simtrain.baselines.courses import Courses
 from simtrain.baselines.pca import Axes, fit_axes, train_head
 from simtrain.baselines.ridge import Ridge, film_folds, fit_ridge
 from simtrain.baselines.targets import Targets
-from simtrain.config.schema import Config
+from simtrain.config.resolved import ResolvedConfig
 from simtrain.data.dataset import Dataset
 from simtrain.data.features import Stimuli
 from simtrain.data.windows import Windows, covered, training, within_scene
@@ -70,12 +70,12 @@ class Baselines:
 
     Parameters
     ----------
-    config : resolved; its encoders, window and lag are those of all baselines, its course of training and
+    config : its encoders, window and lag are those of all baselines, its course of training and
         projectors those of PCA
     """
 
     def __init__(
-        self, dataset: Dataset, config: Config, settings: BaselineSettings, device: torch.device
+        self, dataset: Dataset, config: ResolvedConfig, settings: BaselineSettings, device: torch.device
     ) -> None:
         self._dataset, self._config, self._settings, self._device = dataset, config, settings, device
         used = Windows.of(dataset, config)

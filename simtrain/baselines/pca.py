@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from simdata.common.errors import UserError
 from simdata.store import BoldReader
-from simtrain.config.schema import Config, Data
+from simtrain.config.resolved import ResolvedConfig, ResolvedData
 from simtrain.data.dataset import Dataset, Embedding
 from simtrain.data.feeds import Stream
 from simtrain.data.lag_jitter import training_samples
@@ -70,7 +70,7 @@ class PcaLearner(Learner):
     """A learner whose fMRI encoder is a fixed `Components`; projectors and loss are SIM's."""
 
     def __init__(
-        self, config: Config, dataset: Dataset, embeddings: Mapping[str, Embedding], axes: Axes
+        self, config: ResolvedConfig, dataset: Dataset, embeddings: Mapping[str, Embedding], axes: Axes
     ) -> None:
         super().__init__(config, dataset, dict(embeddings))
         self.frames = whole_hemisphere(dataset)
@@ -87,7 +87,7 @@ def whole_hemisphere(dataset: Dataset) -> Frames:
 def fit_axes(
     dataset: Dataset,
     windows: np.ndarray,
-    data: Data,
+    data: ResolvedData,
     *,
     components: int,
     samples: int,
@@ -150,7 +150,7 @@ def main_axes(blocks: Callable[[], Iterable[Tensor]], components: int, seed: int
 
 
 def train_head(
-    config: Config,
+    config: ResolvedConfig,
     dataset: Dataset,
     embeddings: Mapping[str, Embedding],
     clips: np.ndarray,

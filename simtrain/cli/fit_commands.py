@@ -24,12 +24,12 @@ from simtrain.cli.options import (
 )
 from simtrain.common import interrupts, processes
 from simtrain.common.device import torch_device
-from simtrain.config.schema import Config, PretrainConfig, Recipe
+from simtrain.config.schema import Config, PretrainConfig
 from simtrain.data.dataset import open_dataset
 from simtrain.training import pretraining
 from simtrain.training.initial_weights import start_options
 from simtrain.training.loop import fit
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import AnyRun
 from simtrain.training.starting import start_run
 
 run_option = click.option("--out", required=True, type=LOCAL, help="Run folder; an unfinished run goes on.")
@@ -87,12 +87,12 @@ def pretrain_command(
 def _train(
     command: str,
     train: Callable[..., int | None],
-    asked: Callable[[], Recipe],
+    asked: Callable[[], Config | PretrainConfig],
     store: str | Path,
     out: Path,
     device: str,
     feed: str,
-) -> Run:
+) -> AnyRun:
     """Begin the run, or go on with it, and train it to its end."""
     with _stopping(command, store, out):
         dataset = open_dataset(store)

@@ -10,10 +10,9 @@ from simdata.common.local_path import LOCAL
 from simtrain.api import prediction
 from simtrain.cli.options import device_option, run_argument, store_argument
 from simtrain.common.device import torch_device
-from simtrain.config.schema import PretrainConfig
 from simtrain.data.dataset import open_dataset
 from simtrain.training import pretraining_maps as maps
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import PretrainRun
 
 
 @click.command("reconstruct-maps")
@@ -28,7 +27,7 @@ def reconstruct_maps_command(
     run: Path, store: str | Path, out: Path | None, windows: int, device: str
 ) -> None:
     """Write what the model of RUN, a pretraining, makes of held-out windows of STORE: GIFTI for wb_view."""
-    trained, out = Run.open(run, PretrainConfig), out or run / "maps"
+    trained, out = PretrainRun.open(run), out or run / "maps"
     written = maps.write_reconstructions(trained, open_dataset(store), out, windows, torch_device(device))
     for name, correlation in written:
         click.echo(f"{name}: r = {correlation:.3f} over vertices that no visible patch shows")

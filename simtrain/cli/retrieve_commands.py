@@ -22,6 +22,7 @@ from simtrain.cli.options import (
     store_argument,
 )
 from simtrain.config import schema as configuration
+from simtrain.config.schema import Config
 from simtrain.data.windows import ALL
 from simtrain.retrieval import report
 from simtrain.retrieval.protocol import NEGATIVES, Protocol
@@ -175,7 +176,7 @@ def baseline_command(
 
     Writes FOLDER/KIND/retrieval.json, its tables, what was fitted, and fit.json.
     """
-    config = configuration.load(name or configuration.DEFAULT_PRESET, overrides, modalities)
+    config: Config = configuration.load(name or configuration.DEFAULT_PRESET, overrides, modalities)
     settings = BaselineSettings(ico, (delays[0], delays[-1]), targets, components, samples)
     kinds, console = KINDS if kind == ALL else [kind], Console()
     of_each = retrieval.tested_baselines(store, out, kinds, config, settings, experiment, protocol, device)

@@ -279,12 +279,6 @@ class Config(Recipe):
         """Weight of each pair of modalities in use, before renormalisation."""
         return named.weigh(self.modalities, self.loss.weights.model_dump())
 
-    def variable(self, modality: str) -> str:
-        """Name in the store of a stimulus modality of a resolved configuration."""
-        if modality in named.KINDS:
-            return f"{modality}_{getattr(self.data, modality)}"
-        return modality
-
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 Changes = dict[str, tuple[Any, Any]]

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import xarray as xr
@@ -20,7 +21,8 @@ from simdata.store.metadata import Metadata
 from simdata.store.provenance import RUNS, run_records
 from simtrain.common.finite import LARGEST
 from simtrain.config import modalities
-from simtrain.config.schema import Config, Recipe
+from simtrain.config.resolved import Resolved, ResolvedConfig, ResolvedPretrainConfig
+from simtrain.config.schema import Config, PretrainConfig
 
 SPLITS = ("none", "train", "val", "test")
 NOT_SETTINGS = ("long_name", "films")  # attributes of an embedding that say nothing of its encoder
@@ -99,12 +101,18 @@ class Dataset:
             self._embeddings[variable] = self._read(variable)
         return self._embeddings[variable]
 
-    def embeddings(self, config: Recipe) -> dict[str, Embedding]:
-        """The features of every stimulus modality of a configuration; none for `simtrain pretrain`'s."""
-        if not isinstance(config, Config):
+    def embeddings(self, config: Resolved) -> dict[str, Embedding]:
+        """The features of every stimulus modality of a configuration; none for `simtrain pretrain`'s.
+
+        Raises
+        ------
+        UserError
+            If the store, which may be another than it was resolved on, lacks one; or as `embedding`.
+        """
+        if isinstance(config, ResolvedPretrainConfig):
             return {}
-        resolved = resolve(config, self)
-        return {modality: self.embedding(resolved.variable(modality)) for modality in config.stimuli}
+        own = resolve(config, self)
+        return {modality: self.embedding(own.variable(modality)) for modality in own.stimuli}
 
     def _read(self, variable: str) -> Embedding:
         array = self.view[variable]
@@ -175,26 +183,37 @@ def _opened(path: str | Path) -> Dataset:
     )
 
 
-def resolve(config: Config, dataset: Dataset) -> Config:
-    """The configuration with the encoders and the lag filled in from the store.
+@overload
+def resolve(config: Config, dataset: Dataset) -> ResolvedConfig: ...
+@overload
+def resolve(config: PretrainConfig, dataset: Dataset) -> ResolvedPretrainConfig: ...
+def resolve(config: Config | PretrainConfig, dataset: Dataset) -> Resolved:
+    """The configuration with the lag, and for `fit` the encoders, filled in from the store.
 
     Raises
     ------
     UserError
         If the store lacks an embedding in use, has several to choose from, or one is in use twice.
     """
+    lag = dataset.lag if config.data.lag is None else config.data.lag
+    if isinstance(config, PretrainConfig):
+        return ResolvedPretrainConfig.of(config, lag)
+    found = ResolvedConfig.of(config, lag, _encoders(config, dataset))
+    variables = [found.variable(modality) for modality in found.stimuli]
+    if twice := [name for name in dict.fromkeys(variables) if variables.count(name) > 1]:
+        raise UserError(f"--modalities {','.join(found.modalities)}: {twice[0]} is in use twice")
+    return found
+
+
+def _encoders(config: Config, dataset: Dataset) -> dict[str, str | None]:
+    """Of ``video`` and ``audio``, None for what is not in use."""
     encoders: dict[str, str | None] = dict.fromkeys(STIMULI)
     for modality in config.stimuli:
         if modality in STIMULI:
             encoders[modality] = _encoder(dataset, modality, getattr(config.data, modality))
         else:
             _must_have(dataset, modality)
-    lag = dataset.lag if config.data.lag is None else config.data.lag
-    found = config.model_copy(update={"data": config.data.model_copy(update={**encoders, "lag": lag})})
-    variables = [found.variable(modality) for modality in found.stimuli]
-    if twice := [name for name in dict.fromkeys(variables) if variables.count(name) > 1]:
-        raise UserError(f"--modalities {','.join(found.modalities)}: {twice[0]} is in use twice")
-    return found
+    return encoders
 
 
 def _must_have(dataset: Dataset, variable: str) -> None:

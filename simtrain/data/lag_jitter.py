@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from simdata.common.errors import UserError
-from simtrain.config.schema import Data
+from simtrain.config.resolved import ResolvedData
 from simtrain.data.windows import by_hemisphere
 
 
-def must_follow_the_stimulus(data: Data) -> None:
+def must_follow_the_stimulus(data: ResolvedData) -> None:
     """Refuse a jitter with which BOLD would come before the stimulus that it answers.
 
     Raises
@@ -38,7 +38,7 @@ def with_room(windows: np.ndarray, jitter: int) -> np.ndarray:
     return windows[np.logical_and.reduce([np.isin(place + shift, place) for shift in shifts])]
 
 
-def training_samples(windows: np.ndarray, data: Data) -> np.ndarray:
+def training_samples(windows: np.ndarray, data: ResolvedData) -> np.ndarray:
     """(n,) SAMPLE: training windows (WINDOW) with room for the jitter, in every hemisphere in use.
 
     Raises

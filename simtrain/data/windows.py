@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simtrain.config.schema import Config, PretrainConfig
+from simtrain.config.resolved import Resolved
 from simtrain.data.dataset import SPLITS, Dataset, Embedding
 
 TRAIN, VAL, TEST = (SPLITS.index(name) for name in ("train", "val", "test"))
@@ -105,7 +105,7 @@ class Windows:
     lag: int
 
     @classmethod
-    def of(cls, dataset: Dataset, config: Config | PretrainConfig) -> Windows:
+    def of(cls, dataset: Dataset, config: Resolved) -> Windows:
         """The one way from a configuration to its windows.
 
         Raises

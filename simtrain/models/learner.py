@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from simtrain.config.schema import Config
+from simtrain.config.resolved import ResolvedConfig
 from simtrain.data.dataset import Dataset, Embedding
 from simtrain.data.features import Stimuli
 from simtrain.data.windows import covered
@@ -26,11 +26,10 @@ class Learner(nn.Module):
 
     Parameters
     ----------
-    config : resolved
     embeddings : the store's features of each stimulus modality
     """
 
-    def __init__(self, config: Config, dataset: Dataset, embeddings: dict[str, Embedding]) -> None:
+    def __init__(self, config: ResolvedConfig, dataset: Dataset, embeddings: dict[str, Embedding]) -> None:
         super().__init__()
         self.sides = config.data.sides
         self.window = covered(config.data.frames, embeddings.values())

@@ -12,17 +12,20 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from simdata.common.errors import UserError
-from simtrain.config.schema import AnyRecipe
+from simtrain.config.schema import Config, PretrainConfig
 from simtrain.models.sit import SiT
 from simtrain.surface.patches import arrangement, read_patches
 
 FILE = "patches.csv"
 HASH = "sha256:"
+
+AnyConfig = TypeVar("AnyConfig", Config, PretrainConfig)
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class PatchTable:
         encoder.positions.copy_(encoder.positions[:, column.to(encoder.positions.device)])
 
 
-def resolve_patches(config: AnyRecipe, out: Path) -> tuple[AnyRecipe, PatchTable | None]:
+def resolve_patches(config: AnyConfig, out: Path) -> tuple[AnyConfig, PatchTable | None]:
     """``model.patches`` read, checked, and replaced by its hash in the configuration of a run in ``out``."""
     given, ico = config.model.patches, config.model.ico
     if given is None:

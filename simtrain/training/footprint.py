@@ -7,7 +7,7 @@ import math
 import torch
 
 from simtrain.common import processes
-from simtrain.config.schema import Recipe
+from simtrain.config.resolved import Resolved
 from simtrain.training.step import Training
 
 WEIGHT_BYTES = 16  # itself, its gradient, and AdamW's two moments
@@ -15,17 +15,17 @@ BLOCK_ARRAYS = 17  # of the size of its input, in 16 bits, are what a block keep
 CONTEXT = 10**9  # what CUDA and its libraries take
 
 
-def training_bytes(training: Training, recipe: Recipe) -> int:
+def training_bytes(training: Training, config: Resolved) -> int:
     """Bytes of weights, gradients, the optimiser's state and the activations of the encoder's blocks.
 
     The activations are those of Korthikanti et al. (2022, arXiv 2205.05198, section 4.1), without the
     attention's scores, which are not kept, in the precision of training; or the input of each block, and the
     whole of one, where the blocks are worked out again. A masked encoder takes less.
     """
-    model, train = recipe.model, recipe.train
+    model, train = config.model, config.train
     weights = sum(parameter.numel() for parameter in training.learner.parameters())
     samples = math.ceil(train.batch_size / processes.size() / train.accumulate)
-    tokens = training.learner.frames.shape[0] * (1 if model.temporal == "channels" else recipe.data.frames)
+    tokens = training.learner.frames.shape[0] * (1 if model.temporal == "channels" else config.data.frames)
     wide = 1 if training.precision in (torch.bfloat16, torch.float16) else 2
     layer = 2 * wide * samples * tokens * model.dim
     inputs, within = (model.depth, 1) if model.checkpointing else (0, model.depth)

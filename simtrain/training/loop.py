@@ -26,7 +26,7 @@ from simtrain.training import checkpoint, validation
 from simtrain.training.footprint import training_bytes
 from simtrain.training.guard import Diverged
 from simtrain.training.initial_weights import kept_weights
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import AnyRun, Run
 from simtrain.training.scalars import Metrics, NoMetrics, Report
 from simtrain.training.schedule import learning_rate
 from simtrain.training.step import Training
@@ -64,7 +64,7 @@ def go_on(
     samples: np.ndarray,
     held_out: np.ndarray,
     dataset: Dataset,
-    run: Run,
+    run: AnyRun,
     console: Console,
     feed: str,
     jitter: int = 0,
@@ -148,7 +148,7 @@ def _loop(
     metrics: Metrics,
     progress: Progress,
     interrupt: Interrupts,
-    run: Run,
+    run: AnyRun,
 ) -> int | None:
     train = training.config
     task = progress.add_task("training", total=train.steps, completed=training.step, note="")
@@ -195,7 +195,7 @@ def _ended(training: Training) -> str:
     return f"finished: all {train.steps} steps are done (--set train.steps=N goes on to more)"
 
 
-def _sound_checkpoint(run: Run) -> dict[str, Any]:
+def _sound_checkpoint(run: AnyRun) -> dict[str, Any]:
     state = checkpoint.load(run.checkpoint)
     finite.must_be_sound(state, run.checkpoint, checkpoint.USELESS)
     return state
@@ -232,7 +232,7 @@ def _training_values(training: Training, losses: dict[str, torch.Tensor]) -> dic
     return values | {"train/learning_rate": learning_rate(training.config, training.step)}
 
 
-def _advice(training: Training, held_out: np.ndarray, dataset: Dataset, run: Run) -> str:
+def _advice(training: Training, held_out: np.ndarray, dataset: Dataset, run: AnyRun) -> str:
     """What to do about a training that has diverged, and what is left of it."""
     samples = held_out if training.guard.samples is None else training.guard.samples
     if runs := _broken_runs(training, samples, dataset, run):
@@ -247,7 +247,7 @@ def _advice(training: Training, held_out: np.ndarray, dataset: Dataset, run: Run
     return f"{cause}; nothing of this was saved, {left}"
 
 
-def _broken_runs(training: Training, samples: np.ndarray, dataset: Dataset, run: Run) -> list[str]:
+def _broken_runs(training: Training, samples: np.ndarray, dataset: Dataset, run: AnyRun) -> list[str]:
     """The runs of samples that the model cannot take as finite values, in all processes."""
     found, frames, device = [], training.learner.frames, training.learner.device
     parts = ((samples[start : start + LOOKED_AT], None) for start in range(0, len(samples), LOOKED_AT))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from simdata.common.errors import UserError
 from simtrain.common import distributed, processes
-from simtrain.config.schema import PretrainConfig
+from simtrain.config.resolved import ResolvedPretrainConfig
 from simtrain.data import windows
 from simtrain.data.dataset import Dataset
 from simtrain.data.feeds import Batch
@@ -27,7 +27,7 @@ from simtrain.surface.patches import patch_vertices
 from simtrain.surface.vertices import mean_over_patches
 from simtrain.training import accumulation
 from simtrain.training.loop import go_on
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import PretrainRun
 from simtrain.training.scalars import Report
 from simtrain.training.step import Training
 
@@ -60,7 +60,7 @@ class Filled(NamedTuple):
 class MaskedLearner(nn.Module):
     """The masked autoencoder on windows as the store has them."""
 
-    def __init__(self, config: PretrainConfig, cortex: np.ndarray) -> None:
+    def __init__(self, config: ResolvedPretrainConfig, cortex: np.ndarray) -> None:
         super().__init__()
         self.config = config.mae
         patches = patch_vertices(config.model.ico)
@@ -184,7 +184,7 @@ class Pretraining(Training):
 
 def pretrain(
     dataset: Dataset,
-    run: Run,
+    run: PretrainRun,
     device: torch.device,
     console: Console,
     feed: str = "auto",
@@ -207,12 +207,6 @@ def pretrain(
     training = Pretraining(run.config, learner.to(device))
     held_out = windows.by_hemisphere(windows.validation(found), sides)
     return go_on(training, samples, held_out, dataset, run, console, feed, report=report)
-
-
-def resolve(config: PretrainConfig, dataset: Dataset) -> PretrainConfig:
-    """The configuration with the lag filled in from the store."""
-    lag = dataset.lag if config.data.lag is None else config.data.lag
-    return config.model_copy(update={"data": config.data.model_copy(update={"lag": lag})})
 
 
 def _seed(entropy: list[int]) -> int:

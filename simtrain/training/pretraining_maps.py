@@ -18,7 +18,7 @@ from simtrain.data.dataset import Dataset
 from simtrain.surface.gifti import write_series, write_sphere
 from simtrain.training import checkpoint
 from simtrain.training.pretraining import VALIDATION, Filled, MaskedLearner
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import PretrainRun
 
 
 class Maps(NamedTuple):
@@ -46,7 +46,7 @@ class Written(NamedTuple):
 
 
 def write_reconstructions(
-    run: Run, dataset: Dataset, folder: Path, count: int, device: torch.device
+    run: PretrainRun, dataset: Dataset, folder: Path, count: int, device: torch.device
 ) -> list[Written]:
     """Reconstruct ``count`` windows of validation, spread over subjects and films, in each hemisphere in use.
 
@@ -77,7 +77,7 @@ def write_reconstructions(
     ]
 
 
-def load_learner(run: Run, dataset: Dataset, device: torch.device) -> MaskedLearner:
+def load_learner(run: PretrainRun, dataset: Dataset, device: torch.device) -> MaskedLearner:
     """The pretrained model of a run, for evaluation."""
     if not run.checkpoint.exists():
         raise UserError(f"{run.path} has no checkpoint yet: train it with `simtrain pretrain`")
@@ -104,7 +104,7 @@ def maps_of(learner: MaskedLearner, filled: Filled) -> Maps:
 
 @torch.no_grad()
 def _reconstruct(
-    learner: MaskedLearner, reader: BoldReader, window: np.void, run: Run
+    learner: MaskedLearner, reader: BoldReader, window: np.void, run: PretrainRun
 ) -> list[list[np.ndarray]]:
     """(frames, vertices) of each field of `Maps`, in every hemisphere in use."""
     samples = windows.by_hemisphere(np.atleast_1d(window), run.config.data.sides)
@@ -124,7 +124,7 @@ def _write(maps: list[np.ndarray], hemisphere: str, stem: Path) -> Written:
     return Written(name, float(np.corrcoef(original[unseen], reconstruction[unseen])[0, 1]))
 
 
-def _must_vary(found: list[list[np.ndarray]], run: Run) -> None:
+def _must_vary(found: list[list[np.ndarray]], run: PretrainRun) -> None:
     """Refuse predictions and truths that have no correlation."""
     for original, _, reconstruction, unseen in found:
         for what, values in (("BOLD", original[unseen]), ("prediction", reconstruction[unseen])):

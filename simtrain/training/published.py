@@ -31,6 +31,7 @@ from simdata.common.checksum import sha256
 from simdata.common.errors import UserError
 from simtrain.common.finite import must_be_sound
 from simtrain.config import schema as configuration
+from simtrain.config.resolved import ResolvedConfig
 from simtrain.config.schema import Config
 from simtrain.data import windows
 from simtrain.data.dataset import STIMULI, Dataset, resolve
@@ -171,7 +172,7 @@ def _configuration(
     return config
 
 
-def _learner(config: Config, dataset: Dataset) -> Learner:
+def _learner(config: ResolvedConfig, dataset: Dataset) -> Learner:
     """With random weights, and the statistics of the stimulus features that `simtrain fit` would take."""
     used = windows.Windows.of(dataset, config)
     torch.manual_seed(config.train.seed)
@@ -188,7 +189,11 @@ def _load_encoder(encoder: SiT, published: PublishedEncoder, table: PatchTable |
 
 
 def _must_suit(
-    modality: str, weights: Mapping[str, Tensor], config: Config, learner: Learner, files: Mapping[str, Path]
+    modality: str,
+    weights: Mapping[str, Tensor],
+    config: ResolvedConfig,
+    learner: Learner,
+    files: Mapping[str, Path],
 ) -> None:
     """Raise a UserError if a projector is not of the sizes of the others, of the encoder or of the store."""
     dim, features = weights["project.weight"].shape

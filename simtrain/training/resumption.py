@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from simdata.common.errors import UserError
-from simtrain.config.schema import Changes, Recipe
+from simtrain.config.resolved import Resolved
+from simtrain.config.schema import Changes
 from simtrain.training.schedule import learning_rate
 
 # They decide what is written and how it is worked out, but not what: results are the same, up to rounding.
@@ -19,7 +20,7 @@ FREE = {
 STEPS, VALIDATE = "train.steps", "train.validate_every"
 
 
-def refused(before: Recipe, changes: Changes) -> list[str]:
+def refused(before: Resolved, changes: Changes) -> list[str]:
     """Those of the ``changes`` with which the run would be another one, as lines with both values.
 
     More steps are a longer run. Validations are looked at by nobody but the reader, unless they decide when
@@ -47,7 +48,7 @@ def must_not_be_behind(run: Path, steps: int, done: int) -> None:
         )
 
 
-def told(changes: Changes, config: Recipe, done: int) -> list[str]:
+def told(changes: Changes, config: Resolved, done: int) -> list[str]:
     """The changes in words. The learning rate is that of a run of so many steps as there are now."""
     lines = [f"{key}: {old} -> {new} from step {done} on" for key, (old, new) in changes.items()]
     if STEPS in changes and done < config.train.steps:

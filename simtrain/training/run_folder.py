@@ -14,13 +14,19 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import ClassVar, Generic, Self
 
 import numpy as np
 
 from simdata.common import json_text
 from simdata.common.errors import UserError
 from simtrain.config import schema as configuration
-from simtrain.config.schema import Config, PretrainConfig, Recipe
+from simtrain.config.resolved import (
+    AnyResolved,
+    Resolved,
+    ResolvedConfig,
+    ResolvedPretrainConfig,
+)
 from simtrain.data.dataset import Dataset, Embedding
 from simtrain.models.patch_table import FILE, PatchTable
 from simtrain.training import checkpoint, fingerprints, lineage
@@ -37,18 +43,21 @@ IMPORTED = "imported.json"  # what a run of `simtrain import-weights` keeps of t
 SOFTWARE = ("simdata", "torch", "numpy", "zarr", "xarray")
 
 
-class Run:
-    """A folder and the resolved configuration in it.
+class RunFolder(Generic[AnyResolved]):
+    """A folder and the resolved configuration in it: a `Run` or a `PretrainRun`.
 
     ``notes`` says what has changed since it was last worked on.
     """
 
-    def __init__(self, path: Path, config: Recipe, notes: Sequence[str] = ()) -> None:
+    command: ClassVar[str]
+    kind: type[AnyResolved]
+
+    def __init__(self, path: Path, config: AnyResolved, notes: Sequence[str] = ()) -> None:
         self.path, self.config, self.notes = path, config, notes
 
     @classmethod
-    def open(cls, path: str | Path, kind: type[Recipe] = Config) -> Run:
-        """An existing run of a kind: of `simtrain fit` (`Config`) or `simtrain pretrain` (`PretrainConfig`).
+    def open(cls, path: str | Path) -> Self:
+        """An existing run.
 
         Raises
         ------
@@ -63,20 +72,21 @@ class Run:
         data = configuration.read_yaml(file.read_text(), str(file))
         if not (isinstance(data, dict) and data):
             raise UserError(f"{file} holds no configuration: the run is damaged; train it anew elsewhere")
-        if ("mae" in data) != (kind is PretrainConfig):
-            found, wanted = ("pretrain", "fit") if "mae" in data else ("fit", "pretrain")
-            raise UserError(f"{path} is a run of `simtrain {found}`: this needs one of `simtrain {wanted}`")
-        return cls(Path(path), configuration.parse(data, str(file), kind))
+        if (command := "pretrain" if "mae" in data else "fit") != cls.command:
+            raise UserError(
+                f"{path} is a run of `simtrain {command}`: this needs one of `simtrain {cls.command}`"
+            )
+        return cls(Path(path), configuration.parse(data, str(file), cls.kind))
 
     @classmethod
     def start(
         cls,
         path: str | Path,
-        config: Recipe,
+        config: AnyResolved,
         dataset: Dataset,
         initial: Initial | None = None,
         table: PatchTable | None = None,
-    ) -> Run:
+    ) -> Self:
         """A new run, or the one in ``path`` to go on with.
 
         Raises
@@ -87,7 +97,7 @@ class Run:
         """
         path = Path(path)
         if (path / "config.yaml").exists():
-            return cls.open(path, type(config))._go_on(config, dataset)
+            return cls.open(path)._go_on(config, dataset)
         if path.exists() and not (path.is_dir() and all(entry.name in BEGUN for entry in path.iterdir())):
             raise UserError(f"{path} exists and is not a run folder: give --out a new or empty folder")
         path.mkdir(parents=True, exist_ok=True)
@@ -150,7 +160,7 @@ class Run:
         """Of ``samples`` (SAMPLE), those of runs that the store had when training began."""
         return lineage.known_to(self.store, samples, dataset)
 
-    def _go_on(self, config: Recipe, dataset: Dataset) -> Run:
+    def _go_on(self, config: AnyResolved, dataset: Dataset) -> Self:
         """The run with what may change in its configuration, which its history tells."""
         changes = configuration.changes(self.config, config)
         if faults := resuming.refused(self.config, changes):
@@ -161,12 +171,12 @@ class Run:
             )
         notes = lineage.must_be_unchanged(self.path, self.store, dataset, _features(config, dataset))
         if not changes:
-            return Run(self.path, self.config, notes)
+            return type(self)(self.path, self.config, notes)
         step = checkpoint.load(self.checkpoint)["step"] if self.checkpoint.exists() else 0
         resuming.must_not_be_behind(self.path, config.train.steps, step)
         self._record(step, changes)
         json_text.write_whole(self.path / "config.yaml", config.to_yaml())
-        return Run(self.path, config, notes + resuming.told(changes, config, step))
+        return type(self)(self.path, config, notes + resuming.told(changes, config, step))
 
     def _record(self, step: int, changes: configuration.Changes) -> None:
         file = self.path / "history.json"
@@ -175,11 +185,26 @@ class Run:
         json_text.write(file, history)
 
 
+class Run(RunFolder[ResolvedConfig]):
+    """A run of `simtrain fit`."""
+
+    command, kind = "fit", ResolvedConfig
+
+
+class PretrainRun(RunFolder[ResolvedPretrainConfig]):
+    """A run of `simtrain pretrain`."""
+
+    command, kind = "pretrain", ResolvedPretrainConfig
+
+
+AnyRun = Run | PretrainRun
+
+
 def software_versions() -> dict[str, str]:
     """Versions of Python and of what the results of a run depend on."""
     return {"python": platform.python_version(), **{name: version(name) for name in SOFTWARE}}
 
 
-def _features(config: Recipe, dataset: Dataset) -> list[Embedding]:
+def _features(config: Resolved, dataset: Dataset) -> list[Embedding]:
     """The embeddings that a configuration uses."""
     return list(dataset.embeddings(config).values())

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from simtrain.common import distributed
-from simtrain.config.schema import Config, PretrainConfig, Recipe
-from simtrain.data import dataset as datasets
-from simtrain.data.dataset import Dataset
+from simtrain.config.schema import Config, PretrainConfig
+from simtrain.data.dataset import Dataset, resolve
 from simtrain.models.patch_table import resolve_patches
-from simtrain.training import pretraining
 from simtrain.training.initial_weights import resolve_initial
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import AnyRun, PretrainRun, Run
+
+Asked = Config | PretrainConfig
 
 
-def start_run(dataset: Dataset, config: Recipe | Callable[[], Recipe], out: str | Path) -> Run:
+def start_run(dataset: Dataset, config: Asked | Callable[[], Asked], out: str | Path) -> AnyRun:
     """Begin a run of `training.loop.fit` or `training.pretraining.pretrain`, or open it to go on.
 
     What the configuration leaves open is filled in from the store; ``model.init`` and ``model.patches`` are
@@ -42,17 +42,10 @@ def start_run(dataset: Dataset, config: Recipe | Callable[[], Recipe], out: str 
     )
 
 
-def _start(dataset: Dataset, config: Recipe, out: Path) -> Run:
-    initial = None
-    if isinstance(config, Config):
-        config, initial = resolve_initial(config, out)
-    config, table = resolve_patches(config, out)
-    return Run.start(out, resolved(config, dataset), dataset, initial, table)
-
-
-def resolved(config: Recipe, dataset: Dataset) -> Recipe:
-    """The configuration with the lag, and for `fit` the encoders, filled in from the store."""
+def _start(dataset: Dataset, config: Asked, out: Path) -> AnyRun:
     if isinstance(config, PretrainConfig):
-        return pretraining.resolve(config, dataset)
-    assert isinstance(config, Config)
-    return datasets.resolve(config, dataset)
+        with_table, table = resolve_patches(config, out)
+        return PretrainRun.start(out, resolve(with_table, dataset), dataset, table=table)
+    with_weights, initial = resolve_initial(config, out)
+    with_both, table = resolve_patches(with_weights, out)
+    return Run.start(out, resolve(with_both, dataset), dataset, initial, table)

@@ -11,7 +11,7 @@ import simtrain
 from simdata.common.errors import UserError
 from simtrain.config.schema import PretrainConfig
 from simtrain.training import checkpoint
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import PretrainRun
 
 SHORT = [*TINY, "train.steps=4", "train.validate_every=2"]
 QUIET = {"device": "cpu", "progress": False}
@@ -128,4 +128,4 @@ def test_a_pretraining_is_opened_as_one(store, tmp_path):
     small["train.validation_samples"] = 8
     simtrain.pretrain(store, tmp_path / "run", overrides=small, **QUIET)
     assert isinstance(simtrain.load_run(tmp_path / "run").config, PretrainConfig)
-    assert Run.open(tmp_path / "run", PretrainConfig).checkpoint.exists()
+    assert PretrainRun.open(tmp_path / "run").checkpoint.exists()

@@ -26,7 +26,7 @@ from simtrain.reconstruction.identification import Tally, two_way
 from simtrain.retrieval.scores import ranks
 from simtrain.training import checkpoint, pretraining
 from simtrain.training.early_stopping import Patience
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import PretrainRun, Run
 from simtrain.training.step import Training, top1
 
 SMALL = ["model.ico=1", "model.dim=16", "model.depth=1", "model.dim_head=16", "projector.dim=16"]
@@ -176,8 +176,8 @@ def pretrained(store, tmp_path_factory):
     dataset = open_dataset(store)
     settings = [*SMALL[:4], "mae.decoder_dim=8", "mae.decoder_depth=1", "mae.decoder_heads=1"]
     settings += ["train.steps=1", "train.batch_size=8", "train.validation_samples=8"]
-    config = pretraining.resolve(load("sim-tiny", settings, kind=PretrainConfig), dataset)
-    run = Run.start(tmp_path_factory.mktemp("finite") / "pretrained", config, dataset)
+    config = resolve(load("sim-tiny", settings, kind=PretrainConfig), dataset)
+    run = PretrainRun.start(tmp_path_factory.mktemp("finite") / "pretrained", config, dataset)
     pretraining.pretrain(dataset, run, torch.device("cpu"), Console(quiet=True))
     return run
 

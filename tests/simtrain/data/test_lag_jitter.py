@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from simdata.common.errors import UserError
-from simtrain.config.schema import load
+from simtrain.config.resolved import ResolvedData
 from simtrain.data.lag_jitter import jittered, must_follow_the_stimulus, with_room
 from simtrain.data.order import Cursor, shuffled_batches
 from simtrain.data.windows import WINDOW, by_hemisphere
@@ -63,9 +63,9 @@ def test_batches_from_a_cursor_on_have_the_jitter_of_the_whole_sequence():
 
 
 def test_bold_before_its_stimulus_is_refused():
-    must_follow_the_stimulus(load("demo", ["data.lag=2", "data.lag_jitter=2"]).data)
+    must_follow_the_stimulus(ResolvedData(lag=2, lag_jitter=2))
     with pytest.raises(UserError, match=r"data\.lag_jitter: 3 s is more than the lag of 2 s"):
-        must_follow_the_stimulus(load("demo", ["data.lag=2", "data.lag_jitter=3"]).data)
+        must_follow_the_stimulus(ResolvedData(lag=2, lag_jitter=3))
 
 
 def test_samples_of_one_clip_are_no_negatives_however_far_their_bold_has_moved():

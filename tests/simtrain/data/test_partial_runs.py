@@ -22,7 +22,6 @@ from simtrain.data.windows import SAMPLE
 from simtrain.models.input import Frames
 from simtrain.models.learner import Learner
 from simtrain.surface.patches import patch_vertices
-from simtrain.training import pretraining
 from simtrain.training.pretraining import MaskedLearner
 
 CPU = torch.device("cpu")
@@ -135,7 +134,7 @@ def test_feeds(partial, dataset, expected, kind):
 
 def test_pretraining_neither_predicts_nor_counts_them(dataset, stored, expected, lacking):
     overrides = [*TINY, "mae.decoder_dim=16", "mae.normalise_target=true"]
-    config = pretraining.resolve(load("demo", overrides, kind=PretrainConfig), dataset)
+    config = resolve(load("demo", overrides, kind=PretrainConfig), dataset)
     learner = MaskedLearner(config, dataset.cortex)
     filled = learner.fill(SAMPLES, torch.from_numpy(stored), learner.mask(SAMPLES, 0, 1))
     np.testing.assert_allclose(filled.values, on_patches(expected), rtol=0, atol=2e-6)

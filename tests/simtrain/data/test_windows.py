@@ -21,7 +21,6 @@ from simtrain.data.windows import (
     training,
     validation,
 )
-from simtrain.training import pretraining
 
 
 @st.composite
@@ -143,6 +142,6 @@ def test_a_configuration_has_the_windows_of_its_embeddings_frames_and_lag(store)
     assert np.array_equal(used.clips, clips)
     assert np.array_equal(used.find(), find_windows(dataset, clips, frames=4, lag=6))
     assert np.array_equal(used.find(-2), find_windows(dataset, clips, frames=4, lag=-2))
-    alone = Windows.of(dataset, pretraining.resolve(load("demo", kind=PretrainConfig), dataset))
+    alone = Windows.of(dataset, resolve(load("demo", kind=PretrainConfig), dataset))
     assert not alone.embeddings
     assert np.array_equal(alone.clips, clip_split(dataset, []))

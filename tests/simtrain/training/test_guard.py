@@ -202,9 +202,7 @@ def test_training_does_not_start_from_weights_that_are_not_finite(store, straigh
 def test_pretraining_is_guarded_too(store, tmp_path, monkeypatch):
     dataset = open_dataset(store)
     settings = [*TINY[:4], "mae.decoder_dim=8", "mae.decoder_depth=1", "mae.decoder_heads=1", *RARELY]
-    config = pretraining.resolve(
-        load("sim-tiny", [*settings, "train.batch_size=8"], kind=PretrainConfig), dataset
-    )
+    config = resolve(load("sim-tiny", [*settings, "train.batch_size=8"], kind=PretrainConfig), dataset)
     run = Run.start(tmp_path / "run", config, dataset)
     _at(monkeypatch, 5, _spoil("mae.", torch.nan))
     with pytest.raises(UserError, match=r"step 5 is not finite \(loss nan.*at step 3"):

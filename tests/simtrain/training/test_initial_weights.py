@@ -11,7 +11,7 @@ from rich.console import Console
 
 from simdata.common.errors import UserError
 from simtrain.cli.root import cli
-from simtrain.config.schema import PretrainConfig, load
+from simtrain.config.schema import load
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.data.windows import EXPERIMENTS, WINDOW
 from simtrain.models.factory import freeze, surface_encoder
@@ -19,7 +19,7 @@ from simtrain.retrieval.evaluation import must_be_new
 from simtrain.training import checkpoint
 from simtrain.training import loop as fitting
 from simtrain.training.initial_weights import Initial, resolve_initial, start_options
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import PretrainRun, Run
 
 CPU = torch.device("cpu")
 SIZE = ["model.ico=1", "model.dim=8", "model.depth=2", "model.dim_head=8"]
@@ -55,7 +55,7 @@ def pretrained(store, tmp_path_factory):
 
 
 def test_the_command_that_pretraining_prints_starts_from_it(store, tmp_path, pretrained):
-    printed = start_options(Run.open(pretrained, PretrainConfig).config, pretrained)
+    printed = start_options(PretrainRun.open(pretrained).config, pretrained)
     assert printed[-1] == f"model.init={pretrained}"
     short = _set("train.steps=1", "train.batch_size=4")
     result = _cli("fit", store, "--out", tmp_path / "run", *printed, *short)

@@ -17,12 +17,11 @@ from training_runs import TINY, assert_equal, fit_run, lines_of, start_run, stop
 from simdata.common.errors import UserError
 from simtrain.cli.root import cli
 from simtrain.config.schema import PretrainConfig, load
-from simtrain.data.dataset import open_dataset
+from simtrain.data.dataset import open_dataset, resolve
 from simtrain.training import checkpoint, lineage
 from simtrain.training.loop import fit
 from simtrain.training.pretraining import pretrain
-from simtrain.training.pretraining import resolve as resolve_pretraining
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import PretrainRun, Run
 from simtrain.training.trained_model import load_learner
 
 CPU = torch.device("cpu")
@@ -117,7 +116,7 @@ def test_rows_that_were_worked_out_again_are_the_same(store, run, tmp_path, kind
 
 
 def _start_again(run, dataset):
-    return Run.start(run.path, run.config, dataset)
+    return type(run).start(run.path, run.config, dataset)
 
 
 def test_every_command_refuses_replaced_features(store, run, tmp_path):
@@ -248,8 +247,8 @@ def test_bold_that_was_replaced_is_refused_by_tests_too(store, run, tmp_path):
 def test_a_pretraining_knows_its_bold(store, tmp_path):
     dataset = open_dataset(store)
     small = [one for one in TINY if not one.startswith("projector")]
-    config = resolve_pretraining(load("sim-tiny", [*small, "train.steps=1"], kind=PretrainConfig), dataset)
-    run = Run.start(tmp_path / "run", config, dataset)
+    config = resolve(load("sim-tiny", [*small, "train.steps=1"], kind=PretrainConfig), dataset)
+    run = PretrainRun.start(tmp_path / "run", config, dataset)
     pretrain(dataset, run, CPU, Console(quiet=True))
     other = replace(dataset, sources=dataset.sources | {"s2/M1": "f" * 64})
     for use in (lambda: run.must_suit(other), lambda: _start_again(run, other)):

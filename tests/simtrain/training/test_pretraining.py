@@ -15,7 +15,7 @@ from simdata.store import BoldReader
 from simdata.surface.meshes import icosphere, icosphere_vertices
 from simtrain.config.schema import PretrainConfig, changes, load, presets
 from simtrain.data import windows
-from simtrain.data.dataset import open_dataset
+from simtrain.data.dataset import open_dataset, resolve
 from simtrain.data.feeds import Batch
 from simtrain.data.order import Cursor
 from simtrain.models.mae import masked_error
@@ -24,7 +24,7 @@ from simtrain.surface.patches import patch_vertices
 from simtrain.training import checkpoint, pretraining
 from simtrain.training.pretraining import MaskedLearner, Pretraining
 from simtrain.training.pretraining_maps import load_learner, maps_of, write_reconstructions
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import PretrainRun, Run
 
 CPU = torch.device("cpu")
 TINY = [
@@ -46,7 +46,7 @@ def _one_thread():
 def _pretrain(store, out, *overrides):
     dataset = open_dataset(store)
     config = load("demo", [*TINY, *overrides], kind=PretrainConfig)
-    run = Run.start(out, pretraining.resolve(config, dataset), dataset)
+    run = PretrainRun.start(out, resolve(config, dataset), dataset)
     return run, pretraining.pretrain(dataset, run, CPU, Console(quiet=True))
 
 
@@ -57,7 +57,7 @@ def _lines(run):
 
 def _training(store, *overrides):
     dataset = open_dataset(store)
-    config = pretraining.resolve(load("demo", [*TINY, *overrides], kind=PretrainConfig), dataset)
+    config = resolve(load("demo", [*TINY, *overrides], kind=PretrainConfig), dataset)
     torch.manual_seed(0)
     training = Pretraining(config, MaskedLearner(config, dataset.cortex))
     samples = windows.by_hemisphere(windows.validation(windows.Windows.of(dataset, config).find()))[::15][:6]
@@ -110,7 +110,7 @@ def test_the_records_are_the_losses_and_the_errors_of_predicting_zero(straight):
     scores = {"val/loss", "val/zero", "val/unseen", "val/unseen-zero"}
     assert [line["step"] for line in lines if scores <= set(line)] == [6, 12]
     assert lines[-1]["val/zero"] == pytest.approx(1.0, abs=0.1)  # z-scores
-    assert Run.open(straight.path, PretrainConfig).config == straight.config
+    assert PretrainRun.open(straight.path).config == straight.config
 
 
 def test_it_learns_what_the_patches_of_a_window_share(store):
@@ -130,7 +130,7 @@ def test_it_learns_what_the_patches_of_a_window_share(store):
 
 def test_windows_are_those_of_training_scenes_and_subjects(store):
     dataset = open_dataset(store)
-    config = pretraining.resolve(load("demo", kind=PretrainConfig), dataset)
+    config = resolve(load("demo", kind=PretrainConfig), dataset)
     found = windows.training(windows.Windows.of(dataset, config).find())
     assert {dataset.subjects[position] for position in found["subject"]} == {"s1", "s2", "s3"}
     for movie, start, stop in ((0, 2, 42), (1, 1, 40)):
