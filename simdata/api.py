@@ -7,7 +7,7 @@ before a function is called. None of them prints, needs the main thread, or chan
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import wraps
 from inspect import signature
 from pathlib import Path
@@ -358,12 +358,12 @@ def _catalog_and_text(catalog: StrPath | Catalog, out: Path) -> tuple[Catalog, s
     return parse(text, "the catalog given"), text  # again: a copy with other values was not checked
 
 
-def _check_choice(name: str, value: object, choices: Iterable[str]) -> None:
+def _check_choice(name: str, value: object, choices: Collection[str]) -> None:
     if value not in choices:
         raise UserError(f"`{name}` is {value!r}: choose one of {', '.join(choices)}")
 
 
-def _texts(given: Iterable[StrPath]) -> tuple[str, ...]:
+def _texts(given: StrPath | Iterable[StrPath]) -> tuple[str, ...]:
     """One or several texts; a single one is no sequence of letters."""
     return (str(given),) if isinstance(given, str | Path) else tuple(map(str, given))
 

@@ -184,7 +184,13 @@ def _from_disk(store: Path, runs: np.ndarray, *, threads: int = 1, cold: bool = 
 def _from_memory(store: Path, runs: np.ndarray) -> Way:
     """Windows copied out of whole runs in memory, as `simtrain fit --feed memory` does in its own way."""
     reader = BoldReader(store)
-    held = np.stack([reader.read_run(*run, side) for run in runs.tolist() for side in range(reader.shape[3])])
+    held = np.stack(
+        [
+            reader.read_run(subject, movie, side)
+            for subject, movie in runs.tolist()
+            for side in range(reader.shape[3])
+        ]
+    )
     size = FRAMES * reader.shape[4] * reader.dtype.itemsize
     out = np.empty((BATCH, FRAMES, reader.shape[4]), reader.dtype)
 
@@ -247,8 +253,9 @@ def _objects(store: Path, runs: np.ndarray) -> list[Path]:
     """The files that hold some runs."""
     folder = store / "bold"
     layout = read_layout(zarr.open_array(folder, mode="r"))
+    assert layout is not None  # `bench` has refused others
     places = itertools.product(runs.tolist(), range(layout.objects_per_run), range(layout.shape[3]))
-    paths = {folder / layout.key(*run, block, side) for run, block, side in places}
+    paths = {folder / layout.key(subject, movie, block, side) for (subject, movie), block, side in places}
     return sorted(path for path in paths if path.exists())
 
 

@@ -21,6 +21,7 @@ from simdata.common.cores import available_cores
 from simdata.common.errors import UserError
 from simdata.common.faults import of_store
 from simdata.common.progress import Progress
+from simdata.store.arrays import dimensions_of
 from simdata.store.axes import check_variables
 from simdata.store.chunk_codecs import encode_chunk
 from simdata.store.damage import check_runs
@@ -135,7 +136,9 @@ class BoldWriter:
             array = zarr.open_array(store, path="bold", mode="r")
             _create_bold(array, folder, named, BoldReader(store).fill)
         self._folder, self._named = folder, named
-        self._layout = read_layout(zarr.open_array(folder, mode="r"))
+        layout = read_layout(zarr.open_array(folder, mode="r"))
+        assert layout is not None  # all named layouts can be read without zarr
+        self._layout = layout
         self._pool = ThreadPoolExecutor(available_cores(), "simdata-encode")
 
     def write_run(self, reader: BoldReader, subject: int, movie: int, hemisphere: int) -> None:
@@ -146,11 +149,12 @@ class BoldWriter:
         padded = np.full((self._layout.object_shape[2], reader.shape[4]), reader.fill, reader.dtype)
         reader.read_run(subject, movie, hemisphere, out=padded[: reader.shape[2]])
         chunks = list(self._pool.map(self._encode, padded.reshape(-1, seconds, reader.shape[4])))
-        if all(chunk is None for chunk in chunks):
+        there = [chunk for chunk in chunks if chunk is not None]
+        if not there:
             return
         unfinished = path.with_name(f"{path.name}.partial")
         if self._layout.index is None:
-            write_durably(unfinished, chunks)
+            write_durably(unfinished, there)
         else:
             write_shard(unfinished, chunks)
         os.replace(unfinished, path)
@@ -181,7 +185,7 @@ def _create_bold(source: zarr.Array, folder: Path, named: NamedLayout, fill: int
         filters=None,
         fill_value=fill,
         attributes=dict(source.attrs),
-        dimension_names=source.metadata.dimension_names,
+        dimension_names=dimensions_of(source),
     )
 
 
