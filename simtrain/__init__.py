@@ -10,6 +10,7 @@ __version__ = version("simdata")
 _PLACES: dict[str, str] = {
     "baseline": "simtrain.api.retrieval",
     "batches": "simtrain.api.loading",
+    "compare": "simtrain.api.comparison",
     "fit": "simtrain.api.runs",
     "load_config": "simtrain.api.runs",
     "load_run": "simtrain.api.runs",

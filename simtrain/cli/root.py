@@ -30,6 +30,10 @@ COMMANDS = {
         "retrieve_commands:baseline_command",
         "Fit baselines on the training set of STORE and test them as `simtrain retrieve` tests a model.",
     ),
+    "compare": (
+        "compare_command:compare_command",
+        "Tell whether RUN does better than OTHER in the retrieval test that both were put to.",
+    ),
     "predict": (
         "output_commands:predict_command",
         "Write the embeddings of the model of RUN for every usable window of STORE.",

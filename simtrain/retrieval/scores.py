@@ -45,7 +45,7 @@ class Score:
     @property
     def percentile(self) -> np.ndarray:
         """(draws, tested) percent of the negatives that come before the true one: 0 is best, 50 chance."""
-        return _percentile(self.rank, self.pool)
+        return percentile(self.rank, self.pool)
 
     def hit(self, k: int) -> np.ndarray:
         """(draws, tested) bool: whether the true candidate is among the first k."""
@@ -132,7 +132,7 @@ class _Tally:
         self._pool.append(pool)
         for k, hits in self._hits.items():
             hits += rank <= k
-        self._percentile += _percentile(rank, pool)
+        self._percentile += percentile(rank, pool)
 
     def score(self, draws: int) -> Score:
         rank, pool = (np.array(of, dtype=np.int32).reshape(draws, -1) for of in (self._rank, self._pool))
@@ -142,5 +142,5 @@ class _Tally:
         return Score(rank, pool, p, float(as_good.mean()))
 
 
-def _percentile(rank: np.ndarray, pool: np.ndarray | int) -> np.ndarray:
+def percentile(rank: np.ndarray, pool: np.ndarray | int) -> np.ndarray:
     return 100 * (rank - 1) / (pool - 1)

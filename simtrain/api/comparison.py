@@ -1,0 +1,93 @@
+"""Two retrieval tests compared."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+import pandas as pd
+
+from simdata.common import json_text
+from simdata.common.local_path import local
+from simtrain.api.arguments import RunLike, folder_of, one_or_all
+from simtrain.api.retrieval import Retrieval
+from simtrain.data.windows import ALL
+from simtrain.retrieval.comparison import RankTable, compare_tests
+
+
+class Comparison:
+    """What `compare` returns.
+
+    Attributes
+    ----------
+    names : of the two
+    protocol : of both tests, name of a parameter -> value
+    metrics : a row for each experiment, direction and figure: ``one`` and ``other``, means over tested
+        windows; ``difference``, the first less the second, with ``low`` and ``high``, its 95 % interval over
+        subjects; ``p``, two-sided, and the number of ``subjects``
+    subjects : a row for each subject as well; ``n`` is how many windows were tested
+    """
+
+    def __init__(self, one: RankTable, other: RankTable, experiment: str | None) -> None:
+        self.names, self.protocol = (one.name, other.name), dict(one.protocol)
+        metrics, subjects = compare_tests(one, other, experiment)
+        self.metrics = pd.DataFrame(metrics).astype({"low": float, "high": float})
+        self.subjects = pd.DataFrame(subjects)
+
+    def save(self, path: str | PathLike) -> None:
+        """Write all of it as JSON; missing intervals are null."""
+        content = {
+            "names": list(self.names),
+            "protocol": self.protocol,
+            "metrics": _rows(self.metrics),
+            "subjects": _rows(self.subjects),
+        }
+        json_text.write(local(path, "path"), content)
+
+    def __repr__(self) -> str:
+        return f"<Comparison of {self.names[0]} with {self.names[1]}: {len(self.metrics)} figures>"
+
+
+def compare(one: RunLike | Retrieval, other: RunLike | Retrieval, *, experiment: str = ALL) -> Comparison:
+    """Tell whether a model is better than another model, or than a baseline, in the same retrieval test.
+
+    Windows are compared one by one, and the interval and the p-value are over subjects
+    (`simtrain.retrieval.comparison`).
+
+    Parameters
+    ----------
+    one, other : folder of a run that `simtrain retrieve` has tested or of a baseline, such as
+        ``baselines/ridge``; an object whose ``path`` is one; or what `retrieve` or `baseline` returned
+    experiment : one that both were tested in; ``all`` of those
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    UserError
+        If one was not tested, the tests differ in their protocol or windows, or the mean of subjects was
+        tested.
+
+    Examples
+    --------
+    >>> compared = simtrain.compare(run, untrained)
+    >>> compared.metrics.columns.tolist()  # doctest: +ELLIPSIS
+    ['experiment', 'direction', 'figure', 'one', 'other', 'difference', 'low', 'high', 'p', 'subjects']
+    >>> top1 = compared.metrics.query("figure == 'top-1' and direction == 'fmri->video'")
+    >>> bool((top1.difference > 0).all())
+    True
+    """
+    return Comparison(_ranks(one), _ranks(other), one_or_all(experiment))
+
+
+def _ranks(one: RunLike | Retrieval) -> RankTable:
+    if isinstance(one, Retrieval):
+        return RankTable.of(one.folder.name, one.protocol, one.tables["windows"])
+    return RankTable.read(Path(folder_of(one)))
+
+
+def _rows(table: pd.DataFrame) -> list[dict]:
+    """The rows as JSON has them."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")

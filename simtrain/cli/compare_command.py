@@ -1,0 +1,64 @@
+"""The command `simtrain compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from simdata.common.local_path import LOCAL
+from simtrain.api.comparison import Comparison, compare
+from simtrain.cli.options import experiment_option
+from simtrain.retrieval.bootstrap import CONFIDENCE
+from simtrain.retrieval.report import NARROW
+
+
+@click.command("compare")
+@click.argument("one", type=LOCAL, metavar="RUN")
+@click.argument("other", type=LOCAL, metavar="OTHER")
+@experiment_option
+@click.option("--out", type=LOCAL, help="JSON file to write, with the differences of every subject.")
+def compare_command(one: Path, other: Path, experiment: str, out: Path | None) -> None:
+    """Tell whether RUN does better than OTHER in the retrieval test that both were put to.
+
+    Each is the folder of a run after `simtrain retrieve`, or of a baseline, such as baselines/ridge. Windows
+    are compared one by one; interval and p-value are over subjects.
+    """
+    found = compare(one, other, experiment=experiment)
+    Console().print(_table(found))
+    if out is not None:
+        found.save(out)
+        click.echo(f"wrote {out}")
+
+
+def _table(found: Comparison) -> Table:
+    one, other = found.names
+    caption = (
+        f"difference: {one} less {other}, below it the {CONFIDENCE} % interval over subjects "
+        f"({found.metrics.subjects.max()}); p: two-sided, by flipping the signs of subjects' differences; "
+        "%ile: percent of the negatives that come first, less is better"
+    )
+    table = Table(title=f"{one} and {other}", caption=caption, **NARROW)
+    for column in ("experiment", "direction", "figure"):
+        table.add_column(column, no_wrap=True)
+    for column in (one, other, "difference", "p"):
+        table.add_column(column, justify="right")
+    for _, of_experiment in found.metrics.groupby("experiment", sort=False):
+        for row in of_experiment.itertuples():
+            scale = 1 if row.figure == "percentile" else 100
+            figure = "%ile" if row.figure == "percentile" else f"{row.figure} %"
+            values = (f"{scale * value:.1f}" for value in (row.one, row.other))
+            table.add_row(
+                row.experiment, row.direction, figure, *values, _difference(row, scale), f"{row.p:.3f}"
+            )
+        table.add_section()
+    return table
+
+
+def _difference(row, scale: int) -> str:
+    """The difference, and below it the interval."""
+    shown = f"{scale * row.difference:+.1f}"
+    return shown if pd.isna(row.low) else f"{shown}\n{scale * row.low:+.1f} to {scale * row.high:+.1f}"

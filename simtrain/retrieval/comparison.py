@@ -1,0 +1,198 @@
+"""Two models, or a model and a baseline, in the same retrieval test: what is between them, and is it chance?
+
+Both were tested on the same windows against the same pools, so that hits are compared window by window. Other
+subjects are what a difference is to hold for: its interval draws subjects with replacement
+(`retrieval.bootstrap`), and its p-value, two-sided, flips the sign of each subject's sum of differences, all
+ways for up to 12 subjects and 10,000 ways beyond (Nichols & Holmes 2002, Human Brain Mapping 15, on flipping
+signs).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from simdata.common.errors import UserError
+from simtrain.data.windows import EXPERIMENTS
+from simtrain.retrieval.bootstrap import Bootstrap
+from simtrain.retrieval.protocol import Protocol
+from simtrain.retrieval.scores import TOP, percentile
+
+ALL_WAYS = 12  # subjects: 4,096 ways of signs
+SOME_WAYS = 10_000
+WINDOW = ["draw", "subject", "movie", "second", "clip_second", "pool"]  # what both tests must have alike
+TEXTS = {"experiment": str, "direction": str, "subject": str, "movie": str}
+AGAIN = "test it again with `simtrain retrieve` or `simtrain baseline`"
+
+Row = dict[str, Any]
+VALUES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    **{f"top-{k}": lambda rank, pool, k=k: (rank <= k).astype(float) for k in TOP},
+    "percentile": percentile,
+}
+
+
+@dataclass(frozen=True)
+class RankTable:
+    """A retrieval test that was done.
+
+    Attributes
+    ----------
+    name : of the run or baseline, for messages and tables
+    protocol : name of a parameter -> its value
+    windows : a row for each tested window and direction, as in windows.csv
+    """
+
+    name: str
+    protocol: Mapping[str, Any]
+    windows: pd.DataFrame
+
+    @classmethod
+    def read(cls, folder: Path) -> RankTable:
+        """What `simtrain retrieve` or `simtrain baseline` wrote to a folder.
+
+        Raises
+        ------
+        UserError
+            If there is nothing, or it is damaged.
+        """
+        summary, table = folder / "retrieval.json", folder / "retrieval" / "windows.csv"
+        for path in (summary, table):
+            if not path.is_file():
+                raise UserError(f"{folder}: has no {path.relative_to(folder)}: {AGAIN}")
+        try:
+            content = json.loads(summary.read_text())
+            windows = pd.read_csv(table, dtype=TEXTS, keep_default_na=False)
+            protocol = {name: content["protocol"][name] for name in Protocol.__dataclass_fields__}
+            expected = {
+                (experiment, direction): protocol["draws"] * of_experiment["tested_clips"]
+                for experiment, of_experiment in content["experiments"].items()
+                for direction in of_experiment["directions"]
+            }
+            found = windows.groupby(["experiment", "direction"])[WINDOW].size().to_dict()
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{folder}: its retrieval test is damaged ({error}): {AGAIN}") from None
+        if expected != found:
+            raise UserError(f"{table}: is not of the same test as {summary}: {AGAIN}")
+        return cls(folder.name, protocol, windows)
+
+    @classmethod
+    def of(cls, name: str, protocol: Protocol, windows: pd.DataFrame) -> RankTable:
+        """A test that is in memory."""
+        return cls(name, asdict(protocol), windows)
+
+
+def compare_tests(one: RankTable, other: RankTable, experiment: str | None) -> tuple[list[Row], list[Row]]:
+    """Paired differences, ``other`` taken from ``one``.
+
+    Parameters
+    ----------
+    experiment : that both were tested in; None: all of those
+
+    Returns
+    -------
+    metrics : a row for each experiment, direction and figure: both means over tested windows, the difference
+        with its interval over subjects, and p; shares from 0 to 1, and percent for ``percentile``
+    subjects : the same for each subject
+
+    Raises
+    ------
+    UserError
+        If the tests differ in more than the model, or subjects were averaged.
+    """
+    _must_be_one_test(one, other)
+    metrics, subjects = [], []
+    for name, direction in _shared(one, other, experiment):
+        first, second = (_of(tested, name, direction) for tested in (one, other))
+        if not first[WINDOW].equals(second[WINDOW]):
+            raise UserError(
+                f"{name}, {direction}: {one.name} and {other.name} were tested on other windows: "
+                "store, frames, lag and the windows of their embeddings must be the same"
+            )
+        for figure, value in VALUES.items():
+            head = {"experiment": name, "direction": direction, "figure": figure}
+            values = [value(of["rank"].to_numpy(), of["pool"].to_numpy()) for of in (first, second)]
+            metrics.append(head | _overall(*values, first["subject"].to_numpy(), one.protocol["seed"]))
+            subjects += [head | row for row in _by_subject(*values, first["subject"])]
+    return metrics, subjects
+
+
+def sign_flip_p(sums: np.ndarray, seed: int) -> float:
+    """Two-sided p-value of the total of (subjects,) sums, if each could as well have the other sign."""
+    if len(sums) <= ALL_WAYS:
+        ways = 1 - 2 * (np.arange(2 ** len(sums))[:, None] >> np.arange(len(sums)) & 1)
+    else:
+        rng = np.random.default_rng([seed, 2])
+        ways = rng.choice([-1, 1], (SOME_WAYS, len(sums)))
+        ways[0] = 1  # as it was
+    totals = abs(ways @ sums)
+    return float(np.mean(totals >= totals[0] * (1 - 1e-12)))  # sums in another order differ in the last digit
+
+
+def _must_be_one_test(one: RankTable, other: RankTable) -> None:
+    names = [name for name in one.protocol if one.protocol[name] != other.protocol[name]]
+    if names:
+        told = ", ".join(f"{name} {one.protocol[name]} and {other.protocol[name]}" for name in names)
+        raise UserError(f"{one.name} and {other.name} were not put to the same test: {told}; {AGAIN}")
+    if one.protocol["average_subjects"]:
+        raise UserError(
+            "average_subjects: the mean of subjects was tested, and a comparison is over subjects: test them "
+            "one by one"
+        )
+
+
+def _shared(one: RankTable, other: RankTable, experiment: str | None) -> list[tuple[str, str]]:
+    """Experiments and directions that both tests have, in the order of the first."""
+    of_each = [
+        list(dict.fromkeys(zip(of.windows["experiment"], of.windows["direction"], strict=True)))
+        for of in (one, other)
+    ]
+    wanted = EXPERIMENTS if experiment is None else (experiment,)
+    found = [key for key in of_each[0] if key in of_each[1] and key[0] in wanted]
+    if not found:
+        has = " and ".join(
+            f"{of.name} has {', '.join(f'{name} {direction}' for name, direction in keys)}"
+            for of, keys in zip((one, other), of_each, strict=True)
+        )
+        raise UserError(f"{experiment or 'all experiments'}: nothing that both were tested in; {has}")
+    return found
+
+
+def _of(tested: RankTable, experiment: str, direction: str) -> pd.DataFrame:
+    windows = tested.windows
+    chosen = windows[(windows["experiment"] == experiment) & (windows["direction"] == direction)]
+    return chosen.reset_index(drop=True)
+
+
+def _overall(one: np.ndarray, other: np.ndarray, subject: np.ndarray, seed: int) -> Row:
+    difference = one - other
+    _, whose = np.unique(subject, return_inverse=True)
+    interval = Bootstrap(subject[None], seed).mean(difference[None])
+    low, high = interval or (None, None)
+    return {
+        "one": float(one.mean()),
+        "other": float(other.mean()),
+        "difference": float(difference.mean()),
+        "low": low,
+        "high": high,
+        "p": sign_flip_p(np.bincount(whose, weights=difference), seed),
+        "subjects": int(whose.max() + 1),
+    }
+
+
+def _by_subject(one: np.ndarray, other: np.ndarray, subject: pd.Series) -> Iterator[Row]:
+    for name in sorted(set(subject)):
+        own = (subject == name).to_numpy()
+        means = float(one[own].mean()), float(other[own].mean())
+        yield {
+            "subject": name,
+            "one": means[0],
+            "other": means[1],
+            "difference": means[0] - means[1],
+            "n": int(own.sum()),
+        }

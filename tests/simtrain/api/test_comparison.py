@@ -1,0 +1,104 @@
+"""simtrain.compare, of runs and baselines that were really tested."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from command_line import call
+from examples import must_run
+
+import simtrain
+from simdata.common.errors import UserError
+from simtrain.cli.root import cli
+
+QUICK = {"experiment": "new-subjects", "clips": 40, "draws": 2, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def tested(trained, store, tmp_path_factory):
+    """A run, one of a single step, and PCA, in the same test."""
+    folder = tmp_path_factory.mktemp("compared")
+    shutil.copytree(trained.path, folder / "run", ignore=shutil.ignore_patterns("retrieval*", "recon*"))
+    one_step = {"train.steps": 1, "train.batch_size": 8}
+    simtrain.fit(store, folder / "untrained", "demo", overrides=one_step, device="cpu", progress=False)
+    found = {name: simtrain.retrieve(folder / name, store, **QUICK) for name in ("run", "untrained")}
+    found |= simtrain.baseline(store, folder, "pca", config="demo", components=8, **QUICK)
+    return folder, found
+
+
+def test_a_run_is_compared_with_another_and_with_a_baseline(tested):
+    folder, found = tested
+    for other in ("untrained", "pca"):
+        compared = simtrain.compare(folder / "run", folder / other)
+        means = [found[name].metrics.set_index(["direction", "figure"])["mean"] for name in ("run", other)]
+        for row in compared.metrics.itertuples():
+            key = row.direction, row.figure
+            assert (row.one, row.other) == pytest.approx((means[0][key], means[1][key]))
+        assert set(compared.metrics.subjects) == {2}
+    assert repr(compared).startswith("<Comparison of run with pca:")
+
+
+def test_what_is_in_memory_compares_as_what_is_in_files(tested):
+    folder, found = tested
+    files, memory = (
+        simtrain.compare(folder / "run", folder / "untrained"),
+        simtrain.compare(found["run"], found["untrained"]),
+    )
+    assert files.metrics.equals(memory.metrics)
+    assert files.subjects.equals(memory.subjects)
+    assert memory.names == ("run", "untrained")
+
+
+def test_the_command_shows_and_writes_it(tested, tmp_path):
+    folder, _ = tested
+    shown = call("compare", folder / "run", folder / "untrained", "--out", tmp_path / "compared.json")
+    content = json.loads((tmp_path / "compared.json").read_text())
+    compared = simtrain.compare(folder / "run", folder / "untrained")
+    assert content["names"] == ["run", "untrained"]
+    top1 = compared.metrics.query("figure == 'top-1'")
+    for row in top1.itertuples():
+        assert f"{100 * row.difference:+.1f}" in shown
+    np.testing.assert_array_equal([row["p"] for row in content["metrics"]], compared.metrics.p)
+
+
+def _cut(folder):
+    path = folder / "retrieval" / "windows.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[: len(lines) // 2]))
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lambda run: (run / "retrieval.json").unlink(), "has no retrieval.json: test it again with"),
+        (lambda run: (run / "retrieval" / "windows.csv").unlink(), "has no retrieval/windows.csv"),
+        (lambda run: (run / "retrieval.json").write_text("{"), "its retrieval test is damaged"),
+        (lambda run: (run / "retrieval.json").write_text("[]"), "its retrieval test is damaged"),
+        (lambda run: (run / "retrieval" / "windows.csv").write_text("a,b\n1,2\n"), "is damaged"),
+        (lambda run: (run / "retrieval" / "windows.csv").write_bytes(b"\xff\xfe"), "is damaged"),
+        (_cut, "is not of the same test as"),
+        (shutil.rmtree, "has no retrieval.json"),
+    ],
+)
+def test_what_was_not_tested_or_is_damaged_is_named(tested, tmp_path, harm, message):
+    folder, _ = tested
+    shutil.copytree(folder / "run", tmp_path / "run")
+    harm(tmp_path / "run")
+    with pytest.raises(UserError, match=message):
+        simtrain.compare(folder / "untrained", tmp_path / "run")
+    result = CliRunner().invoke(cli, ["compare", str(folder / "untrained"), str(tmp_path / "run")])
+    assert isinstance(result.exception, UserError)
+
+
+def test_the_example_runs(tested):
+    folder, found = tested
+    must_run(simtrain.compare, run=folder / "run", untrained=found["untrained"])
+
+
+def test_the_table_fits_a_terminal(tested, monkeypatch):
+    folder, _ = tested
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = call("compare", folder / "run", folder / "pca")
+    assert "…" not in shown
