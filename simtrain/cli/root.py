@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from simdata.common.errors import UserError
+from simdata.common.parameter_names import TranslatingGroup
 from simtrain.common import processes
 
 # Where each command is, and its line in --help: torch and the rest are imported for the one that is called.
@@ -58,7 +59,7 @@ COMMANDS = {
 }
 
 
-class _Commands(click.Group):
+class _Commands(TranslatingGroup):
     """Commands that are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
