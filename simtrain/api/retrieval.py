@@ -15,7 +15,8 @@ from simtrain.api.runs import ConfigLike, Overrides, load_config
 from simtrain.baselines.experiments import KINDS, Baselines, BaselineSettings
 from simtrain.common.choices import must_be_one_of
 from simtrain.common.device import torch_device
-from simtrain.config.schema import DEFAULT_PRESET, Config
+from simtrain.config.composition import DEFAULT_PRESET
+from simtrain.config.schema import Config
 from simtrain.data.dataset import Dataset, StoreLike, open_dataset, resolve
 from simtrain.data.windows import ALL
 from simtrain.retrieval import evaluation, report, tables

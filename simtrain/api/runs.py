@@ -17,7 +17,7 @@ from simdata.common.local_path import local
 from simtrain.common import interrupts, processes
 from simtrain.common.choices import must_be_one_of
 from simtrain.common.device import torch_device
-from simtrain.config import schema as configuration
+from simtrain.config import composition
 from simtrain.config.schema import AnyRecipe, Config, PretrainConfig, Recipe
 from simtrain.data.dataset import open_dataset
 from simtrain.data.feeds import KINDS
@@ -192,13 +192,13 @@ def load_run(path: str | PathLike) -> TrainedRun:
     dtype('float64')
     """
     file = Path(path) / "config.yaml"
-    data = configuration.read_yaml(file.read_text(), str(file)) if file.is_file() else {}
+    data = composition.read_yaml(file.read_text(), str(file)) if file.is_file() else {}
     pretrained = isinstance(data, dict) and "mae" in data
     return TrainedRun((PretrainRun if pretrained else Run).open(path))
 
 
 def load_config(
-    config: ConfigLike = configuration.DEFAULT_PRESET,
+    config: ConfigLike = composition.DEFAULT_PRESET,
     *,
     overrides: Overrides = (),
     modalities: str | Iterable[str] | None = None,
@@ -240,8 +240,8 @@ def asked_for(
     file = out / "config.yaml"
     if file.exists() and config is None and modalities is None:
         own = run_kind(kind).open(out).config.model_dump(mode="json")
-        return configuration.overridden(own, str(file), _texts(overrides), None, kind)
-    return composed(config or configuration.DEFAULT_PRESET, overrides, modalities, kind)
+        return composition.overridden(own, str(file), _texts(overrides), None, kind)
+    return composed(config or composition.DEFAULT_PRESET, overrides, modalities, kind)
 
 
 def composed(
@@ -254,8 +254,8 @@ def composed(
     if isinstance(config, Recipe):
         config = config.model_dump(mode="json")
     if isinstance(config, Mapping):
-        return configuration.overridden(dict(config), "config", _texts(overrides), names, kind)
-    return configuration.load(str(config), _texts(overrides), names, kind)
+        return composition.overridden(dict(config), "config", _texts(overrides), names, kind)
+    return composition.load(str(config), _texts(overrides), names, kind=kind)
 
 
 def run_kind(kind: type[Recipe]) -> type[AnyRun]:

@@ -47,7 +47,7 @@ def fit_command(
     store: str | Path,
     out: Path,
     modalities: str | None,
-    name: str | None,
+    config: str | None,
     overrides: tuple[str, ...],
     device: str,
     feed: str,
@@ -58,7 +58,7 @@ def fit_command(
     """
 
     def asked() -> Config:
-        return asked_for(out, name, overrides, modalities, Config)
+        return asked_for(out, config, overrides, modalities, Config)
 
     _train("fit", fit, asked, store, out, device, feed)
     _say(f"trained {out}; test it with: {shlex.join(['simtrain', 'retrieve', str(out), str(store)])}")
@@ -72,12 +72,12 @@ def fit_command(
 @device_option
 @feed_option
 def pretrain_command(
-    store: str | Path, out: Path, name: str | None, overrides: tuple[str, ...], device: str, feed: str
+    store: str | Path, out: Path, config: str | None, overrides: tuple[str, ...], device: str, feed: str
 ) -> None:
     """Train the encoder alone on STORE, to fill in hidden patches of BOLD (vsMAE)."""
 
     def asked() -> PretrainConfig:
-        return asked_for(out, name, overrides, None, PretrainConfig)
+        return asked_for(out, config, overrides, None, PretrainConfig)
 
     run = _train("pretrain", pretraining.pretrain, asked, store, out, device, feed)
     command = ["simtrain", "fit", str(store), "--out", "RUN", *start_options(run.config, run.path)]

@@ -12,7 +12,7 @@ import click
 from simdata.common.local_path import LOCAL
 from simdata.store.location import location
 from simtrain.common.device import DEVICES
-from simtrain.config import schema as configuration
+from simtrain.config import composition
 from simtrain.config.schema import AnyRecipe
 from simtrain.data.feeds import KINDS
 from simtrain.data.windows import ALL, EXPERIMENTS
@@ -91,8 +91,8 @@ run_argument = click.argument("run", type=LOCAL)
 
 def config_option(kind: type[AnyRecipe]) -> Callable[[Command], Command]:
     """``--config`` of a training, with the presets of its kind."""
-    presets = ", ".join(configuration.presets(kind))
-    return click.option("--config", "name", help=f"Preset ({presets}) or YAML file (default: sim-tiny).")
+    presets = ", ".join(composition.presets(kind))
+    return click.option("--config", help=f"Preset ({presets}) or YAML file (default: sim-tiny).")
 
 
 def set_option(example: str) -> Callable[[Command], Command]:

@@ -21,8 +21,7 @@ from simtrain.cli.options import (
     set_option,
     store_argument,
 )
-from simtrain.config import schema as configuration
-from simtrain.config.schema import Config
+from simtrain.config import composition
 from simtrain.data.windows import ALL
 from simtrain.retrieval import report
 from simtrain.retrieval.protocol import NEGATIVES, Protocol
@@ -120,7 +119,6 @@ SHARED = {"experiment", *Protocol.__dataclass_fields__}
 @modalities_option
 @click.option(
     "--config",
-    "name",
     help="Preset or YAML file as for fit: window and encoders of all kinds, training of PCA's projectors.",
 )
 @set_option("train.steps=1000")
@@ -161,7 +159,7 @@ def baseline_command(
     out: Path,
     kind: str,
     modalities: str | None,
-    name: str | None,
+    config: str | None,
     overrides: tuple[str, ...],
     ico: int,
     delays: range,
@@ -176,10 +174,10 @@ def baseline_command(
 
     Writes FOLDER/KIND/retrieval.json, its tables, what was fitted, and fit.json.
     """
-    config: Config = configuration.load(name or configuration.DEFAULT_PRESET, overrides, modalities)
+    chosen = composition.load(config or composition.DEFAULT_PRESET, overrides, modalities)
     settings = BaselineSettings(ico, (delays[0], delays[-1]), targets, components, samples)
     kinds, console = KINDS if kind == ALL else [kind], Console()
-    of_each = retrieval.tested_baselines(store, out, kinds, config, settings, experiment, protocol, device)
+    of_each = retrieval.tested_baselines(store, out, kinds, chosen, settings, experiment, protocol, device)
     for one, tested in of_each:
         console.print(f"{one}: {shown(tested.notes)}", soft_wrap=True)
         report.show(tested.results, tested.protocol, console)

@@ -1,24 +1,18 @@
 """Training configuration: typed, validated YAML.
 
 The defaults are SIM as published (Dahan et al., ICLR 2025, arXiv 2501.16471) with the tiny encoder. A
-preset, a file or ``--set`` states only what differs from them; the run folder keeps the whole.
+preset, a file or an override states only what differs from them; the run folder keeps the whole. What a key
+means stands here and nowhere else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from importlib.resources import files
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from simdata.common.errors import UserError
-from simdata.common.fetched import is_there
 from simdata.common.nested import leaves
-from simdata.common.pydantic_faults import validate
-from simdata.common.yaml_text import parse_yaml, read_text
 from simtrain.config import modalities as named
 from simtrain.config.modalities import Pair
 
@@ -45,14 +39,15 @@ class _Strict(BaseModel):
 
 
 class Window(_Strict):
-    """``frames`` s of BOLD, ``lag`` s behind the stimulus; None: the store's lag.
+    """A window of BOLD."""
 
-    With one of the ``hemispheres`` alone, the other is neither read nor tested.
-    """
-
-    frames: Annotated[int, Field(ge=1, le=16)] = 3
-    lag: Annotated[int, Field(ge=0)] | None = None
-    hemispheres: Literal["both", "L", "R"] = "both"
+    frames: int = Field(default=3, ge=1, le=16, description="Seconds of BOLD in a window.")
+    lag: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="Seconds by which BOLD is behind the stimulus; null: the store's lag."
+    )
+    hemispheres: Literal["both", "L", "R"] = Field(
+        default="both", description="With one of them alone, the other is neither read nor tested."
+    )
 
     @property
     def sides(self) -> tuple[int, ...]:
@@ -61,53 +56,70 @@ class Window(_Strict):
 
 
 class Data(Window):
-    """What a sample is made of: a window of BOLD, and the stimulus clip that it answers.
+    """What a sample is made of: a window of BOLD, and the stimulus clip that it answers."""
 
-    ``video`` and ``audio`` name the encoders that the modalities ``video`` and ``audio`` stand for, None: the
-    store's only one. In training, ``lag_jitter`` is the most s by which the lag of a sample may differ from
-    ``lag``.
-    """
-
-    video: str | None = None
-    audio: str | None = None
-    lag_jitter: Annotated[int, Field(ge=0)] = 0
+    video: str | None = Field(
+        default=None, description="Encoder that the modality video stands for; null: the store's only one."
+    )
+    audio: str | None = Field(
+        default=None, description="Encoder that the modality audio stands for; null: the store's only one."
+    )
+    lag_jitter: int = Field(
+        default=0,
+        ge=0,
+        description="In training, the most seconds by which the lag of a sample may differ from lag.",
+    )
 
 
 class Encoder(_Strict):
-    """The surface vision transformer: patches are the faces of icosphere ``ico``.
+    """The surface vision transformer (`simtrain.models.sit.SiT`)."""
 
-    ``final_norms`` and ``layout`` are for weights that were made elsewhere (`simtrain import-weights`): two
-    layer norms at the end; positions and the order in a patch kept with the weights. ``temporal`` is what
-    becomes of the frames of a window (`simtrain.models.sit.SiT`); ``checkpointing`` trades time for memory.
-    ``patches`` is a CSV file with the patches in another order (`models.patch_table`); in a run folder, its
-    hash.
-    """
-
-    ico: Annotated[int, Field(ge=1, le=5)] = 3
-    dim: Annotated[int, Field(gt=0, multiple_of=2)] = 192
-    depth: Count = 12
-    heads: Count = 3
-    dim_head: Count = 64
-    mlp_ratio: Count = 4
-    dropout: Fraction = 0.0
-    final_norms: Literal[1, 2] = 1
-    layout: Literal["geometry", "stored"] = "geometry"
-    temporal: Literal["channels", "concat", "average"] = "channels"
-    checkpointing: bool = False
-    patches: str | None = None
+    ico: int = Field(default=3, ge=1, le=5, description="Icosphere whose faces are the patches: 20 * 4**ico.")
+    dim: int = Field(default=192, gt=0, multiple_of=2, description="Width of a token.")
+    depth: Count = Field(default=12, description="Number of transformer blocks.")
+    heads: Count = Field(default=3, description="Attention heads of a block.")
+    dim_head: Count = Field(default=64, description="Width of an attention head, whatever dim is.")
+    mlp_ratio: Count = Field(default=4, description="Width of a block's MLP, in multiples of dim.")
+    dropout: Fraction = Field(default=0.0, description="Dropout in the blocks.")
+    final_norms: Literal[1, 2] = Field(
+        default=1, description="Layer norms at the end; 2 is for published weights (simtrain import-weights)."
+    )
+    layout: Literal["geometry", "stored"] = Field(
+        default="geometry",
+        description="Positions, and the order of values in a patch: as the geometry has them, or kept with "
+        "the weights (stored), for published ones (simtrain import-weights).",
+    )
+    temporal: Literal["channels", "concat", "average"] = Field(
+        default="channels",
+        description="Frames of a window: channels of a patch's one token; or tokens of their own, in one "
+        "sequence (concat), or in one for each frame, and the mean of the results is taken (average).",
+    )
+    checkpointing: bool = Field(
+        default=False,
+        description="Work activations out again in the backward pass: less memory for more time.",
+    )
+    patches: str | None = Field(
+        default=None, description="CSV file with the patches in another order; in a run folder, its hash."
+    )
 
 
 class Model(Encoder):
-    """The encoder, what of its tokens it gives, and the weights that it starts from.
+    """The encoder, what of its tokens it gives, and the weights that it starts from."""
 
-    ``init`` is a run or a checkpoint whose encoder it takes, such as that of `simtrain pretrain`; in a run
-    folder, ``sha256:`` and the hash of those weights. ``freeze`` keeps the first blocks and the embedding
-    before them as they are, or the whole encoder.
-    """
-
-    pool: Literal["mean", "cls"] = "mean"
-    init: str | None = None
-    freeze: Literal["none", "all"] | Count = "none"
+    pool: Literal["mean", "cls"] = Field(
+        default="mean",
+        description="What the encoder gives: the mean of the patch tokens, or the class token.",
+    )
+    init: str | None = Field(
+        default=None,
+        description="Run or checkpoint whose encoder training starts from, such as one of simtrain pretrain; "
+        "in a run folder, sha256: and the hash of those weights.",
+    )
+    freeze: Literal["none", "all"] | Count = Field(
+        default="none",
+        description="What stays as model.init has it: the whole encoder (all), or so many first blocks and "
+        "the embedding before them.",
+    )
 
     @model_validator(mode="after")
     def _freezable(self) -> Self:
@@ -115,21 +127,21 @@ class Model(Encoder):
             raise ValueError("patches does not go with init: an encoder brings its own order of patches")
         if self.freeze != "none" and self.init is None:
             raise ValueError("freeze needs init: there is no use in keeping random weights")
-        if self.freeze not in ("none", "all") and self.freeze > self.depth:
+        if isinstance(self.freeze, int) and self.freeze > self.depth:
             raise ValueError(f"freeze: {self.freeze} is more than the {self.depth} blocks there are")
         return self
 
 
 class Projector(_Strict):
-    """From each modality's features into the common space of ``dim`` dimensions.
+    """From each modality's features into the common space."""
 
-    ``average``: the mean over fMRI's tokens is taken before the projector, or after it, of its outputs; there
-    is none with ``model.pool: cls``.
-    """
-
-    dim: Count = 384
-    dropout: Fraction = 0.0
-    average: Literal["before", "after"] = "after"
+    dim: Count = Field(default=384, description="Dimensions of the common space.")
+    dropout: Fraction = Field(default=0.0, description="Dropout in the projectors.")
+    average: Literal["before", "after"] = Field(
+        default="after",
+        description="Take the mean of fMRI's tokens before the projector, or of its outputs after it; there "
+        "is none with model.pool: cls.",
+    )
 
 
 class Weights(_Strict):
@@ -140,24 +152,29 @@ class Weights(_Strict):
     """
 
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, Number]
+    __pydantic_extra__: dict[str, Number] = Field(init=False)
 
-    fmri_video: Number = 0.8
-    fmri_audio: Number = 0.1
-    video_audio: Number = 0.1
+    fmri_video: Number = Field(default=0.8, description="Weight of fMRI and video.")
+    fmri_audio: Number = Field(default=0.1, description="Weight of fMRI and audio.")
+    video_audio: Number = Field(default=0.1, description="Weight of video and audio.")
 
 
 class Loss(_Strict):
-    """The contrastive loss: InfoNCE with a learned or a fixed temperature, or the sigmoid loss.
+    """The contrastive loss."""
 
-    ``temperature`` is the fixed one, or where the learned one begins; None: 0.07, and 0.1 with siglip, as
-    published. ``queue`` is how many samples of the last batches are negatives too (`simtrain.models.queue`).
-    """
-
-    kind: Literal["infonce", "infonce_fixed", "siglip"] = "infonce"
+    kind: Literal["infonce", "infonce_fixed", "siglip"] = Field(
+        default="infonce",
+        description="InfoNCE with a learned temperature or with a fixed one, or the sigmoid loss.",
+    )
     weights: Weights = Weights()
-    temperature: Annotated[float, Field(ge=0.01, strict=False, allow_inf_nan=False)] | None = None
-    queue: Annotated[int, Field(ge=0)] = 0
+    temperature: Annotated[float, Field(ge=0.01, strict=False, allow_inf_nan=False)] | None = Field(
+        default=None,
+        description="The fixed one, or where the learned one begins; null: 0.07, and 0.1 with siglip, as "
+        "published.",
+    )
+    queue: int = Field(
+        default=0, ge=0, description="Samples of the last batches that are negatives too; not with siglip."
+    )
 
     @model_validator(mode="after")
     def _softmax_for_a_queue(self) -> Self:
@@ -167,47 +184,66 @@ class Loss(_Strict):
 
 
 class Train(_Strict):
-    """The course of training.
+    """The course of training."""
 
-    ``warmup`` is the share of the steps in which the learning rate rises, before it falls as a cosine;
-    ``validation_samples`` bounds what one validation looks at. ``accumulate`` puts a batch through the
-    network in so many parts, for the same result in less memory. ``ema`` is the decay of the moving average
-    of the weights that validation and retrieval use; ``patience`` ends training after so many validations in
-    a row without a better val/loss, and keeps the best weights for retrieval. ``compile`` compiles the
-    transformer's blocks.
-    """
-
-    steps: Count = 20_000
-    batch_size: Annotated[int, Field(ge=2)] = 64
-    learning_rate: Rate = 3e-4
-    weight_decay: Decay = 0.01
-    warmup: Fraction = 0.025
-    clip_norm: Positive = 1.0
-    amp: Annotated[Literal["auto", "off", "bf16", "fp16"], BeforeValidator(_off)] = "auto"
-    seed: Annotated[int, Field(ge=0)] = 0
-    log_every: Count = 10
-    validate_every: Count = 500
-    validation_samples: Annotated[int, Field(ge=2)] = 1024
-    checkpoint_every: Count = 500
-    accumulate: Count = 1
-    ema: Fraction | None = None
-    patience: Count | None = None
-    compile: bool = False
+    steps: Count = Field(default=20_000, description="Updates of the weights.")
+    batch_size: int = Field(default=64, ge=2, description="Samples of a step, over all processes.")
+    learning_rate: Rate = Field(
+        default=3e-4, description="The highest learning rate, at the end of the warm-up."
+    )
+    weight_decay: Decay = Field(default=0.01, description="Weight decay (AdamW) of matrices.")
+    warmup: Fraction = Field(
+        default=0.025,
+        description="Share of the steps in which the learning rate rises, before it falls as a cosine.",
+    )
+    clip_norm: Positive = Field(default=1.0, description="Gradients of a larger norm are scaled down to it.")
+    amp: Annotated[Literal["auto", "off", "bf16", "fp16"], BeforeValidator(_off)] = Field(
+        default="auto",
+        description="Mixed precision; auto: bf16 on CUDA, fp16 where the GPU has no bf16, off on a CPU.",
+    )
+    seed: int = Field(
+        default=0, ge=0, description="Of all that is drawn: weights, order, jitter, dropout and masks."
+    )
+    log_every: Count = Field(default=10, description="Steps from one line in the log to the next.")
+    validate_every: Count = Field(default=500, description="Steps from one validation to the next.")
+    validation_samples: int = Field(
+        default=1024, ge=2, description="The most samples that a validation looks at."
+    )
+    checkpoint_every: Count = Field(default=500, description="Steps from one checkpoint to the next.")
+    accumulate: Count = Field(
+        default=1,
+        description="Parts in which a batch goes through the network: the same result in less memory.",
+    )
+    ema: Fraction | None = Field(
+        default=None,
+        description="Decay of the moving average of the weights that validation and retrieval use; null: "
+        "they use the weights.",
+    )
+    patience: Count | None = Field(
+        default=None,
+        description="Training ends after so many validations in a row without a better val/loss, and the "
+        "best weights are kept for retrieval; null: it doesn't.",
+    )
+    compile: bool = Field(default=False, description="Compile the transformer's blocks.")
 
 
 class Masking(_Strict):
-    """The masked autoencoder (`simtrain.models.mae`): which patches are hidden, and what predicts them.
+    """The masked autoencoder (`simtrain.models.mae`): which patches are hidden, and what predicts them."""
 
-    ``normalise_target``: a patch is predicted with its own mean taken off and divided by its s.d.
-    """
-
-    mask: Literal["tubes", "random"] = "tubes"
-    ratio: Annotated[float, Field(ge=0.05, le=0.95, strict=False)] = 0.75
-    normalise_target: bool = False
-    decoder_dim: Annotated[int, Field(gt=0, multiple_of=2)] = 192
-    decoder_depth: Count = 3
-    decoder_heads: Count = 3
-    decoder_dim_head: Count = 64
+    mask: Literal["tubes", "random"] = Field(
+        default="tubes",
+        description="Hide a patch in all frames (tubes), or other patches in each frame (random).",
+    )
+    ratio: float = Field(
+        default=0.75, ge=0.05, le=0.95, strict=False, description="Share of patches to hide."
+    )
+    normalise_target: bool = Field(
+        default=False, description="Predict a patch with its own mean taken off and divided by its s.d."
+    )
+    decoder_dim: int = Field(default=192, gt=0, multiple_of=2, description="Width of a token in the decoder.")
+    decoder_depth: Count = Field(default=3, description="Number of transformer blocks in the decoder.")
+    decoder_heads: Count = Field(default=3, description="Attention heads of a block in the decoder.")
+    decoder_dim_head: Count = Field(default=64, description="Width of an attention head in the decoder.")
 
 
 class Recipe(_Strict):
@@ -241,10 +277,11 @@ class Config(Recipe):
 
     folder = "."
 
-    modalities: Annotated[tuple[Modality, ...], Field(min_length=2, strict=False)] = (
-        "fmri",
-        "video",
-        "audio",
+    modalities: tuple[Modality, ...] = Field(
+        default=("fmri", "video", "audio"),
+        min_length=2,
+        strict=False,
+        description="What is aligned: fmri with video, audio, or embeddings by name, such as video_clip.",
     )
     data: Data = Data()
     model: Model = Model()
@@ -284,95 +321,9 @@ AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 Changes = dict[str, tuple[Any, Any]]
 
 
-def parse(data: Any, origin: str, kind: type[AnyRecipe] = Config) -> AnyRecipe:
-    """Validate what YAML gave; ``origin`` names the file in messages.
-
-    Raises
-    ------
-    UserError
-        If keys are unknown or values unfit; every fault is listed with its key.
-    """
-    return validate(kind, {} if data is None else data, f"{origin} is not a valid configuration")
-
-
-def load(
-    name_or_path: str,
-    overrides: Iterable[str] = (),
-    modalities: str | None = None,
-    kind: type[AnyRecipe] = Config,
-) -> AnyRecipe:
-    """A shipped preset by name or a YAML file by path, with ``key=value`` overrides on top.
-
-    Parameters
-    ----------
-    overrides : texts such as ``train.steps=100``; the value is read as YAML
-    modalities : comma-separated, as the option of the command line
-    """
-    data, origin = _read(name_or_path, kind)
-    return overridden(data, origin, overrides, modalities, kind)
-
-
-def overridden(
-    data: Any, origin: str, overrides: Iterable[str], modalities: str | None, kind: type[AnyRecipe]
-) -> AnyRecipe:
-    """As `load`, of what ``origin`` gave."""
-    parse(data, origin, kind)
-    if modalities is not None:  # first, since they decide which pairs can have a weight
-        data = _merge(data, {"modalities": [name.strip() for name in modalities.split(",")]})
-        parse(data, f"{origin} with --modalities {modalities}", kind)
-    for override in overrides:
-        data = _merge(data, _nested(override))
-        parse(data, f"{origin} with --set {override}", kind)
-    return parse(data, origin, kind)
-
-
-def presets(kind: type[Recipe] = Config) -> dict[str, str]:
-    """Name -> text of the configurations of a kind that come with simtrain."""
-    folder = files("simtrain.config.presets") / kind.folder
-    found = (entry for entry in folder.iterdir() if entry.name.endswith(".yaml"))
-    return {
-        entry.name.removesuffix(".yaml"): entry.read_text() for entry in sorted(found, key=lambda e: e.name)
-    }
-
-
 def changes(one: Recipe, other: Recipe) -> Changes:
     """Every key whose value differs, with both values."""
     flat_one, flat_other = leaves(one.model_dump(mode="json")), leaves(other.model_dump(mode="json"))
     keys = dict.fromkeys([*flat_one, *flat_other])
     found = {key: (flat_one.get(key), flat_other.get(key)) for key in keys}
     return {key: (before, now) for key, (before, now) in found.items() if before != now}
-
-
-def _read(name_or_path: str, kind: type[Recipe]) -> tuple[dict, str]:
-    path, known = Path(name_or_path), presets(kind)
-    if name_or_path in known:
-        text, origin = known[name_or_path], f"preset {name_or_path}"
-    elif is_there(path):
-        text, origin = read_text(path), str(path)
-    else:
-        raise UserError(
-            f"no configuration {name_or_path!r}: give the path of a YAML file or one of {', '.join(known)}"
-        )
-    return read_yaml(text, origin), origin
-
-
-def read_yaml(text: str, origin: str) -> Any:
-    """What is in a YAML text, and {} if there is nothing; ``origin`` names it in messages."""
-    data = parse_yaml(text, origin)
-    return {} if data is None else data
-
-
-def _nested(override: str) -> dict:
-    key, equals, value = override.partition("=")
-    if not equals or not all(key.split(".")):
-        raise UserError(f"--set {override}: write key=value, such as train.steps=1000")
-    nested = parse_yaml(value, f"--set {override}: the value")
-    for part in reversed(key.split(".")):
-        nested = {part: nested}
-    return nested
-
-
-def _merge(base: Any, top: Any) -> Any:
-    if not isinstance(base, dict) or not isinstance(top, dict):
-        return top
-    return {**base, **{key: _merge(base.get(key), value) for key, value in top.items()}}

@@ -30,7 +30,7 @@ from simdata.common import json_text
 from simdata.common.checksum import sha256
 from simdata.common.errors import UserError
 from simtrain.common.finite import must_be_sound
-from simtrain.config import schema as configuration
+from simtrain.config import composition
 from simtrain.config.resolved import ResolvedConfig
 from simtrain.config.schema import Config
 from simtrain.data import windows
@@ -158,8 +158,8 @@ def _configuration(
     derived: Mapping[str, Any], overrides: Iterable[str], modalities: tuple[str, ...]
 ) -> Config:
     texts = [f"{key}={value}" for key, value in derived.items()]
-    config = configuration.load(
-        configuration.DEFAULT_PRESET,
+    config = composition.load(
+        composition.DEFAULT_PRESET,
         [*texts, "projector.average=after", *overrides],
         ",".join(modalities),
     )

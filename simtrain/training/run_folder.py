@@ -20,7 +20,7 @@ import numpy as np
 
 from simdata.common import json_text
 from simdata.common.errors import UserError
-from simtrain.config import schema as configuration
+from simtrain.config import composition, schema
 from simtrain.config.resolved import (
     AnyResolved,
     Resolved,
@@ -69,14 +69,14 @@ class RunFolder(Generic[AnyResolved]):
             raise UserError(
                 f"{path} is not a run folder: it has no config.yaml; make one with `simtrain fit`"
             )
-        data = configuration.read_yaml(file.read_text(), str(file))
+        data = composition.read_yaml(file.read_text(), str(file))
         if not (isinstance(data, dict) and data):
             raise UserError(f"{file} holds no configuration: the run is damaged; train it anew elsewhere")
         if (command := "pretrain" if "mae" in data else "fit") != cls.command:
             raise UserError(
                 f"{path} is a run of `simtrain {command}`: this needs one of `simtrain {cls.command}`"
             )
-        return cls(Path(path), configuration.parse(data, str(file), cls.kind))
+        return cls(Path(path), composition.parse(data, str(file), cls.kind))
 
     @classmethod
     def start(
@@ -162,7 +162,7 @@ class RunFolder(Generic[AnyResolved]):
 
     def _go_on(self, config: AnyResolved, dataset: Dataset) -> Self:
         """The run with what may change in its configuration, which its history tells."""
-        changes = configuration.changes(self.config, config)
+        changes = schema.changes(self.config, config)
         if faults := resuming.refused(self.config, changes):
             raise UserError(
                 f"{self.path} holds a run of another configuration (its value != asked for):\n  "
@@ -178,7 +178,7 @@ class RunFolder(Generic[AnyResolved]):
         json_text.write_whole(self.path / "config.yaml", config.to_yaml())
         return type(self)(self.path, config, notes + resuming.told(changes, config, step))
 
-    def _record(self, step: int, changes: configuration.Changes) -> None:
+    def _record(self, step: int, changes: schema.Changes) -> None:
         file = self.path / "history.json"
         history = json.loads(file.read_text()) if file.exists() else []
         history.append({"step": step, "changed": changes, "software": software_versions()})

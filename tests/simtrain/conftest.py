@@ -12,7 +12,7 @@ from rich.console import Console
 from zarr.codecs import Crc32cCodec
 
 from simdata.surface.meshes import icosphere
-from simtrain.config.schema import load
+from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.training.loop import fit
 from simtrain.training.run_folder import Run

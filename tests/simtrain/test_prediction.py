@@ -10,7 +10,7 @@ from rich.console import Console
 from simdata.common.errors import UserError
 from simdata.store import BoldReader
 from simtrain.cli.root import cli
-from simtrain.config.schema import load
+from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.data.windows import clip_split, find_windows
 from simtrain.models.embeddings import embed_fmri

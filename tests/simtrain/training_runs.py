@@ -9,7 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from simtrain.config.schema import load
+from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.training import loop as fitting
 from simtrain.training.run_folder import Run

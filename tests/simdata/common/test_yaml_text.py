@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from simdata.common.errors import UserError
 from simdata.common.yaml_text import parse_yaml
-from simtrain.config import schema as configuration
+from simtrain.config import composition
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)
@@ -59,9 +59,9 @@ def test_training_reads_its_settings_alike(tmp_path, text):
     file = tmp_path / "mine.yaml"
     file.write_text(text)
     with pytest.raises(UserError, match=r"mine\.yaml is not valid YAML"):
-        configuration.load(str(file))
-    with pytest.raises(UserError, match=r"--set train=[\s\S]*the value is not valid YAML"):
-        configuration.load("sim-tiny", [f"train={text}"])
+        composition.load(str(file))
+    with pytest.raises(UserError, match=r"`overrides` train=[\s\S]*the value is not valid YAML"):
+        composition.load("sim-tiny", [f"train={text}"])
     file.write_bytes(text.encode("utf-16"))
     with pytest.raises(UserError, match="is not UTF-8"):
-        configuration.load(str(file))
+        composition.load(str(file))

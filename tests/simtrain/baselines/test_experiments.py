@@ -19,7 +19,7 @@ from simtrain.baselines.courses import Courses
 from simtrain.baselines.experiments import Baselines, BaselineSettings
 from simtrain.baselines.pca import train_head
 from simtrain.cli.root import cli
-from simtrain.config.schema import load
+from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.retrieval.protocol import Protocol
 

@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 from simdata.common.errors import UserError
 from simdata.store import BoldReader
 from simtrain.common import distributed, processes
-from simtrain.config.schema import load
+from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.data.feeds import Memory, Runs
 from simtrain.data.windows import SAMPLE

@@ -18,7 +18,8 @@ from simdata.common.errors import UserError
 from simtrain.baselines.experiments import KINDS
 from simtrain.cli.root import cli
 from simtrain.common.finite import Apart, must_tell_apart, unsound
-from simtrain.config.schema import PretrainConfig, load
+from simtrain.config.composition import load
+from simtrain.config.schema import PretrainConfig
 from simtrain.data import windows
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.models.learner import Learner

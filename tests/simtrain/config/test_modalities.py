@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simtrain.config.composition import load
 from simtrain.config.modalities import KINDS, kind, pairs, weigh
-from simtrain.config.schema import load
 
 PUBLISHED = {"fmri_video": 0.8, "fmri_audio": 0.1, "video_audio": 0.1}
 

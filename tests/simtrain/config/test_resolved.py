@@ -1,8 +1,9 @@
 import pytest
 
 from simdata.common.errors import UserError
+from simtrain.config.composition import load, parse
 from simtrain.config.resolved import ResolvedConfig, ResolvedPretrainConfig
-from simtrain.config.schema import PretrainConfig, changes, load, parse
+from simtrain.config.schema import Config, PretrainConfig, changes
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.training.starting import start_run
 
@@ -16,7 +17,7 @@ def test_as_yaml_it_is_the_configuration_with_its_gaps_filled_in(store):
         found = resolve(load("demo", WEIGHTED, names), dataset)
         assert type(found) is ResolvedConfig
         assert found.to_yaml() == load("demo", [*WEIGHTED, *filled_in], names).to_yaml()
-        assert parse(found.model_dump(mode="json"), "it").to_yaml() == found.to_yaml()
+        assert parse(found.model_dump(mode="json"), "it", Config).to_yaml() == found.to_yaml()
     found = resolve(load("demo", kind=PretrainConfig), dataset)
     assert type(found) is ResolvedPretrainConfig
     assert found.to_yaml() == load("demo", ["data.lag=6"], kind=PretrainConfig).to_yaml()

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from simdata.common.errors import UserError
-from simtrain.config.schema import load
+from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
 
 

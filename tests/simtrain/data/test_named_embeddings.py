@@ -9,7 +9,7 @@ from command_line import call, sets
 
 from simdata.common.errors import UserError
 from simtrain.cli.root import cli
-from simtrain.config.schema import load
+from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.training.run_folder import Run
 

@@ -15,7 +15,8 @@ from simtrain.attribution.methods import Attribution, Method
 from simtrain.baselines.ceiling import isc
 from simtrain.baselines.courses import Courses
 from simtrain.baselines.pca import whole_hemisphere
-from simtrain.config.schema import PretrainConfig, load
+from simtrain.config.composition import load
+from simtrain.config.schema import PretrainConfig
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.data.feeds import Batch, Device, Memory, Runs, Stream
 from simtrain.data.windows import SAMPLE

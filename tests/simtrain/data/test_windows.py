@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from simtrain.config.schema import PretrainConfig, load
+from simtrain.config.composition import load
+from simtrain.config.schema import PretrainConfig
 from simtrain.data.dataset import Dataset, Embedding, open_dataset, resolve
 from simtrain.data.windows import (
     EXPERIMENTS,

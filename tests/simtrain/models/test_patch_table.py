@@ -7,7 +7,8 @@ from rich.console import Console
 from training_runs import TINY
 
 from simdata.common.errors import UserError
-from simtrain.config.schema import load, parse
+from simtrain.config.composition import load, parse
+from simtrain.config.schema import Config
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.models.patch_table import PatchTable, kept_table, resolve_patches
 from simtrain.models.sit import SiT
@@ -90,7 +91,7 @@ def test_a_table_of_another_size_or_file_is_refused(tmp_path, shuffled):
 
 def test_an_initial_encoder_brings_its_own_order():
     with pytest.raises(UserError, match="patches does not go with init"):
-        parse({"model": {"patches": "a.csv", "init": "run"}}, "mine.yaml")
+        parse({"model": {"patches": "a.csv", "init": "run"}}, "mine.yaml", Config)
 
 
 @pytest.mark.templates

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy, normalize
 from training_runs import TINY, assert_equal, lines_of
 
 from simdata.common.errors import UserError
-from simtrain.config.schema import load
+from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.data.windows import SAMPLE
 from simtrain.models.losses import InfoNCE

@@ -16,7 +16,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from simdata.common.errors import UserError
 from simdata.store import BoldReader
 from simtrain.cli.root import cli
-from simtrain.config.schema import load
+from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.data.windows import clip_split
 from simtrain.models.embeddings import embed_fmri

@@ -19,7 +19,8 @@ from simdata.store import BoldReader
 from simtrain.cli.root import cli, main
 from simtrain.common import distributed
 from simtrain.common.finite import unsound
-from simtrain.config.schema import PretrainConfig, load
+from simtrain.config.composition import load
+from simtrain.config.schema import PretrainConfig
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.models.input import Frames
 from simtrain.training import checkpoint, pretraining

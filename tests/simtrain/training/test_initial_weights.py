@@ -11,7 +11,7 @@ from rich.console import Console
 
 from simdata.common.errors import UserError
 from simtrain.cli.root import cli
-from simtrain.config.schema import load
+from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.data.windows import EXPERIMENTS, WINDOW
 from simtrain.models.factory import freeze, surface_encoder

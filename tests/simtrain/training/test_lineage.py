@@ -16,7 +16,8 @@ from training_runs import TINY, assert_equal, fit_run, lines_of, start_run, stop
 
 from simdata.common.errors import UserError
 from simtrain.cli.root import cli
-from simtrain.config.schema import PretrainConfig, load
+from simtrain.config.composition import load
+from simtrain.config.schema import PretrainConfig
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.training import checkpoint, lineage
 from simtrain.training.loop import fit

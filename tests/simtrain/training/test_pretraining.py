@@ -13,7 +13,8 @@ from rich.console import Console
 from simdata.common.errors import UserError
 from simdata.store import BoldReader
 from simdata.surface.meshes import icosphere, icosphere_vertices
-from simtrain.config.schema import PretrainConfig, changes, load, presets
+from simtrain.config.composition import load, presets
+from simtrain.config.schema import PretrainConfig, changes
 from simtrain.data import windows
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.data.feeds import Batch

@@ -8,7 +8,7 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 from simtrain.common.counts import share_near, share_up
-from simtrain.config.schema import load
+from simtrain.config.composition import load
 from simtrain.training.schedule import learning_rate, warmup_updates
 
 

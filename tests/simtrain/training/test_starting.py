@@ -4,7 +4,8 @@ import pytest
 from training_runs import TINY
 
 from simdata.common.errors import UserError
-from simtrain.config.schema import Config, PretrainConfig, load
+from simtrain.config.composition import load
+from simtrain.config.schema import Config, PretrainConfig
 from simtrain.data.dataset import open_dataset
 from simtrain.training.run_folder import Run
 from simtrain.training.starting import start_run

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from simdata.store import BoldReader
-from simtrain.config.schema import load
+from simtrain.config.composition import load
 from simtrain.data import windows
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.data.feeds import Batch, Stream

@@ -9,7 +9,7 @@ from rich.console import Console
 from training_runs import TINY, assert_equal, fit_run, lines_of
 
 from simdata.common.errors import UserError
-from simtrain.config.schema import load
+from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.training import checkpoint
 from simtrain.training.loop import fit

@@ -18,7 +18,7 @@ from training_runs import assert_equal, lines_of
 from simdata.common.errors import UserError
 from simdata.common.free_memory import host_room
 from simdata.store import BoldReader
-from simtrain.config.schema import load
+from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.data.feeds import Device, Memory, Runs, Stream, choice, open_feed
 from simtrain.data.feeds.choice import Needs, Room, choose
