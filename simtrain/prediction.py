@@ -26,7 +26,8 @@ from simtrain.models.embeddings import embed_hemispheres, mean_of_hemispheres
 from simtrain.models.learner import Learner
 from simtrain.retrieval.selection import positions
 from simtrain.training import checkpoint
-from simtrain.training.run_folder import Run, software_versions
+from simtrain.training.run_folder import Run
+from simtrain.training.software import software_versions
 from simtrain.training.trained_model import load_learner
 
 FMRI_BY_HEMISPHERE = "fmri_by_hemisphere"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,3 +43,21 @@ def wb_command() -> str:
     if command is None:
         pytest.skip("wb_command is not installed (Debian package connectome-workbench)")
     return command
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch) -> Callable[..., None]:
+    """Installs a package with a module, ``NAME_module``, and entries of an entry point group."""
+    site = tmp_path / "site-packages"
+    monkeypatch.syspath_prepend(site)
+
+    def install(package: str, group: str, entries: str, code: str = "") -> None:
+        info = site / f"{package}-1.0.dist-info"
+        info.mkdir(parents=True, exist_ok=True)
+        (site / f"{package}_module.py").write_text(code)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[{group}]\n{entries}\n")
+        monkeypatch.delitem(sys.modules, f"{package}_module", raising=False)
+        importlib.invalidate_caches()
+
+    return install

@@ -85,6 +85,10 @@ class Registry:
         entry = self._entry(text)
         return f"{text} of {_package(entry)} ({entry.value})"
 
+    def package(self, text: str) -> str | None:
+        """The package that registers a name; None for ``module:object``."""
+        return None if ":" in text else _package(self._entry(text))
+
     def _entries(self) -> dict[str, list[EntryPoint]]:
         found: dict[str, list[EntryPoint]] = {}
         for entry in entry_points(group=self.group):
@@ -93,6 +97,8 @@ class Registry:
 
     def _entry(self, name: str) -> EntryPoint:
         found = self._entries()
+        if not found:
+            raise UserError(f"no {self.noun} is registered, not even ours: install simdata again with pip")
         if name not in found:
             known = ", ".join([*sorted(found), "or one of yours as package.module:name"])
             raise UserError(f"no {self.noun} {name!r}: choose from {known}")

@@ -21,6 +21,7 @@ from simtrain.config import composition
 from simtrain.config.schema import AnyRecipe, Config, PretrainConfig, Recipe
 from simtrain.data.dataset import open_dataset
 from simtrain.data.feeds import KINDS
+from simtrain.models import losses
 from simtrain.training import loop, pretraining, scalars
 from simtrain.training.run_folder import AnyRun, PretrainRun, Run
 from simtrain.training.starting import start_run
@@ -217,7 +218,8 @@ def load_config(
     Raises
     ------
     UserError
-        If there is no such preset or file, or a key or value is not valid: all faults are listed.
+        If there is no such preset or file, or a key or value is not valid: all faults are listed; or if the
+        loss cannot be made.
 
     Examples
     --------
@@ -226,7 +228,9 @@ def load_config(
     >>> config.train.steps, config.data.frames, config.modalities
     (100, 3, ('fmri', 'video'))
     """
-    return composed(config, overrides, modalities, Config)
+    found = composed(config, overrides, modalities, Config)
+    losses.configured(found)
+    return found
 
 
 def asked_for(

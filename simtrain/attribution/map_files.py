@@ -24,7 +24,8 @@ from simtrain.surface.gifti import read_surface, write_maps, write_sphere
 from simtrain.surface.parcels import Parcels, table
 from simtrain.surface.vertices import resample, sphere
 from simtrain.training import checkpoint
-from simtrain.training.run_folder import Run, software_versions
+from simtrain.training.run_folder import Run
+from simtrain.training.software import software_versions
 
 MEAN, RANDOM = "mean", "mean, random weights"
 PEAKS, APART = 10, 20.0  # of a hemisphere, and the least mm between two of them on the sphere of 100 mm

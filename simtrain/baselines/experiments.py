@@ -28,7 +28,7 @@ from simtrain.retrieval.cache import Bank
 from simtrain.retrieval.evaluation import RetrievalResult, choose_windows, put_to_test
 from simtrain.retrieval.protocol import Protocol as RetrievalProtocol
 from simtrain.training import checkpoint
-from simtrain.training.run_folder import software_versions
+from simtrain.training.software import software_versions
 
 Test = Callable[[np.ndarray, str, RetrievalProtocol], RetrievalResult]
 

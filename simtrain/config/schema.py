@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from simdata.common.nested import leaves
 from simtrain.config import modalities as named
 from simtrain.config.modalities import Pair
+from simtrain.config.registries import LossName
 
 DEFAULT_PRESET = "sim-tiny"
 
@@ -162,25 +163,20 @@ class Weights(_Strict):
 class Loss(_Strict):
     """The contrastive loss."""
 
-    kind: Literal["infonce", "infonce_fixed", "siglip"] = Field(
+    kind: LossName = Field(
         default="infonce",
-        description="InfoNCE with a learned temperature or with a fixed one, or the sigmoid loss.",
+        description="InfoNCE with a learned temperature (infonce) or with a fixed one (infonce_fixed), the "
+        "sigmoid loss (siglip), or one of yours, by name or as package.module:Class.",
     )
     weights: Weights = Weights()
     temperature: Annotated[float, Field(ge=0.01, strict=False, allow_inf_nan=False)] | None = Field(
         default=None,
-        description="The fixed one, or where the learned one begins; null: 0.07, and 0.1 with siglip, as "
-        "published.",
+        description="The fixed one, or where the learned one begins; null: the loss's own, 0.07, and 0.1 "
+        "with siglip, as published.",
     )
     queue: int = Field(
-        default=0, ge=0, description="Samples of the last batches that are negatives too; not with siglip."
+        default=0, ge=0, description="Samples of the last batches that are negatives too; with InfoNCE."
     )
-
-    @model_validator(mode="after")
-    def _softmax_for_a_queue(self) -> Self:
-        if self.queue and self.kind == "siglip":
-            raise ValueError("queue does not go with siglip, whose loss is one of the pairs in a batch")
-        return self
 
 
 class Train(_Strict):

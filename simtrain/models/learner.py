@@ -12,7 +12,7 @@ from simtrain.data.features import Stimuli
 from simtrain.data.windows import covered
 from simtrain.models.factory import freeze, surface_encoder
 from simtrain.models.input import Frames
-from simtrain.models.losses import contrastive, false_negatives
+from simtrain.models.losses import configured, false_negatives
 from simtrain.models.queue import Queue
 from simtrain.models.sim import SIM
 from simtrain.surface.patches import patch_vertices
@@ -43,7 +43,7 @@ class Learner(nn.Module):
         projector = config.projector
         per_token = projector.average == "after" and config.model.pool == "mean"
         self.sim = SIM(encoder, features, projector.dim, projector.dropout, per_token)
-        self.loss = contrastive(config.loss.kind, config.pair_weights, config.loss.temperature)
+        self.loss = configured(config)
         size = config.loss.queue
         self.queue = Queue(size, features, projector.dim, self.window) if size else None
 

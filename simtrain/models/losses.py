@@ -2,20 +2,25 @@
 
 InfoNCE with a learned temperature (CLIP: Radford et al. 2021, arXiv 2103.00020), with a fixed one (what SIM's
 published code does: it makes its temperature anew at every step, so that it is never learned), and the
-sigmoid loss (SigLIP: Zhai et al. 2023, arXiv 2303.15343).
+sigmoid loss (SigLIP: Zhai et al. 2023, arXiv 2303.15343). Other packages can add theirs (`Contrastive`).
 """
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from functools import reduce
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, logsigmoid
 
+from simdata.common.errors import UserError
+from simtrain.config.registries import LOSSES
+from simtrain.config.schema import Config
 from simtrain.models.queue import Queued
 
 LARGEST_SCALE = 100.0  # as CLIP: a sharper softmax makes training unstable
@@ -37,19 +42,51 @@ class More(NamedTuple):
 
 
 class Contrastive(nn.Module):
-    """The weighted mean of a loss over pairs of modalities.
+    """The weighted mean of a loss over pairs of modalities: what every loss is a subclass of.
+
+    A subclass says in `pair` what the loss of one pair is. It is registered under the entry point group
+    ``simtrain.losses``, or named as ``package.module:Class``.
 
     Parameters
     ----------
     weights : weight of each pair; renormalised to a sum of 1
+    temperature : where the learned one begins, or the fixed one; None: ``first_temperature``
+
+    Attributes
+    ----------
+    log_scale : scalar float32, -log of the temperature; a parameter, or a buffer if it is fixed
+    first_temperature, learns_temperature : of the class; the temperature divides cosine similarities
+    takes_queue : of the class: whether `pair` takes negatives of earlier batches (``loss.queue``)
+
+    Examples
+    --------
+    >>> class Margin(Contrastive):
+    ...     learns_temperature = False
+    ...
+    ...     def pair(self, similarity, ignore, more=None):
+    ...         too_near = (0.2 + similarity - similarity.diagonal()[:, None]).relu()
+    ...         negative = ~ignore & ~torch.eye(len(ignore), dtype=torch.bool, device=ignore.device)
+    ...         return too_near[negative].mean()
+    >>> loss = Margin({("fmri", "video"): 1.0})
+    >>> similarity = torch.tensor([[0.5, 0.4], [0.1, 0.5]])
+    >>> round(float(loss.pair(similarity, torch.zeros(2, 2, dtype=torch.bool))), 4)
+    0.05
     """
 
+    first_temperature: ClassVar[float] = 0.07
+    learns_temperature: ClassVar[bool] = True
+    takes_queue: ClassVar[bool] = False
     log_scale: Tensor
 
-    def __init__(self, weights: Mapping[tuple[str, str], float]) -> None:
+    def __init__(self, weights: Mapping[tuple[str, str], float], temperature: float | None = None) -> None:
         super().__init__()
         total = sum(weights.values())
         self.weights = {pair: weight / total for pair, weight in weights.items() if weight}
+        log_scale = torch.tensor(-math.log(self.first_temperature if temperature is None else temperature))
+        if self.learns_temperature:
+            self.log_scale = nn.Parameter(log_scale)
+        else:
+            self.register_buffer("log_scale", log_scale)
 
     @property
     def temperature(self) -> float:
@@ -63,46 +100,55 @@ class Contrastive(nn.Module):
         ----------
         embeddings : (n, dim) float32 of unit length for each modality
         ignore : (n, n) bool, pairs that are neither positive nor negative
-        queued : more negatives, which InfoNCE takes
+        queued : more negatives, for a loss that takes them
 
         Returns
         -------
         loss : scalar
         parts : the unweighted loss of each pair, named such as ``fmri-video``
+
+        Raises
+        ------
+        UserError
+            If `pair` gives something else than a scalar with a gradient.
         """
         parts = {}
         for one, other in self.weights:
             similarity = embeddings[one] @ embeddings[other].T
-            more = None if queued is None else More.of(embeddings, queued, one, other)
-            parts[f"{one}-{other}"] = self.pair(similarity, ignore, more)
-        loss = sum(weight * part for weight, part in zip(self.weights.values(), parts.values(), strict=True))
-        return loss, parts
+            more = () if queued is None else (More.of(embeddings, queued, one, other),)
+            parts[f"{one}-{other}"] = self._scalar(self.pair(similarity, ignore, *more), similarity)
+        shares = [weight * part for weight, part in zip(self.weights.values(), parts.values(), strict=True)]
+        return reduce(torch.add, shares), parts
 
     def pair(self, similarity: Tensor, ignore: Tensor, more: More | None = None) -> Tensor:
-        """The loss of (n, n) cosine similarities whose diagonal are the positives.
+        """The loss of (n, n) cosine similarities whose diagonal are the positives: a scalar.
 
-        ``more``: to further negatives, as `forward` was given them
+        Parameters
+        ----------
+        similarity : (n, n) float32
+        ignore : (n, n) bool: of no influence
+        more : to further negatives, as `forward` was given them; given if there are any
         """
         raise NotImplementedError
 
+    def _scalar(self, value: Tensor, similarity: Tensor) -> Tensor:
+        found = type(value).__name__
+        if isinstance(value, Tensor):
+            if value.shape == () and value.requires_grad >= similarity.requires_grad:
+                return value
+            found = (
+                f"a tensor of shape {tuple(value.shape)}{'' if value.requires_grad else ' without gradient'}"
+            )
+        raise UserError(
+            f"loss {type(self).__name__}: pair gave {found}; it must give a scalar tensor, worked out of "
+            "similarity by torch"
+        )
+
 
 class InfoNCE(Contrastive):
-    """Symmetric InfoNCE.
+    """Symmetric InfoNCE with a learned temperature."""
 
-    Parameters
-    ----------
-    temperature : where the learned one begins, or the fixed one
-    """
-
-    def __init__(
-        self, weights: Mapping[tuple[str, str], float], temperature: float, learned: bool = True
-    ) -> None:
-        super().__init__(weights)
-        log_scale = torch.tensor(-math.log(temperature))
-        if learned:
-            self.log_scale = nn.Parameter(log_scale)
-        else:
-            self.register_buffer("log_scale", log_scale)
+    takes_queue = True
 
     def forward(
         self, embeddings: Mapping[str, Tensor], ignore: Tensor, queued: Queued | None = None
@@ -128,17 +174,19 @@ class InfoNCE(Contrastive):
         return (one + other) / 2
 
 
+class FixedInfoNCE(InfoNCE):
+    """Symmetric InfoNCE with a fixed temperature."""
+
+    learns_temperature = False
+
+
 class SigLIP(Contrastive):
-    """The sigmoid loss: every pair is a yes or no of its own, with a learned scale and bias.
+    """The sigmoid loss: every pair is a yes or no of its own, with a learned scale and bias."""
 
-    Parameters
-    ----------
-    temperature : where the learned one begins
-    """
+    first_temperature = 0.1
 
-    def __init__(self, weights: Mapping[tuple[str, str], float], temperature: float) -> None:
-        super().__init__(weights)
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
+    def __init__(self, weights: Mapping[tuple[str, str], float], temperature: float | None = None) -> None:
+        super().__init__(weights, temperature)
         self.bias = nn.Parameter(torch.tensor(FIRST_BIAS))
 
     def pair(self, similarity: Tensor, ignore: Tensor, more: More | None = None) -> Tensor:
@@ -151,10 +199,47 @@ class SigLIP(Contrastive):
 def contrastive(
     kind: str, weights: Mapping[tuple[str, str], float], temperature: float | None
 ) -> Contrastive:
-    """The loss of a configuration; without a temperature, it begins at its publication's."""
-    if kind == "siglip":
-        return SigLIP(weights, 0.1 if temperature is None else temperature)
-    return InfoNCE(weights, 0.07 if temperature is None else temperature, learned=kind == "infonce")
+    """The loss of a name; without a temperature, it begins at the loss's own.
+
+    Raises
+    ------
+    UserError
+        If there is none, it cannot be imported, or it is no `Contrastive`.
+    """
+    found = LOSSES.subclass(kind, Contrastive)
+    if found.pair is Contrastive.pair and found.forward is Contrastive.forward:
+        raise UserError(f"loss {LOSSES.place(kind)}: has no method pair(similarity, ignore)")
+    more = ("more",) if found.takes_queue else ()
+    _must_take(kind, found, "weights", "temperature")
+    _must_take(kind, found.pair, "self", "similarity", "ignore", *more)
+    return found(weights, temperature)
+
+
+def configured(config: Config) -> Contrastive:
+    """The loss of a configuration.
+
+    Raises
+    ------
+    UserError
+        As `contrastive`, and if it does not go with the configuration's queue.
+    """
+    loss = contrastive(config.loss.kind, config.pair_weights, config.loss.temperature)
+    if config.loss.queue and not loss.takes_queue:
+        raise UserError(
+            f"loss.queue does not go with {config.loss.kind}, whose loss is one of the pairs in a batch"
+        )
+    return loss
+
+
+def _must_take(kind: str, function: Callable[..., object], *arguments: str) -> None:
+    signature = inspect.signature(function)
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        raise UserError(
+            f"loss {LOSSES.place(kind)}: {function.__name__}{signature} cannot be called with "
+            f"({', '.join(arguments)})"
+        ) from None
 
 
 def false_negatives(movie: np.ndarray, second: np.ndarray, window: int) -> np.ndarray:

@@ -10,9 +10,7 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar, Generic, Self
 
@@ -29,18 +27,17 @@ from simtrain.config.resolved import (
 )
 from simtrain.data.dataset import Dataset, Embedding
 from simtrain.models.patch_table import FILE, PatchTable
-from simtrain.training import checkpoint, fingerprints, lineage
+from simtrain.training import checkpoint, fingerprints, lineage, software
 from simtrain.training import resumption as resuming
 from simtrain.training.initial_weights import RECORD, WEIGHTS, Initial, merged
 
 # What a start that was killed may leave behind.
 BEGUN = {
     name
-    for file in ("store.json", "software.json", fingerprints.FILE, WEIGHTS, RECORD, FILE, "config.yaml")
+    for file in ("store.json", software.FILE, fingerprints.FILE, WEIGHTS, RECORD, FILE, "config.yaml")
     for name in (file, f".{file}.tmp", str(Path(file).with_suffix(".tmp")))
 }
 IMPORTED = "imported.json"  # what a run of `simtrain import-weights` keeps of the files
-SOFTWARE = ("simdata", "torch", "numpy", "zarr", "xarray")
 
 
 class RunFolder(Generic[AnyResolved]):
@@ -104,7 +101,7 @@ class RunFolder(Generic[AnyResolved]):
         used = _features(config, dataset)
         json_text.write(path / "store.json", lineage.record(dataset, used))
         fingerprints.write_sketches(path, used, dataset.movies)
-        json_text.write(path / "software.json", software_versions())
+        software.write(path, config)
         if initial is not None:
             initial.write(path)
         if table is not None:
@@ -169,19 +166,20 @@ class RunFolder(Generic[AnyResolved]):
                 + "\n  ".join(faults)
                 + "\nGive another --out, or leave --config, --set and --modalities out to go on with it."
             )
+        software.must_be_the_same(self.path, self.config)
         notes = lineage.must_be_unchanged(self.path, self.store, dataset, _features(config, dataset))
         if not changes:
             return type(self)(self.path, self.config, notes)
         step = checkpoint.load(self.checkpoint)["step"] if self.checkpoint.exists() else 0
         resuming.must_not_be_behind(self.path, config.train.steps, step)
-        self._record(step, changes)
+        self._record({"step": step, "changed": changes, "software": software.software_of(config)})
         json_text.write_whole(self.path / "config.yaml", config.to_yaml())
         return type(self)(self.path, config, notes + resuming.told(changes, config, step))
 
-    def _record(self, step: int, changes: schema.Changes) -> None:
+    def _record(self, entry: dict) -> None:
         file = self.path / "history.json"
         history = json.loads(file.read_text()) if file.exists() else []
-        history.append({"step": step, "changed": changes, "software": software_versions()})
+        history.append(entry)
         json_text.write(file, history)
 
 
@@ -198,11 +196,6 @@ class PretrainRun(RunFolder[ResolvedPretrainConfig]):
 
 
 AnyRun = Run | PretrainRun
-
-
-def software_versions() -> dict[str, str]:
-    """Versions of Python and of what the results of a run depend on."""
-    return {"python": platform.python_version(), **{name: version(name) for name in SOFTWARE}}
 
 
 def _features(config: Resolved, dataset: Dataset) -> list[Embedding]:

@@ -1,5 +1,3 @@
-import sys
-
 import pytest
 
 from simdata.common.errors import UserError
@@ -11,27 +9,18 @@ COLOURS = Registry("test.colours", "colour", needs="simdata[colours]")
 class Colour: ...
 
 
-@pytest.fixture
-def installed(tmp_path, monkeypatch):
-    """Installs a package of a name, with its code and its entries under test.colours."""
-    monkeypatch.syspath_prepend(tmp_path)
-
-    def install(package, entries, code=""):
-        (tmp_path / f"{package}_module.py").write_text(code)
-        info = tmp_path / f"{package}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[test.colours]\n{entries}\n")
-        monkeypatch.delitem(sys.modules, f"{package}_module", raising=False)
-
-    return install
-
-
 def test_what_a_package_registers_is_found_by_name(installed):
-    installed("one", "red = one_module:Red\nblue = one_module:Blue", "class Red: ...\nclass Blue: ...")
+    installed(
+        "one",
+        COLOURS.group,
+        "red = one_module:Red\nblue = one_module:Blue",
+        "class Red: ...\nclass Blue: ...",
+    )
     assert COLOURS.names() == ["blue", "red"]
     assert COLOURS.load("red").__name__ == "Red"
     COLOURS.must_have("blue")
+    assert COLOURS.package("blue") == "one"
+    assert COLOURS.package("one_module:Blue") is None
 
 
 def test_a_class_of_ones_own_needs_no_package(tmp_path, monkeypatch):
@@ -59,14 +48,24 @@ def test_a_class_of_ones_own_needs_no_package(tmp_path, monkeypatch):
     ],
 )
 def test_what_is_not_there_is_explained(installed, text, message):
-    installed("one", "missing = one_module:Missing\nneedy = no_such_library:Red\nword = one_module:__name__")
+    installed(
+        "one",
+        COLOURS.group,
+        "missing = one_module:Missing\nneedy = no_such_library:Red\nword = one_module:__name__",
+    )
     with pytest.raises(UserError, match=message):
         COLOURS.subclass(text, Colour)
 
 
+def test_an_installation_that_is_older_than_the_group_is_told():
+    """As of a checkout that was updated behind pip's back."""
+    with pytest.raises(UserError, match="no colour is registered, not even ours: install simdata again"):
+        COLOURS.must_have("red")
+
+
 def test_a_name_of_two_packages_is_nobodys(installed):
-    installed("one", "red = one_module:Red", "class Red: ...")
-    installed("two", "red = two_module:Red", "class Red: ...")
+    installed("one", COLOURS.group, "red = one_module:Red", "class Red: ...")
+    installed("two", COLOURS.group, "red = two_module:Red", "class Red: ...")
     assert COLOURS.names() == ["red"]
     for ask in (COLOURS.load, COLOURS.must_have):
         with pytest.raises(UserError, match="colour red is registered by one and two: uninstall all but one"):
@@ -75,8 +74,8 @@ def test_a_name_of_two_packages_is_nobodys(installed):
 
 def test_the_same_package_twice_on_the_path_is_one(installed):
     """As an editable installation beside a regular one is."""
-    installed("one", "red = one_module:Red", "class Red: ...")
-    installed("uno", "red = one_module:Red", "")
+    installed("one", COLOURS.group, "red = one_module:Red", "class Red: ...")
+    installed("uno", COLOURS.group, "red = one_module:Red", "")
     assert COLOURS.load("red").__name__ == "Red"
 
 

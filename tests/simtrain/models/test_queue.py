@@ -9,11 +9,12 @@ from rich.console import Console
 from torch.nn.functional import cross_entropy, normalize
 from training_runs import TINY, assert_equal, lines_of
 
+import simtrain
 from simdata.common.errors import UserError
 from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.data.windows import SAMPLE
-from simtrain.models.losses import InfoNCE
+from simtrain.models.losses import FixedInfoNCE, InfoNCE
 from simtrain.models.queue import Queue
 from simtrain.training import checkpoint
 from simtrain.training import loop as fitting
@@ -82,7 +83,7 @@ def test_the_loss_is_the_cross_entropy_over_all_candidates(learned):
     queue.add(before, past)
     ignore = torch.zeros(4, 4, dtype=torch.bool)
     weights = {("fmri", "video"): 0.7, ("video", "audio"): 0.3}
-    loss = InfoNCE(weights, 0.2, learned)
+    loss = (InfoNCE if learned else FixedInfoNCE)(weights, 0.2)
     found, parts = loss(now, ignore, queue(samples))
     negatives = {0: [1, 2, 3, 4, 5], 1: [0, 2, 3, 4, 5], 2: [0, 1, 2, 4, 5], 3: [0, 1, 2, 3, 4, 5]}
     for one, other in weights:
@@ -163,4 +164,4 @@ def test_more_negatives_make_the_task_harder_and_parts_of_a_batch_do_not_matter(
 
 def test_the_sigmoid_loss_has_no_queue():
     with pytest.raises(UserError, match="queue does not go with siglip"):
-        load("demo", ["loss.kind=siglip", "loss.queue=8"])
+        simtrain.load_config("demo", overrides=["loss.kind=siglip", "loss.queue=8"])
