@@ -22,6 +22,7 @@ class Comparison:
     ----------
     names : of the two
     protocol : of both tests, name of a parameter -> value
+    differences : the rows of ``metrics``, each with its fields
     metrics : a row for each experiment, direction and figure: ``one`` and ``other``, means over tested
         windows; ``difference``, the first less the second, with ``low`` and ``high``, its 95 % interval over
         subjects; ``p``, two-sided, and the number of ``subjects``
@@ -30,17 +31,17 @@ class Comparison:
 
     def __init__(self, one: RankTable, other: RankTable, experiment: str | None) -> None:
         self.names, self.protocol = (one.name, other.name), dict(one.protocol)
-        metrics, subjects = compare_tests(one, other, experiment)
-        self.metrics = pd.DataFrame(metrics).astype({"low": float, "high": float})
-        self.subjects = pd.DataFrame(subjects)
+        self.differences, self._of_subjects = compare_tests(one, other, experiment)
+        self.metrics = pd.DataFrame(self.differences).astype({"low": float, "high": float})
+        self.subjects = pd.DataFrame(self._of_subjects)
 
     def save(self, path: str | PathLike) -> None:
         """Write all of it as JSON; missing intervals are null."""
         content = {
             "names": list(self.names),
             "protocol": self.protocol,
-            "metrics": _rows(self.metrics),
-            "subjects": _rows(self.subjects),
+            "metrics": [row._asdict() for row in self.differences],
+            "subjects": [row._asdict() for row in self._of_subjects],
         }
         json_text.write(local(path, "path"), content)
 
@@ -86,8 +87,3 @@ def _ranks(one: RunLike | Retrieval) -> RankTable:
     if isinstance(one, Retrieval):
         return RankTable.of(one.folder.name, one.protocol, one.tables["windows"])
     return RankTable.read(Path(folder_of(one)))
-
-
-def _rows(table: pd.DataFrame) -> list[dict]:
-    """The rows as JSON has them."""
-    return table.astype(object).where(table.notna(), None).to_dict("records")

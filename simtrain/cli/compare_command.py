@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 import click
-import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
@@ -13,7 +14,8 @@ from simdata.common.local_path import LOCAL
 from simtrain.api.comparison import Comparison, compare
 from simtrain.cli.options import experiment_option
 from simtrain.retrieval.bootstrap import CONFIDENCE
-from simtrain.retrieval.report import NARROW
+from simtrain.retrieval.comparison import Difference
+from simtrain.retrieval.report import narrow_table
 
 
 @click.command("compare")
@@ -36,29 +38,31 @@ def compare_command(one: Path, other: Path, experiment: str, out: Path | None) -
 
 def _table(found: Comparison) -> Table:
     one, other = found.names
+    subjects = max(row.subjects for row in found.differences)
     caption = (
-        f"difference: {one} less {other}, below it the {CONFIDENCE} % interval over subjects "
-        f"({found.metrics.subjects.max()}); p: two-sided, by flipping the signs of subjects' differences; "
-        "%ile: percent of the negatives that come first, less is better"
+        f"difference: {one} less {other}, below it the {CONFIDENCE} % interval over {subjects} subjects; p: "
+        "two-sided, by flipping the signs of subjects' differences; %ile: percent of the negatives that come "
+        "first, less is better"
     )
-    table = Table(title=f"{one} and {other}", caption=caption, **NARROW)
+    table = narrow_table(f"{one} and {other}", caption)
     for column in ("experiment", "direction", "figure"):
         table.add_column(column, no_wrap=True)
     for column in (one, other, "difference", "p"):
         table.add_column(column, justify="right")
-    for _, of_experiment in found.metrics.groupby("experiment", sort=False):
-        for row in of_experiment.itertuples():
-            scale = 1 if row.figure == "percentile" else 100
-            figure = "%ile" if row.figure == "percentile" else f"{row.figure} %"
-            values = (f"{scale * value:.1f}" for value in (row.one, row.other))
-            table.add_row(
-                row.experiment, row.direction, figure, *values, _difference(row, scale), f"{row.p:.3f}"
-            )
+    for _, of_experiment in groupby(found.differences, key=lambda row: row.experiment):
+        for row in of_experiment:
+            table.add_row(row.experiment, row.direction, *_cells(row), f"{row.p:.3f}")
         table.add_section()
     return table
 
 
-def _difference(row, scale: int) -> str:
-    """The difference, and below it the interval."""
+def _cells(row: Difference) -> Iterator[str]:
+    """The figure, both means, and the difference with its interval below it."""
+    scale, name = (1, "%ile") if row.figure == "percentile" else (100, f"{row.figure} %")
+    yield name
+    yield from (f"{scale * value:.1f}" for value in (row.one, row.other))
     shown = f"{scale * row.difference:+.1f}"
-    return shown if pd.isna(row.low) else f"{shown}\n{scale * row.low:+.1f} to {scale * row.high:+.1f}"
+    if row.low is None or row.high is None:
+        yield shown
+    else:
+        yield f"{shown}\n{scale * row.low:+.1f} to {scale * row.high:+.1f}"

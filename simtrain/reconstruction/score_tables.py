@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from simdata.common import json_text
 from simtrain.data.dataset import Dataset
@@ -17,7 +16,7 @@ from simtrain.reconstruction.identification import Outcome
 from simtrain.reconstruction.lookup import WITHOUT_BOLD
 from simtrain.reconstruction.thumbnails import describe_frames
 from simtrain.retrieval.bootstrap import CONFIDENCE, RESAMPLES, Bootstrap
-from simtrain.retrieval.report import NARROW
+from simtrain.retrieval.report import narrow_table
 from simtrain.retrieval.scores import SHIFTS
 from simtrain.retrieval.tables import Row, labels
 
@@ -28,7 +27,7 @@ def show(results: Mapping[str, ReconstructionResult], made: Reconstruction, cons
     """Print a table for each experiment: intervals over subjects are below what depends on BOLD."""
     for name, result in results.items():
         sizes = "-".join(map(str, dict.fromkeys(result.gallery)))
-        table = Table(title=f"{name}: {made.settings}, {sizes} clips", caption=_caption(made), **NARROW)
+        table = narrow_table(f"{name}: {made.settings}, {sizes} clips", _caption(made))
         for column in ("score", "from"):
             table.add_column(column, no_wrap=True)
         for column in ("mean", "chance", "p", "two-way %", "p"):

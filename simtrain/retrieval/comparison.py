@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,11 +31,47 @@ WINDOW = ["draw", "subject", "movie", "second", "clip_second", "pool"]  # what b
 TEXTS = {"experiment": str, "direction": str, "subject": str, "movie": str}
 AGAIN = "test it again with `simtrain retrieve` or `simtrain baseline`"
 
-Row = dict[str, Any]
+
+def _hit(k: int, rank: np.ndarray, pool: np.ndarray) -> np.ndarray:
+    return (rank <= k).astype(float)
+
+
 VALUES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    **{f"top-{k}": lambda rank, pool, k=k: (rank <= k).astype(float) for k in TOP},
+    **{f"top-{k}": partial(_hit, k) for k in TOP},
     "percentile": percentile,
 }
+
+
+class Difference(NamedTuple):
+    """One figure of one direction: means over tested windows, ``difference`` is ``one`` less ``other``.
+
+    ``low`` and ``high`` bound the 95 % interval over subjects, None if there is only one. Shares are from 0
+    to 1, ``percentile`` is percent.
+    """
+
+    experiment: str
+    direction: str
+    figure: str
+    one: float
+    other: float
+    difference: float
+    low: float | None
+    high: float | None
+    p: float
+    subjects: int
+
+
+class SubjectDifference(NamedTuple):
+    """The same for the ``n`` tested windows of one subject."""
+
+    experiment: str
+    direction: str
+    figure: str
+    subject: str
+    one: float
+    other: float
+    difference: float
+    n: int
 
 
 @dataclass(frozen=True)
@@ -87,18 +124,14 @@ class RankTable:
         return cls(name, asdict(protocol), windows)
 
 
-def compare_tests(one: RankTable, other: RankTable, experiment: str | None) -> tuple[list[Row], list[Row]]:
-    """Paired differences, ``other`` taken from ``one``.
+def compare_tests(
+    one: RankTable, other: RankTable, experiment: str | None
+) -> tuple[list[Difference], list[SubjectDifference]]:
+    """Paired differences, over subjects and of each.
 
     Parameters
     ----------
     experiment : that both were tested in; None: all of those
-
-    Returns
-    -------
-    metrics : a row for each experiment, direction and figure: both means over tested windows, the difference
-        with its interval over subjects, and p; shares from 0 to 1, and percent for ``percentile``
-    subjects : the same for each subject
 
     Raises
     ------
@@ -106,20 +139,22 @@ def compare_tests(one: RankTable, other: RankTable, experiment: str | None) -> t
         If the tests differ in more than the model, or subjects were averaged.
     """
     _must_be_one_test(one, other)
-    metrics, subjects = [], []
+    overall: list[Difference] = []
+    of_subjects: list[SubjectDifference] = []
     for name, direction in _shared(one, other, experiment):
-        first, second = (_of(tested, name, direction) for tested in (one, other))
+        first, second = (_of(table, name, direction) for table in (one, other))
         if not first[WINDOW].equals(second[WINDOW]):
             raise UserError(
                 f"{name}, {direction}: {one.name} and {other.name} were tested on other windows: "
                 "store, frames, lag and the windows of their embeddings must be the same"
             )
+        subject = first["subject"].to_numpy()
         for figure, value in VALUES.items():
-            head = {"experiment": name, "direction": direction, "figure": figure}
-            values = [value(of["rank"].to_numpy(), of["pool"].to_numpy()) for of in (first, second)]
-            metrics.append(head | _overall(*values, first["subject"].to_numpy(), one.protocol["seed"]))
-            subjects += [head | row for row in _by_subject(*values, first["subject"])]
-    return metrics, subjects
+            hits, others = (value(of["rank"].to_numpy(), of["pool"].to_numpy()) for of in (first, second))
+            head = name, direction, figure
+            overall.append(_overall(head, hits, others, subject, one.protocol["seed"]))
+            of_subjects += _by_subject(head, hits, others, subject)
+    return overall, of_subjects
 
 
 def sign_flip_p(sums: np.ndarray, seed: int) -> float:
@@ -169,30 +204,21 @@ def _of(tested: RankTable, experiment: str, direction: str) -> pd.DataFrame:
     return chosen.reset_index(drop=True)
 
 
-def _overall(one: np.ndarray, other: np.ndarray, subject: np.ndarray, seed: int) -> Row:
+def _overall(
+    head: tuple[str, str, str], one: np.ndarray, other: np.ndarray, subject: np.ndarray, seed: int
+) -> Difference:
     difference = one - other
     _, whose = np.unique(subject, return_inverse=True)
-    interval = Bootstrap(subject[None], seed).mean(difference[None])
-    low, high = interval or (None, None)
-    return {
-        "one": float(one.mean()),
-        "other": float(other.mean()),
-        "difference": float(difference.mean()),
-        "low": low,
-        "high": high,
-        "p": sign_flip_p(np.bincount(whose, weights=difference), seed),
-        "subjects": int(whose.max() + 1),
-    }
+    low, high = Bootstrap(subject[None], seed).mean(difference[None]) or (None, None)
+    p = sign_flip_p(np.bincount(whose, weights=difference), seed)
+    means = float(one.mean()), float(other.mean()), float(difference.mean())
+    return Difference(*head, *means, low, high, p, int(whose.max() + 1))
 
 
-def _by_subject(one: np.ndarray, other: np.ndarray, subject: pd.Series) -> Iterator[Row]:
+def _by_subject(
+    head: tuple[str, str, str], one: np.ndarray, other: np.ndarray, subject: np.ndarray
+) -> Iterator[SubjectDifference]:
     for name in sorted(set(subject)):
-        own = (subject == name).to_numpy()
-        means = float(one[own].mean()), float(other[own].mean())
-        yield {
-            "subject": name,
-            "one": means[0],
-            "other": means[1],
-            "difference": means[0] - means[1],
-            "n": int(own.sum()),
-        }
+        own = subject == name
+        means = float(one[own].mean()), float(other[own].mean()), float((one - other)[own].mean())
+        yield SubjectDifference(*head, name, *means, int(own.sum()))

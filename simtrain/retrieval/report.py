@@ -20,14 +20,17 @@ from simtrain.retrieval.protocol import Protocol
 from simtrain.retrieval.scores import SHIFTS, TOP
 from simtrain.retrieval.summary import Measure
 
-NARROW = {"box": SIMPLE, "show_edge": False, "padding": (0, 1, 0, 0)}  # fits in 80 columns
+
+def narrow_table(title: str, caption: str) -> Table:
+    """A table that fits in 80 columns."""
+    return Table(title=title, caption=caption, box=SIMPLE, show_edge=False, padding=(0, 1, 0, 0))
 
 
 def show(results: Mapping[str, RetrievalResult], protocol: Protocol, console: Console) -> None:
     """Print a table: mean and s.d. over draws, below them the interval over subjects, beside chance."""
     # Where pools differ in size, ranks do not compare, and percentiles come with them.
     positions = ("median_rank", "percentile") if protocol.whole_movie else ("median_rank",)
-    table = Table(title=f"Retrieval: {protocol}", caption=_caption(protocol), **NARROW)
+    table = narrow_table(f"Retrieval: {protocol}", _caption(protocol))
     for column in ("experiment", "direction"):
         table.add_column(column, no_wrap=True)
     for column in (*(f"top-{k} %" for k in TOP), *(_short(name) for name in positions), "p"):
@@ -116,7 +119,7 @@ def _lag_table(results: Mapping[str, RetrievalResult]) -> Table:
     """Top-1 in percent: a row for each lag, a column for each direction."""
     found = {name: result for name, result in results.items() if result.lags}
     directions = list(next(iter(found.values())).lags)
-    table = Table(title="Top-1 % by lag", caption="the same clips and pools at every lag", **NARROW)
+    table = narrow_table("Top-1 % by lag", "the same clips and pools at every lag")
     table.add_column("experiment", no_wrap=True)
     for column in ("lag s", *directions):
         table.add_column(column, justify="right", no_wrap=True)

@@ -44,27 +44,27 @@ def test_differences_are_those_of_the_tables(two):
     better, worse = (of.windows for of in two)
     hit = {1: (better["rank"] <= 1, worse["rank"] <= 1), 10: (better["rank"] <= 10, worse["rank"] <= 10)}
     for k, (one, other) in hit.items():
-        (row,) = (row for row in metrics if row["figure"] == f"top-{k}")
-        assert (row["one"], row["other"]) == pytest.approx((one.mean(), other.mean()))
-        assert row["difference"] == pytest.approx(one.mean() - other.mean())
-        assert row["low"] < row["difference"] < row["high"]
-        assert row["subjects"] == 5
+        (row,) = (row for row in metrics if row.figure == f"top-{k}")
+        assert (row.one, row.other) == pytest.approx((one.mean(), other.mean()))
+        assert row.difference == pytest.approx(one.mean() - other.mean())
+        assert row.low < row.difference < row.high
+        assert row.subjects == 5
         own = (one.astype(float) - other.astype(float)).groupby(better["subject"]).mean()
-        told = {row["subject"]: row["difference"] for row in subjects if row["figure"] == f"top-{k}"}
+        told = {row.subject: row.difference for row in subjects if row.figure == f"top-{k}"}
         assert told == pytest.approx(own.to_dict())
 
 
 def test_the_other_way_round_only_signs_change(two):
     there, back = (compare_tests(*pair, None)[0] for pair in (two, two[::-1]))
     for one, other in zip(there, back, strict=True):
-        assert one["difference"] == -other["difference"]
-        assert (one["low"], one["high"]) == pytest.approx((-other["high"], -other["low"]))
-        assert one["p"] == other["p"]
+        assert one.difference == -other.difference
+        assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
+        assert one.p == other.p
 
 
 def test_a_test_is_no_better_than_itself(two):
     metrics, _ = compare_tests(two[0], two[0], "new-subjects")
-    assert all((row["difference"], row["low"], row["high"], row["p"]) == (0, 0, 0, 1) for row in metrics)
+    assert all((row.difference, row.low, row.high, row.p) == (0, 0, 0, 1) for row in metrics)
 
 
 @pytest.mark.parametrize("subjects", [2, 7, 12])
@@ -96,7 +96,7 @@ def test_p_of_many_subjects_comes_near_that_of_all_ways():
 def test_one_subject_has_no_interval():
     rank = np.random.default_rng(0).integers(1, POOL, (2, 30))
     metrics, _ = compare_tests(_tested("one", rank, 1), _tested("other", rank + 1, 1), None)
-    assert {(row["low"], row["high"], row["p"]) for row in metrics} == {(None, None, 1.0)}
+    assert {(row.low, row.high, row.p) for row in metrics} == {(None, None, 1.0)}
 
 
 @pytest.mark.parametrize(
