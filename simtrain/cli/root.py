@@ -23,6 +23,7 @@ COMMANDS = {
         "fit_commands:pretrain_command",
         "Train the encoder alone on STORE, to fill in hidden patches of BOLD (vsMAE).",
     ),
+    "config": ("config_commands:config_commands", "Show what can be configured, and list the presets."),
     "retrieve": (
         "retrieve_commands:retrieve_command",
         "Test the model of RUN on STORE: which clip was seen, and which BOLD it gave rise to.",

@@ -148,12 +148,20 @@ class Projector(_Strict):
 class Weights(_Strict):
     """Weight of each pair of modalities in the loss; renormalised over the pairs in use.
 
-    These three are of kinds: several pairs of the same kinds share them evenly. A pair of named embeddings
-    can have a weight of its own, such as ``fmri_video_clip`` or ``video_clip_audio_wav2vec2``.
+    The three with a default are of kinds: several pairs of the same kinds share them evenly.
     """
 
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, Number] = Field(init=False)
+    __pydantic_extra__: dict[
+        str,
+        Annotated[
+            Number,
+            Field(
+                description="Weight of a pair of named embeddings, such as fmri_video_clip or "
+                "video_clip_audio_wav2vec2, instead of its share."
+            ),
+        ],
+    ] = Field(init=False)
 
     fmri_video: Number = Field(default=0.8, description="Weight of fMRI and video.")
     fmri_audio: Number = Field(default=0.1, description="Weight of fMRI and audio.")
