@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from simdata.common.errors import UserError
+from simtrain.common.modules import ModulesByName
 from simtrain.data.dataset import Embedding
 from simtrain.data.windows import TRAIN
 
@@ -21,6 +22,10 @@ class Features(nn.Module):
     The statistics are buffers, so that a checkpoint holds them and retrieval normalises exactly as training
     did. The features themselves are the store's, and not saved.
     """
+
+    values: Tensor
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, embedding: Embedding) -> None:
         super().__init__()
@@ -59,7 +64,9 @@ class Stimuli(nn.Module):
 
     def __init__(self, embeddings: Mapping[str, Embedding]) -> None:
         super().__init__()
-        self.features = nn.ModuleDict({name: Features(one) for name, one in embeddings.items()})
+        self.features: ModulesByName[Features] = ModulesByName(
+            {name: Features(one) for name, one in embeddings.items()}
+        )
 
     def fit(self, clips: np.ndarray) -> None:
         """Take the statistics of each feature over the clips of training scenes.

@@ -21,17 +21,16 @@ TRAIN, VAL, TEST = (SPLITS.index(name) for name in ("train", "val", "test"))
 HEMISPHERES = 2
 BOTH = tuple(range(HEMISPHERES))  # their positions, L and R
 
-WINDOW = np.dtype(
-    [
-        ("subject", "i4"),
-        ("movie", "i4"),
-        ("second", "i4"),  # of the first frame
-        ("clip", "i4"),  # second at which the stimulus clip begins: its row in the embeddings
-        ("subject_split", "i1"),
-        ("scene_split", "i1"),
-    ]
-)
-SAMPLE = np.dtype([*WINDOW.descr, ("hemisphere", "i4")])
+FIELDS = [
+    ("subject", "i4"),
+    ("movie", "i4"),
+    ("second", "i4"),  # of the first frame
+    ("clip", "i4"),  # second at which the stimulus clip begins: its row in the embeddings
+    ("subject_split", "i1"),
+    ("scene_split", "i1"),
+]
+WINDOW = np.dtype(FIELDS)
+SAMPLE = np.dtype([*FIELDS, ("hemisphere", "i4")])
 
 EXPERIMENTS = {"new-subjects": (TEST, TRAIN), "new-scenes": (TRAIN, TEST), "both": (TEST, TEST)}
 ALL = "all"  # of the experiments
@@ -140,7 +139,7 @@ def validation(windows: np.ndarray) -> np.ndarray:
 def by_hemisphere(windows: np.ndarray, hemispheres: Sequence[int] = BOTH) -> np.ndarray:
     """(n * hemispheres,) SAMPLE: every window once for each hemisphere, L first."""
     samples = np.empty((len(windows), len(hemispheres)), dtype=SAMPLE)
-    for field in WINDOW.names:
+    for field, _ in FIELDS:
         samples[field] = windows[field][:, None]
     samples["hemisphere"] = hemispheres
     return samples.reshape(-1)

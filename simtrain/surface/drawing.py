@@ -16,6 +16,8 @@ from simdata.surface.meshes import HEMISPHERES, Mesh
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
 
 WITHOUT_DATA = 0.75  # grey
 SHADE = 0.3  # how much darker a face is that is seen from its side
@@ -53,7 +55,7 @@ def draw(
     figure.savefig(path, dpi=DPI)
 
 
-def _colours(values: np.ndarray) -> tuple:
+def _colours(values: np.ndarray) -> tuple[Normalize, str]:
     """Norm and map: blue to red about 0 for values of both signs, else dark to bright."""
     from matplotlib.colors import Normalize
 
@@ -64,7 +66,7 @@ def _colours(values: np.ndarray) -> tuple:
     return Normalize(*np.percentile(inside, RANGE)), "viridis"
 
 
-def _paint(axes: Axes, surface: Mesh, values: np.ndarray, side: int, colours: object) -> None:
+def _paint(axes: Axes, surface: Mesh, values: np.ndarray, side: int, colours: ScalarMappable) -> None:
     """Seen from x at infinity, ``side`` 1 or -1: the back of the head is on the left from 1."""
     from matplotlib.collections import PolyCollection
 
@@ -80,7 +82,14 @@ def _paint(axes: Axes, surface: Mesh, values: np.ndarray, side: int, colours: ob
     rgb[np.isnan(of_faces)] = WITHOUT_DATA
     rgb *= (1 - SHADE * (1 - facing[seen]))[:, None]
     flat = np.stack([side * vertices[:, 1], vertices[:, 2]], axis=1)
-    axes.add_collection(PolyCollection(flat[faces[seen]], facecolors=rgb, edgecolors=rgb, linewidths=0.2))
+    axes.add_collection(
+        PolyCollection(
+            flat[faces[seen]],  # type: ignore[arg-type]  # matplotlib takes an array, which its types leave out
+            facecolors=rgb,
+            edgecolors=rgb,
+            linewidths=0.2,
+        )
+    )
     axes.set(aspect="equal", xlim=_limits(flat[:, 0]), ylim=_limits(flat[:, 1]))
     axes.axis("off")
 

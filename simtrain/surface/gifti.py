@@ -86,10 +86,9 @@ def read_surface(path: Path) -> tuple[str, Mesh]:
         image = nib.load(path)
     except (ImageFileError, ExpatError, OSError) as error:
         raise UserError(f"{path}: cannot be read as a surface ({error})") from None
-    points, faces = (
-        image.get_arrays_from_intent(intent) if isinstance(image, GiftiImage) else []
-        for intent in ("NIFTI_INTENT_POINTSET", "NIFTI_INTENT_TRIANGLE")
-    )
-    if not points or not faces:
-        raise UserError(f"{path}: is no surface: give a surf.gii")
-    return hemisphere_of(image, path), (points[0].data.astype(float), faces[0].data)
+    if isinstance(image, GiftiImage):
+        points = image.get_arrays_from_intent("NIFTI_INTENT_POINTSET")
+        faces = image.get_arrays_from_intent("NIFTI_INTENT_TRIANGLE")
+        if points and faces:
+            return hemisphere_of(image, path), (points[0].data.astype(float), faces[0].data)
+    raise UserError(f"{path}: is no surface: give a surf.gii")

@@ -100,10 +100,12 @@ def _problem(kind: str, needs: Needs, room: Room) -> str | None:
     """What is wrong with a feed that was asked for."""
     if kind == "stream":
         return None
-    on_gpu = kind == "device" and room.device is not None
-    free, where = (room.device, "on the GPU") if on_gpu else (room.host, "of memory")
-    # On a CPU, every process would have runs of its own.
-    size = needs.runs * (processes.size() if kind == "device" and not on_gpu else 1)
+    if kind == "device" and room.device is not None:
+        size, free, where = needs.runs, room.device, "on the GPU"
+    else:
+        # On a CPU, every process would have runs of its own.
+        size = needs.runs * (processes.size() if kind == "device" else 1)
+        free, where = room.host, "of memory"
     if size <= free:
         return None
     others = " or ".join(f"--feed {other}" for other in FEEDS[FEEDS.index(kind) + 1 :])

@@ -42,11 +42,11 @@ def _copy(source: np.ndarray, starts: np.ndarray, target: np.ndarray, size: int,
             target[written + byte] = source[start + byte]
         done = head
         while done + LINE <= size:
-            _copy_line(target, written + done, source, start + done)
+            _copy_line(target, written + done, source, start + done)  # type: ignore[call-arg]  # numba gives typing
             done += LINE
         for byte in range(done, size):
             target[written + byte] = source[start + byte]
-    _finish()
+    _finish()  # type: ignore[call-arg]  # numba gives typing
 
 
 @intrinsic

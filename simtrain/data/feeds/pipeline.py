@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from queue import Empty, Queue
 from typing import Any, Self
 
@@ -43,11 +44,14 @@ class Ahead:
         self.waited = 0.0
         self._asked, self._fill = asked, fill
         self._team = Team(team, "feed")
-        self._sender = _Sender(device) if device.type == "cuda" else None
-        slot = _Slot if self._sender is None else _DeviceSlot
+        # A stream of its own, so that copies to the GPU overlap the consumer's kernels.
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._free: Queue[_Slot] = Queue()
         for _ in range(depth):
-            self._free.put(slot(shape, dtype, device))
+            if self._stream is None:
+                self._free.put(_Slot(shape, dtype))
+            else:
+                self._free.put(_DeviceSlot(shape, dtype, device, self._stream))
         self._ready: Queue[tuple[np.ndarray, _Slot, Any] | Exception | None] = Queue()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work_ahead, name="simtrain-feed", daemon=True)
@@ -60,8 +64,8 @@ class Ahead:
         self._stop.set()
         self._thread.join()
         self._team.close()
-        if self._sender is not None:
-            self._sender.finish()
+        if self._stream is not None:
+            self._stream.synchronize()  # behind the last copy, the slots' memory may serve something else
 
     def __iter__(self) -> Iterator[Batch]:
         while True:
@@ -84,15 +88,15 @@ class Ahead:
                 if slot is None:
                     return
                 values = slot.writable()[: len(samples)]
-                self._team.share(
-                    lambda part, of=samples, to=values: self._fill(of[part], to[part]), len(samples)
-                )
-                if self._sender is not None:
-                    self._sender.send(slot)
+                self._team.share(partial(self._fill_part, samples, values), len(samples))
+                slot.send()
                 self._ready.put((samples, slot, note))
             self._ready.put(None)
         except Exception as error:  # the consumer raises it
             self._ready.put(error)
+
+    def _fill_part(self, samples: np.ndarray, values: np.ndarray, part: slice) -> None:
+        self._fill(samples[part], values[part])
 
     def _next_slot(self) -> _Slot | None:
         """A slot whose batch the consumer is done with; None once the pass is over."""
@@ -107,7 +111,7 @@ class Ahead:
 class _Slot:
     """Memory for one batch, used again and again; on a CPU, the consumer takes it as it was filled."""
 
-    def __init__(self, shape: tuple[int, int, int], dtype: np.dtype, device: torch.device) -> None:
+    def __init__(self, shape: tuple[int, int, int], dtype: np.dtype) -> None:
         self._host = self._allocate(shape, dtype)
 
     def _allocate(self, shape: tuple[int, int, int], dtype: np.dtype) -> Tensor:
@@ -116,6 +120,9 @@ class _Slot:
     def writable(self) -> np.ndarray:
         """The host's part, once nothing reads it any more."""
         return self._host.numpy()
+
+    def send(self) -> None:
+        """Bring what was written to where the consumer takes it."""
 
     def take(self) -> Tensor:
         """What the consumer works on."""
@@ -126,14 +133,21 @@ class _Slot:
 
 
 class _DeviceSlot(_Slot):
-    """Pinned memory and its copy on the GPU.
+    """Pinned memory and its copy on the GPU, which ``stream`` brings there.
 
     ``sent`` is behind the copying: after it, the pinned part may be written and the copy may be read.
     ``used`` is behind the consumer's kernels: after it, the copy may be written.
     """
 
-    def __init__(self, shape: tuple[int, int, int], dtype: np.dtype, device: torch.device) -> None:
-        super().__init__(shape, dtype, device)
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        dtype: np.dtype,
+        device: torch.device,
+        stream: torch.cuda.Stream,
+    ) -> None:
+        super().__init__(shape, dtype)
+        self._stream = stream
         self.copy = torch.empty_like(self._host, device=device, pin_memory=False)
         self.sent, self.used = torch.cuda.Event(), torch.cuda.Event()
         # The memory may come from tensors that kernels of the current stream still read.
@@ -146,29 +160,15 @@ class _DeviceSlot(_Slot):
         self.sent.synchronize()
         return super().writable()
 
+    def send(self) -> None:
+        with torch.cuda.stream(self._stream):
+            self._stream.wait_event(self.used)
+            self.copy.copy_(self._host, non_blocking=True)
+            self.sent.record(self._stream)
+
     def take(self) -> Tensor:
         torch.cuda.current_stream(self.copy.device).wait_event(self.sent)
         return self.copy
 
     def give_back(self) -> None:
         self.used.record(torch.cuda.current_stream(self.copy.device))
-
-    def send(self, stream: torch.cuda.Stream) -> None:
-        stream.wait_event(self.used)
-        self.copy.copy_(self._host, non_blocking=True)
-        self.sent.record(stream)
-
-
-class _Sender:
-    """Copies to the GPU on a stream of its own, so that they overlap the consumer's kernels."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._stream = torch.cuda.Stream(device)
-
-    def send(self, slot: _DeviceSlot) -> None:
-        with torch.cuda.stream(self._stream):
-            slot.send(self._stream)
-
-    def finish(self) -> None:
-        """Wait for the last copy: behind it, the slots' memory may serve something else."""
-        self._stream.synchronize()

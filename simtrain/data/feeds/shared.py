@@ -51,7 +51,7 @@ def _anonymous(size: int) -> mmap.mmap:
 def _common(size: int, neighbours: list[int]) -> mmap.mmap:
     """A file in memory without a name: the first process makes it, the others open it by its descriptor."""
     first = neighbours[0]
-    offer = None
+    offer = ""
     if processes.rank() == first:
         file = os.memfd_create("simtrain-bold")
         os.ftruncate(file, size)
