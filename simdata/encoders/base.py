@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from simdata.common.errors import UserError
 
+Fit = Literal["stretch", "crop"]
+Interpolation = Literal["bilinear", "bicubic"]
+
 END_OF_FILM = "rows whose window is not wholly inside the film are NaN; nothing is padded or repeated"
 
 
@@ -28,6 +31,9 @@ class Settings(BaseModel):
     name: Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")] | None = None
     window: Annotated[int, Field(ge=1, le=16)] = 3
     stride: Annotated[int, Field(ge=1)] = 1
+
+
+AnySettings = Settings  # in the classes below, ``Settings`` is their attribute
 
 
 class Encoder(ABC):
@@ -49,11 +55,11 @@ class Encoder(ABC):
     encoder: ClassVar[str]
     summary: ClassVar[str] = ""
     modality: ClassVar[str]
-    Settings: ClassVar[type[Settings]] = Settings
+    Settings: ClassVar[type[AnySettings]] = AnySettings
     features: int
     weights_sha256: str = ""
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: AnySettings | None = None) -> None:
         self.settings = settings or self.Settings()
         self.name = self.settings.name or self.encoder
         self.window, self.stride = self.settings.window, self.settings.stride
@@ -137,9 +143,9 @@ class Grid:
 
     rate: int
     size: tuple[int, int]
-    fit: Literal["stretch", "crop"] = "stretch"
+    fit: Fit = "stretch"
     phase: float = 0.0
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    interpolation: Interpolation = "bilinear"
     resize: Callable[[np.ndarray], np.ndarray] | None = None
     choose: Callable[[int], np.ndarray] | None = None
     window: int = 1

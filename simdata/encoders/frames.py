@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 import torch
@@ -28,11 +28,12 @@ from simdata.common.errors import UserError
 from simdata.encoders.huggingface import (
     count_blocks,
     first_blocks,
+    height_and_width,
     load_pretrained,
     published_heads,
     read_config,
 )
-from simdata.encoders.pixels import PixelEncoder, PixelSettings, mean_token, picture_size
+from simdata.encoders.pixels import PixelEncoder, PixelSettings, mean_token
 from simdata.encoders.preprocessing import HALF, OPENAI, Preprocessing
 from simdata.encoders.processor_files import ProcessorFile
 from simdata.encoders.weights import HubModel, load_state
@@ -88,11 +89,12 @@ class FrameEncoder(PixelEncoder):
         pooling: str,
     ) -> None:
         rate = self.settings.rate
-        size = picture_size(model.config.image_size)
+        size = height_and_width(model.config.image_size)
         self._see(file, published, size, rate=rate, phase=0.5)
         self._run(
             file,
             model,
+            model.config,
             outputs,
             architecture=self.architecture,
             frames=self.window * rate,
@@ -134,7 +136,7 @@ class CLIP(FrameEncoder):
             config=self._config(file, state),
         )
         self._check_activation(file)
-        size = picture_size(model.config.image_size)
+        size = height_and_width(model.config.image_size)
         published = Preprocessing(min(size), size, "bicubic", *OPENAI)
         tower = model.vision_model
         tower.encoder.layers = first_blocks(self.encoder, tower.encoder.layers, layer)
@@ -150,10 +152,11 @@ class CLIP(FrameEncoder):
         """config.json's; else from the tensors' shapes and, what they do not tell, the setting."""
         config, activation = read_config(self.encoder, CLIPVisionConfig, file), self.settings.activation
         if config is None:
-            sizes = _sizes(self.encoder, file, state, CLIP_HEADS) if CLASS_TOKEN in state else {}
+            sizes = _sizes(self.encoder, file, state, CLIP_HEADS) if CLASS_TOKEN in state else _Sizes()
+            config = CLIPVisionConfig(**sizes, hidden_act=activation or "quick_gelu")
             if (projection := state.get("visual_projection.weight")) is not None:
-                sizes["projection_dim"] = len(projection)
-            return CLIPVisionConfig(**sizes, hidden_act=activation or "quick_gelu")
+                config.projection_dim = len(projection)
+            return config
         if activation not in (None, config.hidden_act):
             raise UserError(
                 f"{self.encoder}: activation={activation}: config.json beside {file} says {config.hidden_act}"
@@ -200,11 +203,12 @@ class SigLIP(FrameEncoder):
             state=state,
             config=config,
         )
-        published = Preprocessing(picture_size(model.config.image_size), None, "bicubic", *HALF)
+        published = Preprocessing(height_and_width(model.config.image_size), None, "bicubic", *HALF)
         model.encoder.layers = first_blocks(self.encoder, model.encoder.layers, layer)
         self.features = model.config.hidden_size
         if layer is not None:
-            model.post_layernorm, model.use_head = nn.Identity(), False
+            model.set_submodule("post_layernorm", nn.Identity())
+            model.use_head = False
             self._look(file, published, model, mean_token, f"mean of the patches behind block {layer}")
         elif model.use_head:
             self._look(file, published, model, _pooled, "attention-pooling head behind the final layer norm")
@@ -223,7 +227,18 @@ class SigLIP(FrameEncoder):
             )
 
 
-def _sizes(encoder: str, file: Path, state: dict[str, Tensor], heads: dict[int, int]) -> dict[str, int]:
+class _Sizes(TypedDict, total=False):
+    """What a vision tower's configuration says of its sizes."""
+
+    hidden_size: int
+    patch_size: int
+    image_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+
+
+def _sizes(encoder: str, file: Path, state: dict[str, Tensor], heads: dict[int, int]) -> _Sizes:
     """What the shapes in a file of a vision tower tell of it, nothing for a file of something else."""
     tower = {key.removeprefix("vision_model."): tensor for key, tensor in state.items()}
     patches = tower.get("embeddings.patch_embedding.weight")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,19 +17,22 @@ from simdata.encoders.weights import load_state
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
+Model = TypeVar("Model", bound="PreTrainedModel")
+Config = TypeVar("Config", bound="PreTrainedConfig")
+
 SHOWN = 3  # keys of each kind that a message names
 
 
 def load_pretrained(
     encoder: str,
-    model_class: type[PreTrainedModel],
+    model_class: type[Model],
     config_class: type[PreTrainedConfig],
     file: Path,
     *,
     unused: tuple[str, ...] = (),
     state: dict[str, Tensor] | None = None,
     config: PreTrainedConfig | None = None,
-) -> PreTrainedModel:
+) -> Model:
     """A model with the weights of a file, all of them, in float32 on the CPU.
 
     transformers itself renames the keys of older files and adds or removes the model's prefix; but where it
@@ -52,7 +55,8 @@ def load_pretrained(
     odd = {key for key, value in state.items() if not torch.is_tensor(value)}
     used = {key: value for key, value in state.items() if key not in odd and not key.startswith(unused)}
     with _quiet():
-        model, info = model_class.from_pretrained(
+        # transformers' types say a model, but with ``output_loading_info`` it is a tuple.
+        loaded: tuple[Model, dict[str, Any]] = model_class.from_pretrained(  # type: ignore[assignment]
             None,
             config=config,
             state_dict=used,
@@ -61,6 +65,7 @@ def load_pretrained(
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
+    model, info = loaded
     if file.with_name("config.json").is_file():
         advice = "It and config.json beside it must come from one model"
     else:
@@ -75,7 +80,7 @@ def load_pretrained(
     return model
 
 
-def read_config(encoder: str, config_class: type[PreTrainedConfig], file: Path) -> PreTrainedConfig | None:
+def read_config(encoder: str, config_class: type[Config], file: Path) -> Config | None:
     """What config.json beside a file of weights says; None if there is none.
 
     Raises
@@ -158,6 +163,13 @@ def first_blocks(encoder: str, blocks: nn.ModuleList, layer: int | None) -> nn.M
             f"{encoder}: layer={layer}: the model has {len(blocks)} blocks; choose 1 to {len(blocks)}"
         )
     return blocks[:layer]
+
+
+def height_and_width(size: int | Sequence[int] | None) -> tuple[int, int]:
+    """(y, x) of a picture or patch in a model's configuration, where one number is a square."""
+    assert size is not None  # no model can be made of a configuration that lacks it
+    y, x = (size, size) if isinstance(size, int) else size
+    return y, x
 
 
 def _some(keys: list[str]) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from simdata.encoders.huggingface import check_keys, other_shape, published_heads
+from simdata.encoders.huggingface import check_keys, height_and_width, other_shape, published_heads
 
 if TYPE_CHECKING:
     from transformers import VideoMAEConfig
@@ -69,7 +69,7 @@ def convert(
     ]
     missing, unexpected = table.keys() - state.keys(), state.keys() - table.keys()
     check_keys(what, missing=missing, unexpected=unexpected, shapes=shapes, advice=ADVICE)
-    converted = {}
+    converted: dict[str, Tensor] = {}
     for key, (_, names) in table.items():
         converted.update(zip(names, state[key].chunk(len(names)), strict=True))
     return config, converted, converted.pop(POSITIONS).float()
@@ -110,11 +110,11 @@ def _table(config: VideoMAEConfig) -> dict[str, tuple[tuple[int, ...], tuple[str
     """MMAction2's keys: their shapes, and transformers' names for the equal parts of the first dimension."""
     from transformers.models.videomae.modeling_videomae import VideoMAEPatchEmbeddings
 
-    width, hidden, patch = config.hidden_size, config.intermediate_size, config.patch_size
+    width, hidden = config.hidden_size, config.intermediate_size
     patches = VideoMAEPatchEmbeddings(config).num_patches
-    pixels = (width, config.num_channels, config.tubelet_size, patch, patch)
+    pixels = (width, config.num_channels, config.tubelet_size, *height_and_width(config.patch_size))
     projection = "videomae.embeddings.patch_embeddings.projection"
-    table = {
+    table: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
         POSITIONS: ((1, patches, width), (POSITIONS,)),
         PATCHES: (pixels, (f"{projection}.weight",)),
         "patch_embed.projection.bias": ((width,), (f"{projection}.bias",)),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from transformers import PreTrainedConfig
 
 from simdata.common.checksum import sha256
 from simdata.common.errors import UserError
@@ -17,7 +18,7 @@ from simdata.encoders.base import VideoEncoder
 from simdata.encoders.inference import Inference, ModelSettings
 from simdata.encoders.preprocessing import Preprocessing, read_preprocessing
 from simdata.encoders.weights import HubModel
-from simdata.encoders.window_frames import Frames, Setting
+from simdata.encoders.window_frames import Frames, Rule, Setting
 
 COLOURS = "RGB by the film's own tags; without any BT.709 from HD sizes on, BT.601 below"
 
@@ -81,7 +82,12 @@ class PixelEncoder(VideoEncoder):
         self.grid, self._margin = self._preprocessing.grid(self.encoder, self.settings.resize, **sampling)
 
     def _run(
-        self, file: Path, model: nn.Module, outputs: Callable[[Any], Tensor], **stated: str | int
+        self,
+        file: Path,
+        model: nn.Module,
+        config: PreTrainedConfig,
+        outputs: Callable[[Any], Tensor],
+        **stated: str | int,
     ) -> None:
         """Take a model of transformers, which gets (n, ..., 3, y, x) float32 pixels.
 
@@ -92,7 +98,6 @@ class PixelEncoder(VideoEncoder):
         stated : what else `parameters` says first: architecture, frames, pooling
         """
         self._file, self.weights_sha256, self._outputs = file, sha256(file), outputs
-        config = model.config
         self._stated = stated | {
             "blocks": config.num_hidden_layers,
             "width": config.hidden_size,
@@ -153,31 +158,22 @@ class ClipEncoder(PixelEncoder):
 
     Settings = ClipSettings
     settings: ClipSettings
-    _clip: Frames
 
-    def _take(self, published: Frames) -> dict[str, Any]:
-        """The user's frames, the publisher's where the user leaves it open; for `_see`."""
+    def _take(self, number: int, rule: Rule) -> dict[str, Any]:
+        """The user's frames, for `_see`; where these leave it open, the publisher's."""
         own = self.settings.frames or Frames()
-        rule = own if own.scheme else published
-        self._clip = Frames(None, rule.scheme, rule.interval)
-        self._frames = own.number or published.number
-        self._places = self._clip.places(self._frames, self.window)
-        return self._clip.pictures(self._frames, self.window)
+        self._frames, self._rule = own.number or number, own.rule or rule
+        self._places = self._rule.places(self._frames, self.window)
+        return self._rule.pictures(self._frames, self.window)
 
     def encode(self, span: np.ndarray, starts: np.ndarray) -> np.ndarray:
         return self._embed(span, np.asarray(starts)[:, None] * self.grid.rate + self._places)
 
     def parameters(self) -> dict[str, Any]:
         stated = super().parameters()
-        return {**stated, "frames": self._frames, "frames_taken": self._clip.text(self._frames, self.window)}
+        return {**stated, "frames": self._frames, "frames_taken": self._rule.text(self._frames, self.window)}
 
 
 def mean_token(output: Any) -> Tensor:
     """(n, features) float32, in whatever precision the model returned its (n, tokens, features)."""
     return output.last_hidden_state.mean(dim=1, dtype=torch.float32)
-
-
-def picture_size(size: int | list[int] | tuple[int, int]) -> tuple[int, int]:
-    """(y, x) of a config's image size, which may be one number."""
-    y, x = (size, size) if isinstance(size, int) else size
-    return y, x

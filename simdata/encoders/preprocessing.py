@@ -15,7 +15,7 @@ import torch
 from torch.nn.functional import interpolate, pad
 
 from simdata.common.errors import UserError
-from simdata.encoders.base import Grid
+from simdata.encoders.base import Fit, Grid, Interpolation
 from simdata.encoders.processor_files import ProcessorFile, is_length, is_number
 
 Statistics = tuple[float, float, float]  # of red, green and blue
@@ -27,7 +27,7 @@ OPENAI: tuple[Statistics, Statistics] = (
     (0.26862954, 0.26130258, 0.27577711),
 )
 HALF: tuple[Statistics, Statistics] = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
-INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}  # by PIL's number
+INTERPOLATIONS: dict[int, Interpolation] = {2: "bilinear", 3: "bicubic"}  # by PIL's number
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Preprocessing:
 
     size: int | Size
     crop: Size | None
-    interpolation: str
+    interpolation: Interpolation
     mean: Statistics
     std: Statistics
     rescale: float = 1 / 255
@@ -55,9 +55,17 @@ class Preprocessing:
     source: str = "the publisher's defaults: no file beside the weights says otherwise"
 
     @property
-    def seen(self) -> Size | None:
-        """(y, x) of what the model gets; None if that depends on the film."""
-        return self.crop or (None if isinstance(self.size, int) else self.size)
+    def seen(self) -> Size:
+        """(y, x) of what the model gets."""
+        if self.crop is not None:
+            return self.crop
+        assert not isinstance(self.size, int)  # that would depend on the film: `_read` refuses it
+        return self.size
+
+    @property
+    def fit(self) -> Fit:
+        """How a `Grid` brings a picture to ``size``."""
+        return "crop" if isinstance(self.size, int) else "stretch"
 
     def resized(self, height: int, width: int) -> Size:
         """(y, x) of a picture after resizing."""
@@ -93,10 +101,9 @@ class Preprocessing:
 
         ``how`` is "exact", or "fast": resized by the decoder, which can only cover a square or stretch.
         """
-        height, width = self.seen or (0, 0)
+        height, width = self.seen
         if how == "exact":
-            fit = "crop" if isinstance(self.size, int) else "stretch"
-            return Grid(size=(height, width), fit=fit, resize=self.picture, **sampling), 0
+            return Grid(size=self.seen, fit=self.fit, resize=self.picture, **sampling), 0
         size = (self.size, self.size) if isinstance(self.size, int) else self.size
         off = {size[0] - height, size[1] - width}
         if len(off) > 1 or min(off) < 0 or min(off) % 2:
@@ -104,8 +111,7 @@ class Preprocessing:
                 f"{encoder}: resize=fast cannot resize to {self.size} and keep the middle {height} x {width} "
                 f"({self.source}); use resize=exact"
             )
-        fit = "crop" if isinstance(self.size, int) else "stretch"
-        return Grid(size=size, fit=fit, interpolation=self.interpolation, **sampling), off.pop() // 2
+        return Grid(size=size, fit=self.fit, interpolation=self.interpolation, **sampling), off.pop() // 2
 
     def attributes(self, how: str) -> dict[str, Any]:
         """What an array's attributes say of it."""
@@ -216,7 +222,7 @@ def _read(file: ProcessorFile, own: str) -> Preprocessing:
     if file.flag("do_sample_frames", False):
         raise file.refused("do_sample_frames", True, "say frames= behind the encoder's name, and false there")
     file.refuse_rest(_IDLE)
-    if made.seen is None:
+    if made.crop is None and isinstance(made.size, int):
         raise file.refused(
             "do_center_crop", False, "with one length as size the model would get pictures of any shape"
         )

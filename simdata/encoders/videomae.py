@@ -19,18 +19,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from transformers import VideoMAEConfig, VideoMAEForVideoClassification, VideoMAEModel
 
 from simdata.common.errors import UserError
 from simdata.encoders import mmaction
-from simdata.encoders.huggingface import first_blocks, load_pretrained, read_config
-from simdata.encoders.pixels import ClipEncoder, ClipSettings, mean_token, picture_size
+from simdata.encoders.huggingface import first_blocks, height_and_width, load_pretrained, read_config
+from simdata.encoders.pixels import ClipEncoder, ClipSettings, mean_token
 from simdata.encoders.preprocessing import IMAGENET, Preprocessing
 from simdata.encoders.weights import HubModel, load_state
-from simdata.encoders.window_frames import Frames
+from simdata.encoders.window_frames import Rule
 
 HEADS = ("classifier.", "decoder.", "encoder_to_decoder.", "mask_token")  # what training needed
 
@@ -47,32 +47,30 @@ class VideoMAE(ClipEncoder):
     def __init__(self, settings: ClipSettings | None = None) -> None:
         super().__init__(settings)
         file = self._find()
-        model, from_mmaction = load_model(self.encoder, file)
+        model, norm, from_mmaction = load_model(self.encoder, file)
         config, layer = model.config, self.settings.layer
         model.encoder.layer = first_blocks(self.encoder, model.encoder.layer, layer)
-        outputs = mean_token
+        outputs: Callable[[Any], Tensor] = mean_token
         if layer is not None:
             model.layernorm = None
             pooling = f"mean of the tokens behind block {layer}"
-        elif model.fc_norm is not None:
-            outputs = _normed_mean(model.fc_norm)
-            pooling = f"mean of the tokens, then layer norm (fc_norm, epsilon {model.fc_norm.eps:g})"
+        elif norm is not None:
+            outputs = _normed_mean(norm)
+            pooling = f"mean of the tokens, then layer norm (fc_norm, epsilon {norm.eps:g})"
         elif model.layernorm is not None:
             pooling = "mean of the tokens behind the final layer norm"
         else:
             pooling = "mean of the tokens; the file has no final norm"
-        frames = Frames(config.num_frames, "interval", mmaction.INTERVAL)
-        if not from_mmaction:
-            frames = Frames(config.num_frames, "linspace")
-        wanted = self._take(frames)
+        rule = Rule("interval", mmaction.INTERVAL) if from_mmaction else Rule("linspace")
+        wanted = self._take(config.num_frames, rule)
         if self._frames != config.num_frames:
             raise UserError(
                 f"{self.encoder}: frames={self.settings.frames}: the model takes {config.num_frames} frames"
             )
-        size = picture_size(config.image_size)
+        size = height_and_width(config.image_size)
         self._see(file, _published(size, from_mmaction), size, **wanted)
         self.features = config.hidden_size
-        self._run(file, model, outputs, architecture="VideoMAE", pooling=pooling)
+        self._run(file, model, config, outputs, architecture="VideoMAE", pooling=pooling)
 
 
 def _published(size: tuple[int, int], from_mmaction: bool) -> Preprocessing:
@@ -93,10 +91,16 @@ def _normed_mean(norm: nn.Module) -> Callable[[Any], Tensor]:
     return lambda output: norm(mean_token(output))
 
 
-def load_model(encoder: str, file: Path) -> tuple[VideoMAEModel, bool]:
-    """The transformer, and whether its file is one of MMAction2.
+class Loaded(NamedTuple):
+    """The transformer, and the norm of its mean token, None if the file has none."""
 
-    Its ``fc_norm`` is the norm of the mean token, None if the file has none.
+    model: VideoMAEModel
+    norm: nn.LayerNorm | None
+    from_mmaction: bool
+
+
+def load_model(encoder: str, file: Path) -> Loaded:
+    """Read a file of transformers or of MMAction2.
 
     Raises
     ------
@@ -109,22 +113,41 @@ def load_model(encoder: str, file: Path) -> tuple[VideoMAEModel, bool]:
     if from_mmaction:
         config, state, positions = mmaction.convert(encoder, file, state, config)
     config = config or _sizes(encoder, file, state)
-    fine_tuned = "fc_norm.weight" in state
     normed = any(key.removeprefix("videomae.").startswith("layernorm.") for key in state)
     # transformers' words for: without a norm of each token, and without a classifier.
     config.use_mean_pooling, config.num_labels = not normed, 0
-    kind = VideoMAEForVideoClassification if fine_tuned else VideoMAEModel
-    whole = load_pretrained(encoder, kind, VideoMAEConfig, file, unused=HEADS, state=state, config=config)
-    model = whole.videomae if fine_tuned else whole
-    model.fc_norm = whole.fc_norm if fine_tuned else None
-    if from_mmaction:
-        model.fc_norm.eps = mmaction.EPSILON
+    model, norm = _transformer(encoder, file, state, config)
+    if norm is not None:
+        model.add_module("fc_norm", norm)  # so that it goes to the device with the model
+        if from_mmaction:
+            norm.eps = mmaction.EPSILON
     # transformers leaves the positions on the CPU, and would send them to the device with every batch.
     embeddings = model.embeddings
     positions = embeddings.position_embeddings if positions is None else positions
     del embeddings.position_embeddings
     embeddings.register_buffer("position_embeddings", positions, persistent=False)
-    return model, from_mmaction
+    return Loaded(model, norm, from_mmaction)
+
+
+def _transformer(
+    encoder: str, file: Path, state: dict[str, Tensor], config: VideoMAEConfig
+) -> tuple[VideoMAEModel, nn.LayerNorm | None]:
+    """The transformer with its weights, and the norm of a fine-tuned one."""
+    if "fc_norm.weight" in state:
+        whole = load_pretrained(
+            encoder,
+            VideoMAEForVideoClassification,
+            VideoMAEConfig,
+            file,
+            unused=HEADS,
+            state=state,
+            config=config,
+        )
+        return whole.videomae, whole.fc_norm
+    model = load_pretrained(
+        encoder, VideoMAEModel, VideoMAEConfig, file, unused=HEADS, state=state, config=config
+    )
+    return model, None
 
 
 def _sizes(encoder: str, file: Path, state: dict[str, Tensor]) -> VideoMAEConfig:

@@ -16,7 +16,7 @@ from simdata.encoders.huggingface import first_blocks, load_pretrained
 from simdata.encoders.pixels import ClipEncoder, ClipSettings, mean_token
 from simdata.encoders.preprocessing import IMAGENET, Preprocessing
 from simdata.encoders.weights import HubModel
-from simdata.encoders.window_frames import Frames
+from simdata.encoders.window_frames import Rule
 
 
 class VJEPA2(ClipEncoder):
@@ -39,7 +39,7 @@ class VJEPA2(ClipEncoder):
         unused = ("pooler.", "classifier.")  # of a fine-tuned model
         whole = load_pretrained(self.encoder, VJEPA2Model, VJEPA2Config, file, unused=unused)
         config, model = whole.config, whole.encoder
-        wanted = self._take(Frames(config.frames_per_clip, "even"))
+        wanted = self._take(config.frames_per_clip, Rule("even"))
         if self._frames % config.tubelet_size:
             raise UserError(
                 f"{self.encoder}: frames={self._frames}: the model takes frames by {config.tubelet_size}; "
@@ -47,10 +47,10 @@ class VJEPA2(ClipEncoder):
             )
         model.layer = first_blocks(self.encoder, model.layer, layer)
         if layer is not None:
-            model.layernorm = nn.Identity()
+            model.set_submodule("layernorm", nn.Identity())
         crop = config.crop_size
         published = Preprocessing(int(crop * 256 / 224), (crop, crop), "bilinear", *IMAGENET)
         self._see(file, published, (crop, crop), **wanted)
         self.features = config.hidden_size
         pooling = f"mean of the tokens behind {f'block {layer}' if layer else 'the final layer norm'}"
-        self._run(file, model, mean_token, architecture="V-JEPA 2 encoder", pooling=pooling)
+        self._run(file, model, config, mean_token, architecture="V-JEPA 2 encoder", pooling=pooling)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from simdata.common.errors import UserError
 from simdata.common.fetched import check_content, is_there
@@ -85,8 +86,11 @@ def find_given(encoder: str, given: Path, advice: str) -> Path:
     raise UserError(f"{encoder}: weights={given}: {looked}. {advice}")
 
 
-def load_state(path: Path) -> dict:
-    """The tensors of a file of weights on the CPU; pickles are read as tensors only, never executed."""
+def load_state(path: Path) -> dict[str, Any]:
+    """The tensors of a file of weights on the CPU, by name, and what else it may hold.
+
+    Pickles are read as tensors and plain values only, never executed.
+    """
     import torch
 
     try:

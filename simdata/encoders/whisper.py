@@ -12,6 +12,8 @@ centred on k * 20 ms.
 
 from __future__ import annotations
 
+from functools import partial
+from operator import eq
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,7 @@ class Whisper(HearingEncoder):
         self._blocks = len(model.layers)
         model.layers = first_blocks(self.encoder, model.layers, self.settings.layer)
         if self.settings.layer:
-            model.layer_norm = nn.Identity()  # it is the last block's
+            model.set_submodule("layer_norm", nn.Identity())  # it is the last block's
         self.features = model.config.d_model
         self.weights_sha256 = sha256(self._file)
         self._inference = Inference(self.encoder, model, self.settings)
@@ -181,7 +183,7 @@ def _check_processor(encoder: str, file: Path, mel: WhisperFeatureExtractor) -> 
         "dither": 0,
     }
     for key, value in wanted.items():
-        found.take(key, lambda given, value=value: given == value, f"only {value}")
+        found.take(key, partial(eq, value), f"only {value}")
     if found.flag("do_normalize", False):
         raise found.refused("do_normalize", True, "the waveform is taken as it is, as published")
     # An encoder pays no attention to the mask; filters follow from the other settings.

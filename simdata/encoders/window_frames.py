@@ -24,20 +24,21 @@ from pydantic import BeforeValidator, Field
 from simdata.common.errors import UserError
 from simdata.encoders.base import uniform_frames
 
+Scheme = Literal["even", "linspace", "interval"]
+
 MOST = 256  # frames of a window
+SCHEMES: tuple[Scheme, ...] = ("even", "linspace", "interval")
 
 
 @dataclass(frozen=True)
-class Frames:
-    """``number`` and ``scheme`` are None where the user leaves them to the model's publisher."""
+class Rule:
+    """By which pictures are chosen; ``interval`` is of that scheme alone."""
 
-    number: int | None = None
-    scheme: Literal["even", "linspace", "interval"] | None = None
+    scheme: Scheme
     interval: int = 0
 
     def __str__(self) -> str:
-        rule = f"interval:{self.interval}" if self.scheme == "interval" else self.scheme
-        return ":".join(str(part) for part in (self.number, rule) if part is not None)
+        return f"interval:{self.interval}" if self.scheme == "interval" else self.scheme
 
     def pictures(self, number: int, window: int) -> dict[str, Any]:
         """How a `Grid` asks for them: its ``rate`` and so on."""
@@ -63,7 +64,18 @@ class Frames:
         return f"{self}: {own} max(n - {extent}, 0) // 2 + {self.interval} * k, k = 0 to {number - 1}"
 
 
-def parse(value: Any) -> Any:
+@dataclass(frozen=True)
+class Frames:
+    """What a user asks for: None is left to the model's publisher."""
+
+    number: int | None = None
+    rule: Rule | None = None
+
+    def __str__(self) -> str:
+        return ":".join(str(part) for part in (self.number, self.rule) if part is not None)
+
+
+def parse(value: object) -> Frames | None:
     """A user's ``[NUMBER][:SCHEME]`` as `Frames`."""
     if value is None or isinstance(value, Frames):
         return value
@@ -79,7 +91,8 @@ def parse(value: Any) -> Any:
             f"{str(value)!r} is none of even, linspace, interval:N, a number of frames up to {MOST}, or a "
             "number and one of them, as 16:linspace"
         )
-    return Frames(int(number) if number else None, name or None, int(interval or 0))
+    rule = next((Rule(one, int(interval or 0)) for one in SCHEMES if one == name), None)
+    return Frames(int(number) if number else None, rule)
 
 
 Setting = Annotated[

@@ -10,20 +10,20 @@ from hypothesis import strategies as st
 from simdata import encoders
 from simdata.common.errors import UserError
 from simdata.encoders import Grid, Settings, VideoEncoder, window_frames
-from simdata.encoders.window_frames import Frames, parse
+from simdata.encoders.window_frames import Frames, Rule, parse
 from simdata.films.blocks import stimulus_blocks
 
 
 @pytest.mark.parametrize(
     ("text", "frames"),
     [
-        ("even", Frames(None, "even")),
-        ("linspace", Frames(None, "linspace")),
-        ("interval:4", Frames(None, "interval", 4)),
+        ("even", Frames(None, Rule("even"))),
+        ("linspace", Frames(None, Rule("linspace"))),
+        ("interval:4", Frames(None, Rule("interval", 4))),
         ("16", Frames(16)),
         (16, Frames(16)),
-        ("32:linspace", Frames(32, "linspace")),
-        ("8:interval:2", Frames(8, "interval", 2)),
+        ("32:linspace", Frames(32, Rule("linspace"))),
+        ("8:interval:2", Frames(8, Rule("interval", 2))),
     ],
 )
 def test_what_a_user_writes(text, frames):
@@ -65,9 +65,9 @@ class SeenNumbers(VideoEncoder):
 
     encoder, features = "numbers", 8
 
-    def __init__(self, frames, window, stride):
+    def __init__(self, rule, window, stride):
         super().__init__(Settings(window=window, stride=stride))
-        self.grid = Grid(size=(48, 80), **frames.pictures(8, window))
+        self.grid = Grid(size=(48, 80), **rule.pictures(8, window))
 
     def encode(self, span, starts):
         return np.array([number_of(picture) for picture in span], np.float32).reshape(-1, 8)[starts]
@@ -91,13 +91,13 @@ def test_the_films_own_pictures_whatever_their_times(tmp_path, film):
         shown = [(number_of(f.to_ndarray(format="rgb24")), f.time) for f in container.decode(video=0)]
     numbers, times = (np.array(column) for column in zip(*shown, strict=True))
     times = times - min(times[0], 0)  # an early picture begins the film
-    for frames, window, stride in (("linspace", 1, 1), ("linspace", 3, 2), ("interval:2", 3, 1)):
-        frames = parse(frames)
-        encoder = SeenNumbers(frames, window, stride)
+    linspace, interval = Rule("linspace"), Rule("interval", 2)
+    for rule, window, stride in ((linspace, 1, 1), (linspace, 3, 2), (interval, 3, 1)):
+        encoder = SeenNumbers(rule, window, stride)
         rows = seen(path, encoder, [(0, 2), (2, 4), (4, 7)])
         np.testing.assert_array_equal(seen(path, encoder, [(4, 7)]), rows[4:])
         for second in np.flatnonzero(np.isfinite(rows).all(axis=1)):
             inside = numbers[(times > second - 1e-3) & (times < second + window - 1e-3)]
-            chosen = frames.pictures(8, window)["choose"](len(inside))
+            chosen = rule.pictures(8, window)["choose"](len(inside))
             np.testing.assert_array_equal(rows[second], inside[chosen])
         assert np.isfinite(rows[::stride][: (7 - window) // stride]).all()
