@@ -18,6 +18,7 @@ _PLACES: dict[str, str] = {
     "predict": "simtrain.api.prediction",
     "pretrain": "simtrain.api.runs",
     "retrieve": "simtrain.api.retrieval",
+    "saliency": "simtrain.api.saliency",
 }
 __all__ = ["__version__", *_PLACES]
 

@@ -14,7 +14,7 @@ from simdata.common import json_text
 from simdata.common.checksum import sha256
 from simdata.common.errors import UserError
 from simdata.surface.meshes import HEMISPHERES, Mesh
-from simtrain.attribution.maps import Saliency
+from simtrain.attribution.maps import Attributions
 from simtrain.attribution.methods import Method
 from simtrain.data.dataset import Dataset
 from simtrain.retrieval.selection import Selection
@@ -33,7 +33,7 @@ PEAKS, APART = 10, 20.0  # of a hemisphere, and the least mm between two of them
 Maps = dict[str, np.ndarray]  # name -> (hemispheres, vertices)
 
 
-def named_maps(saliency: Saliency, random: Saliency | None, by_frame: bool) -> Maps:
+def named_maps(saliency: Attributions, random: Attributions | None, by_frame: bool) -> Maps:
     """The mean, that of random weights where there are any, of each frame if wanted, and each subject's."""
     maps = {MEAN: saliency.mean}
     if random is not None:
@@ -56,12 +56,12 @@ def read_surfaces(paths: Sequence[Path], mesh: str) -> dict[str, Mesh]:
         return surfaces
     given = dict(read_surface(path) for path in paths)
     if len(paths) != len(HEMISPHERES) or given.keys() != surfaces.keys():
-        raise UserError(f"--surface {', '.join(map(str, paths))}: give one file of L and one of R")
+        raise UserError(f"`surfaces` {', '.join(map(str, paths))}: give one file of L and one of R")
     for hemisphere, (vertices, _) in given.items():
         if len(vertices) != len(surfaces[hemisphere][0]):
             raise UserError(
-                f"--surface: that of {hemisphere} has {len(vertices)} vertices, and {mesh} has "
-                f"{len(surfaces[hemisphere][0])}: choose another --mesh"
+                f"`surfaces`: that of {hemisphere} has {len(vertices)} vertices, and {mesh} has "
+                f"{len(surfaces[hemisphere][0])}: choose another `mesh`"
             )
     return given
 
@@ -110,7 +110,7 @@ def write(
 
 
 def record(
-    run: Run, dataset: Dataset, method: Method, selection: Selection, saliency: Saliency
+    run: Run, dataset: Dataset, method: Method, selection: Selection, saliency: Attributions
 ) -> dict[str, Any]:
     """What the maps are, for the JSON."""
     chosen = asdict(selection)

@@ -22,7 +22,7 @@ from simtrain.training.run_folder import Run
 
 
 @dataclass(frozen=True)
-class Saliency:
+class Attributions:
     """Mean attributions on the store's mesh.
 
     Attributes
@@ -54,7 +54,7 @@ def compute(
     method: Method,
     batch: int = 16,
     progress: Callable[[str, int, int], None] = lambda subject, done, total: None,
-) -> Saliency:
+) -> Attributions:
     """Attribute ``windows`` (WINDOW) in the model's hemispheres, and average over those of each subject.
 
     Parameters
@@ -87,7 +87,7 @@ def compute(
                 "this subject's BOLD are damaged"
             )
     ids = [dataset.subjects[own["subject"][0]] for own in subjects]
-    return Saliency(ids, [len(own) for own in subjects], np.stack(maps), attribution.incomplete)
+    return Attributions(ids, [len(own) for own in subjects], np.stack(maps), attribution.incomplete)
 
 
 def randomised(learner: Learner, run: Run, dataset: Dataset, seed: int) -> Learner:

@@ -15,6 +15,7 @@ from torch import Tensor
 from simdata.common.errors import UserError
 from simtrain.attribution.attention_maps import attention_to_patches
 from simtrain.attribution.gradients import gradient, gradient_times_input, integrated_gradients
+from simtrain.common.choices import must_be_one_of
 from simtrain.data.feeds import Batch
 from simtrain.data.windows import HEMISPHERES
 from simtrain.models.learner import Learner
@@ -71,7 +72,7 @@ class Method:
         """Raise a UserError if there is no map of each frame."""
         if self.name in ATTENTION and temporal == "channels":
             raise UserError(
-                f"--by-frame: {self.name} does not tell the frames of a window apart, since they are one "
+                f"`by_frame`: {self.name} does not tell the frames of a window apart, since they are one "
                 "token (model.temporal: channels); gradients do"
             )
 
@@ -92,7 +93,7 @@ class Attribution:
 
     Attributes
     ----------
-    incomplete : as `simtrain.attribution.maps.Saliency` has it, of all batches so far
+    incomplete : as `simtrain.attribution.maps.Attributions` has it, of all batches so far
     """
 
     def __init__(self, learner: Learner, ico: int, vertices: int, method: Method) -> None:
@@ -159,14 +160,15 @@ def modality_of(run: Run, method: str, wanted: str | None) -> str | None:
     Raises
     ------
     UserError
-        If the run has no such modality, or the method knows of none.
+        If the run has no such modality, or the method is none, or knows of none.
     """
+    must_be_one_of("method", method, METHODS)
     if method in ATTENTION:
         if wanted is not None:
-            raise UserError(f"--modality: {method} looks at the fMRI encoder alone; leave it out")
+            raise UserError(f"`modality`: {method} looks at the fMRI encoder alone; leave it out")
         return None
     if wanted is not None and wanted not in run.config.stimuli:
         raise UserError(
-            f"--modality {wanted}: {run.path} is a model of {', '.join(run.config.stimuli)} alone"
+            f"`modality` {wanted!r}: {run.path} is a model of {', '.join(run.config.stimuli)} alone"
         )
     return wanted or run.config.stimuli[0]

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from simdata.common.local_path import LOCAL
-from simtrain.attribution import map_files as files
+from simtrain.api.saliency import ANY, saliency
 from simtrain.attribution.attention_maps import HEADS
-from simtrain.attribution.maps import compute, correlations, randomised
-from simtrain.attribution.methods import METHODS, Method, modality_of
+from simtrain.attribution.methods import METHODS, Method
 from simtrain.cli.options import Lags, device_option, run_argument, store_argument
-from simtrain.common.device import torch_device
-from simtrain.data.dataset import open_dataset
 from simtrain.data.windows import EXPERIMENTS
-from simtrain.retrieval.figures import require as require_figures
-from simtrain.retrieval.selection import Selection
-from simtrain.surface.parcels import read_parcels
 from simtrain.surface.vertices import MESHES, STORED
-from simtrain.training.run_folder import Run
-from simtrain.training.trained_model import load_learner
-
-ANY = "any"
 
 
 @click.command("saliency")
@@ -80,7 +71,6 @@ ANY = "any"
 )
 @click.option(
     "--parcels",
-    "parcel_files",
     type=LOCAL,
     multiple=True,
     help="Atlas on that mesh, for a table: dlabel.nii, or label.gii of each hemisphere (give both).",
@@ -88,82 +78,29 @@ ANY = "any"
 @click.option("--figures", is_flag=True, help="Also a picture (needs matplotlib).")
 @click.option(
     "--surface",
-    "surface_files",
+    "surfaces",
     type=LOCAL,
     multiple=True,
     help="Draw on this surf.gii on that mesh, such as HCP's inflated (give both hemispheres').",
 )
 @click.option("--out", type=LOCAL, help="Folder to write (default: RUN/saliency).")
 @device_option
-def saliency_command(
-    run: Path,
-    store: str | Path,
-    method: str,
-    modality: str | None,
-    heads: str,
-    steps: int,
-    by_vertex: bool,
-    absolute: bool,
-    experiment: str,
-    subjects: tuple[str, ...],
-    movie: str | None,
-    seconds: range | None,
-    windows: int | None,
-    batch_size: int,
-    by_frame: bool,
-    randomise: bool,
-    seed: int,
-    mesh: str,
-    parcel_files: tuple[Path, ...],
-    figures: bool,
-    surface_files: tuple[Path, ...],
-    out: Path | None,
-    device: str,
-) -> None:
+def saliency_command(run: Path, store: str | Path, mesh: str, out: Path | None, **options: Any) -> None:
     """Map the parts of the cortex that the model of RUN relies on, in windows of STORE.
 
     Writes GIFTI and CIFTI for wb_view: the mean over subjects, and each subject's mean over windows.
     """
-    if figures:
-        require_figures()
-    trained, dataset, out = Run.open(run), open_dataset(store), out or run / "saliency"
-    surfaces = files.read_surfaces(surface_files, mesh)
-    parcels = read_parcels(parcel_files, len(surfaces["L"][0])) if parcel_files else None
-    how = Method(method, modality_of(trained, method, modality), heads, steps, by_vertex, absolute)
-    if by_frame:
-        how.must_tell_frames_apart(trained.config.model.temporal)
-    which = Selection(None if experiment == ANY else experiment, subjects, movie, seconds, windows)
-    chosen = which.windows(trained, dataset)
-    learner = load_learner(trained, dataset, torch_device(device))
-    found = compute(
-        learner,
-        trained,
-        dataset,
-        chosen,
-        how,
-        batch_size,
-        lambda subject, done, total: click.echo(f"{subject} ({done} of {total})"),
+    found = saliency(
+        run,
+        store,
+        mesh=mesh,
+        out=out,
+        progress=lambda subject, done, total: click.echo(f"{subject} ({done} of {total})"),
+        **options,
     )
-    content, random = files.record(trained, dataset, how, which, found), None
-    if randomise:
-        fresh = randomised(learner, trained, dataset, seed)
-        random = compute(fresh, trained, dataset, chosen, how, batch_size)
-        alike = correlations(found.mean, random.mean, how.signed)
-        content["random_weights"] = {"seed": seed, **alike}
-        click.echo("with random weights: " + ", ".join(f"{name} {r:.3f}" for name, r in alike.items()))
+    if found.alike:
+        click.echo("with random weights: " + ", ".join(f"{name} {r:.3f}" for name, r in found.alike.items()))
     if found.incomplete is not None:
         click.echo(f"integral: off by {found.incomplete:.2%} of the difference in similarity to the baseline")
-    files.write(
-        out,
-        how.stem,
-        files.named_maps(found, random, by_frame),
-        mesh,
-        parcels=parcels,
-        surfaces=surfaces if figures else None,
-        title=f"{run.name}: {how}\n{experiment}, {len(found.subjects)} subjects, {len(chosen)} windows",
-        label=how.unit,
-        record=content,
-    )
-    click.echo(
-        f"wrote {out}; open {how.stem}.{mesh}.dscalar.nii of it in wb_view, with the spheres beside it"
-    )
+    name = f"{found.method.stem}.{mesh}.dscalar.nii"
+    click.echo(f"wrote {out or run / 'saliency'}; open {name} of it in wb_view, with the spheres beside it")

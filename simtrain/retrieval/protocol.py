@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from simdata.common.errors import UserError
-from simtrain.common.choices import must_be_one_of
+from simtrain.common.choices import must_be_at_least, must_be_one_of
 
 NEGATIVES = ("same-movie", "cross-movie")
 WHOLE_MOVIE = "movie"
@@ -63,8 +63,7 @@ class Protocol:
             raise UserError(f"pool: {self.pool!r} is neither a number of candidates nor {WHOLE_MOVIE!r}")
         least = {"clips": 1, "draws": 2, "lag": 0, "seed": 0, "average_windows": 1}
         for name, smallest in {**({} if self.whole_movie else {"pool": 2}), **least}.items():
-            if getattr(self, name) < smallest:
-                raise UserError(f"{name}: {getattr(self, name)} is less than {smallest}")
+            must_be_at_least(name, getattr(self, name), smallest)
         must_be_one_of("negatives", self.negatives, NEGATIVES)
 
     @property

@@ -51,7 +51,7 @@ def read_parcels(paths: Sequence[Path], vertices: int) -> dict[str, Parcels]:
             if len(parcels.keys) != vertices:
                 raise UserError(
                     f"{path}: {hemisphere} has {len(parcels.keys)} vertices, and the maps have {vertices}: "
-                    "choose the --mesh that the parcels are on"
+                    "choose the `mesh` that the parcels are on"
                 )
             found[hemisphere] = parcels
     return found

@@ -210,7 +210,7 @@ def test_parcels_of_a_dlabel_are_its_vertices(tmp_path):
     assert list(found) == ["R"]
     assert found["R"].names[7] == "V1"
     np.testing.assert_array_equal(np.flatnonzero(found["R"].keys == 7), vertices[vertices < 900])
-    with pytest.raises(UserError, match=r"R has 40962 vertices, and the maps have 32492: choose the --mesh"):
+    with pytest.raises(UserError, match=r"R has 40962 vertices, and the maps have 32492: choose the `mesh`"):
         read_parcels([tmp_path / "a.dlabel.nii"], 32492)
 
 
@@ -224,7 +224,7 @@ def test_mistakes_are_explained(run, store, tmp_path):
         Selection(seconds=range(60, 62)).windows(run, dataset)
     with pytest.raises(UserError, match="rollout looks at the fMRI encoder alone"):
         modality_of(run, "rollout", "video")
-    with pytest.raises(UserError, match="--by-frame: attention does not tell the frames"):
+    with pytest.raises(UserError, match="`by_frame`: attention does not tell the frames"):
         Method("attention").must_tell_frames_apart("channels")
     write_sphere(tmp_path / "L.surf.gii", "L")
     write_sphere(tmp_path / "R.surf.gii", "R", "32k")

@@ -1,0 +1,217 @@
+"""Maps of the cortex that a model relies on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from simdata.common.local_path import local
+from simdata.surface.meshes import HEMISPHERES, Mesh
+from simtrain.api.arguments import RunLike, open_run
+from simtrain.attribution import map_files
+from simtrain.attribution.attention_maps import HEADS
+from simtrain.attribution.maps import Attributions, compute, correlations, randomised
+from simtrain.attribution.methods import Method, modality_of
+from simtrain.common.choices import must_be_at_least, must_be_one_of
+from simtrain.common.device import torch_device
+from simtrain.data.dataset import StoreLike, open_dataset
+from simtrain.data.windows import EXPERIMENTS
+from simtrain.retrieval import figures as pictures
+from simtrain.retrieval.selection import Selection
+from simtrain.surface.parcels import Parcels, read_parcels
+from simtrain.surface.vertices import MESHES, STORED
+from simtrain.training.trained_model import load_learner
+
+ANY = "any"
+
+
+class Saliency:
+    """What `saliency` returns.
+
+    Attributes
+    ----------
+    maps : (subject, frame, hemisphere, vertex) float32, each subject's mean over windows on the store's mesh;
+        NaN outside the cortex, and in a hemisphere that the model does not see; a single frame where the
+        method does not tell them apart
+    random : the same of random weights, if asked for
+    alike : Spearman's correlation of the mean map with that of random weights, if asked for
+    windows : subject -> how many windows were averaged
+    incomplete : of integrated gradients: how far they are from summing to the difference in similarity to the
+        baseline's, relative to it; else None
+    record : what the maps are of, as in the JSON file
+    """
+
+    def __init__(
+        self, found: Attributions, random: Attributions | None, method: Method, record: dict[str, Any]
+    ) -> None:
+        self._found, self._random, self.method, self.record = found, random, method, record
+        self.maps = _labelled(found, method)
+        self.random = None if random is None else _labelled(random, method)
+        self.alike: dict[str, float] = {}
+        if random is not None:
+            self.alike = correlations(found.mean, random.mean, method.signed)
+        self.windows = dict(zip(found.subjects, found.windows, strict=True))
+        self.incomplete = found.incomplete
+
+    @property
+    def mean(self) -> xr.DataArray:
+        """(hemisphere, vertex): the mean over subjects, of the sum over frames."""
+        return (
+            self.maps.mean("subject", skipna=False).sum("frame", skipna=False).assign_attrs(self.maps.attrs)
+        )
+
+    def save(
+        self,
+        folder: str | PathLike,
+        *,
+        mesh: str = STORED,
+        by_frame: bool = False,
+        parcels: dict[str, Parcels] | None = None,
+        surfaces: dict[str, Mesh] | None = None,
+        title: str = "",
+    ) -> None:
+        """Write GIFTI and CIFTI for wb_view, a JSON, and a table by parcel and a picture if given them."""
+        map_files.write(
+            local(folder, "folder"),
+            self.method.stem,
+            map_files.named_maps(self._found, self._random, by_frame),
+            mesh,
+            parcels=parcels,
+            surfaces=surfaces,
+            title=title,
+            label=self.method.unit,
+            record=self.record,
+        )
+
+    def __repr__(self) -> str:
+        count = sum(self.windows.values())
+        return f"<Saliency by {self.method}: {len(self.windows)} subjects, {count} windows>"
+
+
+def saliency(
+    run: RunLike,
+    store: StoreLike,
+    *,
+    method: str = "integrated-gradients",
+    modality: str | None = None,
+    heads: str = Method.heads,
+    steps: int = Method.steps,
+    by_vertex: bool = Method.by_vertex,
+    absolute: bool = Method.absolute,
+    experiment: str = "new-subjects",
+    subjects: Sequence[str] = (),
+    movie: str | None = None,
+    seconds: range | None = None,
+    windows: int | None = None,
+    batch_size: int = 16,
+    by_frame: bool = False,
+    randomise: bool = False,
+    seed: int = 0,
+    mesh: str = STORED,
+    parcels: Sequence[str | PathLike] = (),
+    figures: bool = False,
+    surfaces: Sequence[str | PathLike] = (),
+    device: str = "auto",
+    progress: Callable[[str, int, int], None] = lambda subject, done, total: None,
+    save: bool = True,
+    out: str | PathLike | None = None,
+) -> Saliency:
+    """Map the parts of the cortex that a trained model relies on.
+
+    Parameters
+    ----------
+    run : folder of a run of `simtrain fit`, or an object whose ``path`` is one
+    store : path or URL of a store that simdata built, or an opened one
+    method : of the similarity to the true clip: ``integrated-gradients`` (Sundararajan et al. 2017, arXiv
+        1703.01365), ``gradient`` times input, or ``sensitivity``, the gradient's magnitude; or attention:
+        ``rollout`` through all blocks (Abnar & Zuidema 2020, arXiv 2005.00928), ``attention`` of the last
+    modality : whose similarity gradients explain, such as ``video``; None: the run's first
+    heads : how attention's heads become one: ``mean``, ``max`` or ``min``
+    steps : points of the integral of integrated gradients
+    by_vertex : gradients of each vertex, noisier than the mean of a patch
+    absolute : average magnitudes: of what speaks against the clip, too
+    experiment : whose windows: ``new-subjects``, ``new-scenes``, ``new-subjects-and-scenes``, or ``any``,
+        also those trained on
+    subjects : their ids; none: all
+    movie : its name; None: all
+    seconds : of the run, at which the stimulus clips begin
+    windows : at most so many of each subject, spread evenly
+    batch_size : windows in memory at once
+    by_frame : write a map of each frame of the windows, too
+    randomise : also with random weights, and how like that is (Adebayo et al. 2018, arXiv 1810.03292)
+    seed : of the random weights
+    mesh : to write on: ``ico6``, the store's, or HCP's ``32k`` or ``59k``
+    parcels : files of an atlas on that mesh, for a table: a dlabel.nii, or label.gii of each hemisphere
+    figures : write a picture, too; needs matplotlib
+    surfaces : draw on these surf.gii on that mesh, one of each hemisphere
+    device : ``auto``, ``cpu`` or ``cuda``
+    progress : called with a subject, its number and the number of subjects
+    save : write files, as `simtrain saliency` does
+    out : folder to write them to; None: the folder saliency of the run
+
+    Returns
+    -------
+    Saliency
+        Its ``maps`` and ``mean`` are labelled arrays on the store's mesh.
+
+    Raises
+    ------
+    UserError
+        If the run has no model yet or does not fit the store, there are no such windows, subjects that should
+        be new are not, a file is of another mesh, or maps are not finite.
+
+    Examples
+    --------
+    >>> few = {"windows": 2, "steps": 4, "device": "cpu", "out": out}
+    >>> found = simtrain.saliency(run, store, modality="video", **few)
+    >>> found
+    <Saliency by integrated-gradients, of video: 2 subjects, 4 windows>
+    >>> found.mean.dims, found.mean.shape
+    (('hemisphere', 'vertex'), (2, 40962))
+    >>> found.maps.sel(subject="s5").sizes["frame"]
+    3
+    """
+    must_be_one_of("experiment", experiment, (*EXPERIMENTS, ANY))
+    must_be_one_of("mesh", mesh, MESHES)
+    must_be_one_of("heads", heads, HEADS)
+    for name, value in {"steps": steps, "windows": windows, "batch_size": batch_size}.items():
+        if value is not None:
+            must_be_at_least(name, value, 1)
+    if figures:
+        pictures.require()
+    trained, dataset = open_run(run), open_dataset(store)
+    folder = trained.path / "saliency" if out is None else local(out, "out")
+    on_mesh = map_files.read_surfaces(list(map(Path, surfaces)), mesh)
+    atlas = read_parcels(list(map(Path, parcels)), len(on_mesh["L"][0])) if parcels else None
+    how = Method(method, modality_of(trained, method, modality), heads, steps, by_vertex, absolute)
+    if by_frame:
+        how.must_tell_frames_apart(trained.config.model.temporal)
+    which = Selection(None if experiment == ANY else experiment, tuple(subjects), movie, seconds, windows)
+    chosen = which.windows(trained, dataset)
+    learner = load_learner(trained, dataset, torch_device(device))
+    values = compute(learner, trained, dataset, chosen, how, batch_size, progress)
+    content, random = map_files.record(trained, dataset, how, which, values), None
+    if randomise:
+        fresh = randomised(learner, trained, dataset, seed)
+        random = compute(fresh, trained, dataset, chosen, how, batch_size)
+    found = Saliency(values, random, how, content)
+    if randomise:
+        content["random_weights"] = {"seed": seed, **found.alike}
+    if save:
+        averaged = f"{experiment}, {len(found.windows)} subjects, {len(chosen)} windows"
+        title = f"{trained.path.name}: {how}\n{averaged}"
+        drawn = on_mesh if figures else None
+        found.save(folder, mesh=mesh, by_frame=by_frame, parcels=atlas, surfaces=drawn, title=title)
+    return found
+
+
+def _labelled(found: Attributions, method: Method) -> xr.DataArray:
+    coords = {"subject": found.subjects, "hemisphere": list(HEMISPHERES)}
+    dims = ("subject", "frame", "hemisphere", "vertex")
+    attrs = {"units": method.unit, "method": str(method)}
+    return xr.DataArray(np.asarray(found.values), coords, dims, name="saliency", attrs=attrs)
