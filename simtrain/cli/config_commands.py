@@ -12,11 +12,8 @@ from rich.text import Text
 
 from simdata.common.nested import leaves
 from simdata.common.parameter_names import TranslatingGroup
-from simtrain.config.composition import DEFAULT_PRESET, load, presets
-from simtrain.config.reference import Group, Key, groups, written
-from simtrain.config.schema import Config, PretrainConfig, Recipe, changes
-
-KINDS: dict[str, type[Recipe]] = {"fit": Config, "pretrain": PretrainConfig}
+from simtrain.config.composition import DEFAULT_PRESET, load
+from simtrain.config.reference import KINDS, Group, Key, groups, settings_of_presets, written
 
 
 @click.group("config", cls=TranslatingGroup)
@@ -49,9 +46,7 @@ def list_command() -> None:
     for command, kind in KINDS.items():
         table = _table("preset", "differs from the defaults in")
         table.title = f"--config of simtrain {command}"
-        for name in presets(kind):
-            differing = changes(kind(), load(name, kind=kind))
-            settings = [f"{key}={written(now)}" for key, (_, now) in differing.items()]
+        for name, settings in settings_of_presets(kind).items():
             table.add_row(name, Text(" ".join(settings) or "nothing"))
         Console().print(table)
 

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from simtrain.config.schema import Recipe
+from simtrain.config.composition import load, presets
+from simtrain.config.schema import Config, PretrainConfig, Recipe, changes
 
+KINDS: dict[str, type[Recipe]] = {"fit": Config, "pretrain": PretrainConfig}  # by simtrain's command
 Schema = Mapping[str, Any]  # JSON Schema, which pydantic makes of a model
 
 
@@ -45,6 +47,15 @@ def groups(kind: type[Recipe]) -> list[Group]:
 def keys(kind: type[Recipe]) -> dict[str, Key]:
     """The same by name."""
     return {key.name: key for group in groups(kind) for key in group.keys}
+
+
+def settings_of_presets(kind: type[Recipe]) -> dict[str, list[str]]:
+    """Name of each preset of a kind -> where it differs from the defaults, as ``key=value``."""
+    found = {name: changes(kind(), load(name, kind=kind)) for name in presets(kind)}
+    return {
+        name: [f"{key}={written(value)}" for key, (_, value) in differing.items()]
+        for name, differing in found.items()
+    }
 
 
 def written(value: Any) -> str:
