@@ -167,7 +167,7 @@ class BoldWriter:
         return encode_chunk(chunk, self._layout.codecs, self._named.level)
 
 
-def _create_bold(source: zarr.Array, folder: Path, named: NamedLayout, fill: int | float) -> None:
+def _create_bold(source: zarr.Array, folder: Path, named: NamedLayout, fill: np.number) -> None:
     """The array without data, with the attributes of ``source``."""
     *_, seconds, _, vertices = source.shape
     chunk = named.seconds or seconds

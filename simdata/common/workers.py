@@ -88,9 +88,9 @@ def _execute_in_cluster(
         Client(cluster) as client,
     ):
         waiting = iter(items)
-        item_of = {}
+        item_of: dict[str, Item] = {}
 
-        def submit(item: Item):
+        def submit(item: Item) -> Future:
             future = client.submit(_attempt, function, item, pure=False)
             item_of[future.key] = item
             return future

@@ -15,6 +15,7 @@ import numpy as np
 import zarr
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
+from zarr.types import AnyArray
 
 from simdata.common.cores import available_cores
 from simdata.common.errors import UserError
@@ -23,11 +24,12 @@ from simdata.store.layout import read_layout
 AXES = ("subject", "movie", "second", "hemisphere")
 
 
-def _missing(array: zarr.Array) -> int | float:
+def _missing(array: AnyArray) -> np.number:
     """The stored value that xarray reads as NaN, which is not always what zarr reads where there is no chunk:
     of what comes back from netCDF that is 0."""
     whole = array.dtype.kind in "iu"
-    return array.dtype.type(array.attrs.get("_FillValue", array.fill_value) if whole else np.nan)
+    value: np.number = array.dtype.type(array.attrs.get("_FillValue", array.fill_value) if whole else np.nan)
+    return value
 
 
 class _Reader(Protocol):
@@ -140,7 +142,8 @@ class BoldReader:
         """
         seconds = self.shape[2]
         index = np.array([[subject, movie, 0, hemisphere]])
-        return self.read(index, seconds, None if out is None else out[None])[0]
+        run: np.ndarray = self.read(index, seconds, None if out is None else out[None])[0]
+        return run
 
     def _check_bounds(self, index: np.ndarray, frames: int) -> None:
         last = index + np.array([0, 0, frames - 1, 0])
@@ -155,7 +158,7 @@ class BoldReader:
 class _ZarrReader:
     """Any layout, through zarr's own pipeline."""
 
-    def __init__(self, array: zarr.Array) -> None:
+    def __init__(self, array: AnyArray) -> None:
         self._array = array
 
     def read(self, index: np.ndarray, frames: int, out: np.ndarray) -> None:
@@ -163,7 +166,7 @@ class _ZarrReader:
             window[...] = self._array[subject, movie, second : second + frames, hemisphere]
 
 
-def _reader_of(array: zarr.Array, threads: int | None, verify: bool) -> _Reader:
+def _reader_of(array: AnyArray, threads: int | None, verify: bool) -> _Reader:
     """The quickest way to read an array."""
     # Here, not above: they compile with numba, which takes longer to import than all else of `simdata.store`.
     from simdata.store.chunkwise import ChunkReader

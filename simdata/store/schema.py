@@ -181,7 +181,7 @@ def missing_value(name: str, array: zarr.Array, axis: str) -> Any:
 
 
 @contextmanager
-def quiet_zarr():
+def quiet_zarr() -> Iterator[None]:
     """No warnings of two things that are meant: consolidated metadata, which is an extension of Zarr v3
     that our readers know, and the work folder of a build beside the arrays."""
     with warnings.catch_warnings():
