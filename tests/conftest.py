@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,5 +61,6 @@ def installed(tmp_path, monkeypatch) -> Callable[..., None]:
         (info / "entry_points.txt").write_text(f"[{group}]\n{entries}\n")
         monkeypatch.delitem(sys.modules, f"{package}_module", raising=False)
         importlib.invalidate_caches()
+        os.utime(site, ns=(now := time.time_ns(), now))  # a file system's clock may tick every 4 ms only
 
     return install

@@ -11,7 +11,11 @@ points specification).
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
@@ -89,11 +93,8 @@ class Registry:
         """The package that registers a name; None for ``module:object``."""
         return None if ":" in text else _package(self._entry(text))
 
-    def _entries(self) -> dict[str, list[EntryPoint]]:
-        found: dict[str, list[EntryPoint]] = {}
-        for entry in entry_points(group=self.group):
-            found.setdefault(entry.name, []).append(entry)
-        return found
+    def _entries(self) -> Mapping[str, Sequence[EntryPoint]]:
+        return _registered(self.group, tuple(_places()))
 
     def _entry(self, name: str) -> EntryPoint:
         found = self._entries()
@@ -133,6 +134,24 @@ class Registry:
         if not module or not hasattr(found, name):
             raise UserError(f"{self.noun} {text}: {module or 'it'} has no {name or 'name'}")
         return getattr(found, name)
+
+
+@lru_cache(maxsize=32)
+def _registered(group: str, places: tuple[tuple[str, int], ...]) -> Mapping[str, Sequence[EntryPoint]]:
+    """The entries of a group by name, as long as Python's path stays as it is: looking takes some ms."""
+    found: dict[str, list[EntryPoint]] = {}
+    for entry in entry_points(group=group):
+        found.setdefault(entry.name, []).append(entry)
+    return found
+
+
+def _places() -> Iterator[tuple[str, int]]:
+    """The folders of Python's path with their times of change, which an installation sets."""
+    for place in sys.path:
+        try:
+            yield place, os.stat(place or os.curdir).st_mtime_ns
+        except OSError:  # Python passes it over too
+            yield place, 0
 
 
 def _package(entry: EntryPoint) -> str:

@@ -23,6 +23,14 @@ def test_what_a_package_registers_is_found_by_name(installed):
     assert COLOURS.package("one_module:Blue") is None
 
 
+def test_what_is_installed_meanwhile_is_found(installed):
+    """As by pip, beside a notebook that has asked already."""
+    installed("one", COLOURS.group, "red = one_module:Red")
+    assert COLOURS.names() == ["red"]
+    installed("two", COLOURS.group, "blue = two_module:Blue")
+    assert COLOURS.names() == ["blue", "red"]
+
+
 def test_a_class_of_ones_own_needs_no_package(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "notebook_colours.py").write_text(
