@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import zarr
 
+from simdata.bold.formats import endings
 from simdata.bold.run_conversion import convert_run, memory_needed
 from simdata.build_recipe import BuildSummary, Options, Recipe
 from simdata.common.cores import available_cores
@@ -26,7 +27,6 @@ from simdata.encoders import Encoder, create_all
 from simdata.films.container import probe
 from simdata.films.film_conversion import (
     FILM_MEMORY,
-    ConvertedFilm,
     check_covers_clips,
     convert_film,
     thumbnail_size,
@@ -37,7 +37,7 @@ from simdata.release.sources import Film, Found, Rejected, Run, find_film, find_
 from simdata.release.survey import survey
 from simdata.store import schema
 from simdata.store.axes import check_movies, check_whole_runs
-from simdata.store.converted import ConvertedRun
+from simdata.store.converted import ConvertedFilm, ConvertedRun
 from simdata.store.encoding import ENCODINGS
 from simdata.store.layout import check_chunks, read_layout
 from simdata.store.lock import creating, exclusive
@@ -48,6 +48,9 @@ from simdata.store.opening import open_store
 from simdata.store.provenance import Provenance, records
 from simdata.store.revision import revise
 from simdata.store.writer import StoreWriter
+
+Source = TypeVar("Source", Run, Film)
+Converted = TypeVar("Converted", ConvertedRun, ConvertedFilm)
 
 
 def build(
@@ -67,7 +70,7 @@ def build(
     summary = BuildSummary()
     there = _is_there(out)
     found = find_runs(recipe.catalog, source, options.subjects)
-    summary.not_taken = survey(recipe.catalog, source, found)
+    summary.not_taken = survey(recipe.catalog, source, found, endings())
     if there:
         _keep_converted(found, out, summary)
     runs = _usable(found, options, summary)
@@ -103,8 +106,8 @@ def build(
         )
         try:
             # Runs first, while the process is small: encoders import torch.
-            store.bring_up_to_date("runs", runs, convert_runs, workers)
-            store.bring_up_to_date("films", films, convert_films, film_workers)
+            store.bring_up_to_date("runs", runs, convert_runs, store.writer.publish_run, workers)
+            store.bring_up_to_date("films", films, convert_films, store.writer.publish_film, film_workers)
             store.tell_coverage()
         finally:
             store.provenance.close()
@@ -298,8 +301,9 @@ class _Target:
     def bring_up_to_date(
         self,
         what: str,
-        sources: Sequence[Run | Film],
-        convert: Callable[[Any], ConvertedRun | ConvertedFilm],
+        sources: Sequence[Source],
+        convert: Callable[[Source], Converted],
+        publish: Callable[[Source, Converted], None],
         workers: int,
     ) -> None:
         current = {source.key for source in sources if self._is_current(source)}
@@ -310,7 +314,8 @@ class _Target:
             if isinstance(outcome, UserError):
                 self._skip(source, outcome)
             else:
-                self._publish(source, outcome)
+                publish(source, outcome)
+                self._complete(source, outcome)
             self.progress.advance(what)
 
     def tell_coverage(self) -> None:
@@ -331,11 +336,7 @@ class _Target:
             raise error
         self.summary.skipped[source.key] = str(error)
 
-    def _publish(self, source: Run | Film, outcome: ConvertedRun | ConvertedFilm) -> None:
-        if isinstance(outcome, ConvertedRun):
-            self.writer.publish_run(source, outcome)
-        else:
-            self.writer.publish_film(source, outcome)
+    def _complete(self, source: Run | Film, outcome: ConvertedRun | ConvertedFilm) -> None:
         self.provenance.record(source.key, outcome.provenance)
         self.writer.set_status(source, schema.COMPLETE)
         self.summary.converted.append(source.key)

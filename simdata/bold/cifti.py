@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from simdata.bold.cifti_header import CortexBlock, read_header
-from simdata.bold.nifti import NiftiMatrix, check_length, is_compressed, opened, read_matrix
-from simdata.common.errors import UserError
+from simdata.bold.nifti import Binary, NiftiMatrix, check_length, is_compressed, opened, read_matrix
 
 READ_BYTES = 2**20  # decompressed at once
 ROWS_AT_ONCE = 1024  # brought to scanner units
@@ -41,6 +39,11 @@ class DenseSeries:
     density: str
     blocks: dict[str, CortexBlock]
     _matrix: NiftiMatrix
+
+    @property
+    def vertices(self) -> dict[str, np.ndarray]:
+        """The vertex of each row of `cortices`."""
+        return {hemisphere: block.vertices for hemisphere, block in self.blocks.items()}
 
     @property
     def stored_kind(self) -> str:
@@ -97,9 +100,9 @@ class DenseSeries:
             return scaled
 
 
-def _read_rows(file: BinaryIO, rows: np.ndarray) -> np.ndarray:
+def _read_rows(file: Binary, rows: np.ndarray) -> np.ndarray:
     """Fill ``rows``, piece by piece: gzip's own readinto would hold all of them twice."""
-    space = memoryview(rows).cast("B")
+    space = rows.data.cast("B")
     done = 0
     while done < len(space):
         piece = file.read(min(READ_BYTES, len(space) - done))
@@ -124,11 +127,3 @@ def open_dtseries(path: Path) -> DenseSeries:
     return DenseSeries(
         path, matrix.volumes, header.tr, matrix.grayordinates, header.density, header.blocks, matrix
     )
-
-
-def check_run(series: DenseSeries, *, tr: float, volumes: int) -> None:
-    """Raise a UserError unless a run has the TR and the number of volumes that its catalog states."""
-    if abs(series.tr - tr) > 1e-3:
-        raise UserError(f"{series.path}: has a TR of {series.tr:g} s, the catalog says {tr:g} s")
-    if series.volumes != volumes:
-        raise UserError(f"{series.path}: has {series.volumes} volumes, the catalog says {volumes}")

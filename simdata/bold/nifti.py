@@ -7,6 +7,7 @@ any length that a header states, and takes longer for tables of all grayordinate
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import stat
 import zlib
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, Literal
 
 import numpy as np
 from nibabel.nifti1 import data_type_codes
@@ -29,6 +30,9 @@ CIFTI_EXTENSION = 32  # NIfTI's code for a CIFTI-2 header
 MAGIC, GZIP_MAGIC = b"n+2", b"\x1f\x8b"
 LINE_ENDS = [13, 10, 26, 10]  # which a transfer as text would change
 AGAIN = "download it again"
+
+Binary = gzip.GzipFile | io.BufferedReader
+ByteOrder = Literal["<", ">"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def is_compressed(path: Path) -> bool:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path) -> Iterator[Binary]:
     """A source, decompressed if its name says so; whatever reading it raises becomes a UserError."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
@@ -99,7 +103,7 @@ def check_length(path: Path, size: int, matrix: NiftiMatrix) -> None:
         raise UserError(f"{path}: goes on behind the {matrix.end:,} bytes that its header says; {AGAIN}")
 
 
-def _read(path: Path, file: BinaryIO) -> NiftiMatrix:
+def _read(path: Path, file: Binary) -> NiftiMatrix:
     order, header = _header(path, file.read(HEADER_BYTES))
     volumes, grayordinates = _shape(path, header)
     slope, intercept = _scaling(path, header)
@@ -111,13 +115,14 @@ def _read(path: Path, file: BinaryIO) -> NiftiMatrix:
     return NiftiMatrix(volumes, grayordinates, dtype, offset, slope, intercept, xml)
 
 
-def _header(path: Path, content: bytes) -> tuple[str, np.void]:
+def _header(path: Path, content: bytes) -> tuple[ByteOrder, np.void]:
     """The file's byte order, "<" or ">", and the header's fields."""
     if content.startswith(GZIP_MAGIC):
         raise UserError(f"{path}: is compressed; give it a name that ends in .nii.gz")
     if len(content) < HEADER_BYTES:
         raise UserError(f"{path}: cannot be read as CIFTI-2 (it has {len(content)} bytes); {AGAIN}")
-    headers = {order: np.frombuffer(content, header_dtype.newbyteorder(order))[0] for order in "<>"}
+    orders: tuple[ByteOrder, ...] = "<", ">"
+    headers = {order: np.frombuffer(content, header_dtype.newbyteorder(order))[0] for order in orders}
     sizes = {int(header["sizeof_hdr"]): order for order, header in headers.items()}
     if NIFTI1_HEADER_BYTES in sizes:
         raise UserError(f"{path}: is NIfTI-1, not CIFTI-2; a dense time series (.dtseries.nii) is needed")
@@ -142,8 +147,9 @@ def _shape(path: Path, header: np.void) -> tuple[int, int]:
 
 def _stored_type(path: Path, header: np.void) -> np.dtype:
     code = int(header["datatype"])
+    types: Any = data_type_codes.dtype
     try:
-        dtype, name = np.dtype(data_type_codes.dtype[code]), data_type_codes.label[code]
+        dtype, name = np.dtype(types[code]), data_type_codes.label[code]
     except (KeyError, TypeError):
         raise UserError(f"{path}: its NIfTI header has datatype {code}, which is none; {AGAIN}") from None
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
@@ -162,7 +168,7 @@ def _scaling(path: Path, header: np.void) -> tuple[float, float]:
     return slope, intercept
 
 
-def _cifti_extension(path: Path, content: bytes, order: str) -> bytes:
+def _cifti_extension(path: Path, content: bytes, order: ByteOrder) -> bytes:
     """The XML among a header's extensions; ``content`` begins with the four bytes that announce them."""
     found, place = [], FIRST_EXTENSION - HEADER_BYTES
     while content[:1] == b"\1" and len(content) - place >= 16:

@@ -1,4 +1,4 @@
-"""One run from CIFTI to shards: read, resample, normalise, encode and write, all beside one another."""
+"""One run from its file to shards: read, resample, normalise, encode and write, all beside one another."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from simdata.bold import run_values
-from simdata.bold.cifti import DenseSeries, check_run, open_dtseries
 from simdata.bold.conversion_kernel import convert_vertices
+from simdata.bold.formats import open_run
+from simdata.bold.opened_run import ReadsBold
 from simdata.common.checksum import sha256
+from simdata.common.errors import UserError
 from simdata.common.faults import of_store
 from simdata.common.read_ahead import read_ahead
 from simdata.release.sources import Fingerprint, Run
@@ -66,7 +68,7 @@ def convert_run(
         `simdata.bold.run_values` for its values.
     """
     fingerprint = Fingerprint.of(run.path)
-    series = open_dtseries(run.path)
+    series = open_run(run.path)
     check_run(series, tr=tr, volumes=run.movie.volumes)
     # A folder for the subject: of a-b and c, and a and b-c, names would be the same.
     shards = {h: staging / run.subject / f"{run.movie.name}-{h}.shard" for h in HEMISPHERES}
@@ -96,7 +98,15 @@ def convert_run(
     return ConvertedRun(list(shards.values()), mean, std, cortex, provenance)
 
 
-def _paged_in(series: DenseSeries) -> Iterator[tuple[str, np.ndarray]]:
+def check_run(series: ReadsBold, *, tr: float, volumes: int) -> None:
+    """Raise a UserError unless a run has the TR and the number of volumes that its catalog states."""
+    if abs(series.tr - tr) > 1e-3:
+        raise UserError(f"{series.path}: has a TR of {series.tr:g} s, the catalog says {tr:g} s")
+    if series.volumes != volumes:
+        raise UserError(f"{series.path}: has {series.volumes} volumes, the catalog says {volumes}")
+
+
+def _paged_in(series: ReadsBold) -> Iterator[tuple[str, np.ndarray]]:
     """The hemispheres, with their values in memory: a byte of each page is touched, in order."""
     for hemisphere, source in series.cortices():
         source.reshape(-1).view(np.uint8)[:: mmap.PAGESIZE].max()
@@ -104,7 +114,7 @@ def _paged_in(series: DenseSeries) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _convert_hemisphere(
-    series: DenseSeries,
+    series: ReadsBold,
     hemisphere: str,
     source: np.ndarray,
     encoding: Encoding,
@@ -116,7 +126,7 @@ def _convert_hemisphere(
     Rows without data are left out, as if the file did not have them. Those that never vary are seen at once;
     those with NaN show in what was made of them, which then is made again.
     """
-    path, vertices = series.path, series.blocks[hemisphere].vertices
+    path, vertices = series.path, series.vertices[hemisphere]
     stretch = run_values.stretches(source, processor)
     usable, broken = stretch[0] < series.volumes, 0
     constant = int(np.count_nonzero(~usable))

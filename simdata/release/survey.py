@@ -8,13 +8,14 @@ from __future__ import annotations
 import heapq
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from simdata.common.errors import UserError
 from simdata.release.catalog import Catalog
 from simdata.release.sources import (
+    GZIPPED,
     RESERVED,
     Found,
     Naming,
@@ -29,12 +30,14 @@ from simdata.release.sources import (
 MOST_ENTRIES = 300_000  # of folders that are looked through
 MOST_OF_A_FOLDER = 5_000  # of those, below one folder of the source
 DEEPER = 4  # levels below a pattern's own that are looked at
-RUN_LIKE = re.compile(r"dtseries.*nii", re.IGNORECASE)
 
 
-def survey(catalog: Catalog, source: Path, found: Found) -> list[Rejected]:
-    """Everything below ``source`` that looks like a subject or a run, and is neither taken nor unusable."""
-    return _Survey(catalog, source, found).all()
+def survey(catalog: Catalog, source: Path, found: Found, endings: Iterable[str]) -> list[Rejected]:
+    """Everything below ``source`` that looks like a subject or a run, and is neither taken nor unusable.
+
+    ``endings`` are those of the names of runs of any data set, such as ``.dtseries.nii``.
+    """
+    return _Survey(catalog, source, found, _run_like(endings)).all()
 
 
 @dataclass
@@ -42,6 +45,7 @@ class _Survey:
     catalog: Catalog
     source: Path
     found: Found
+    run_like: re.Pattern[str]
     rejected: dict[str, Rejected] = field(default_factory=dict)
     looked: int = 0
 
@@ -106,7 +110,7 @@ class _Survey:
                 self._add(path, f"is a file, where the catalog expects a subject's folder{archive}")
             else:
                 self._file(path, None)
-        elif self._id.search(entry.name) or any(True for _ in self._run_like(path, thorough=True)):
+        elif self._id.search(entry.name) or any(True for _ in self._runs_below(path, thorough=True)):
             self._add(path, self._no_id())
 
     def _no_id(self) -> str:
@@ -116,14 +120,14 @@ class _Survey:
         )
 
     def _below(self, path: str, *, thorough: bool, subject: str | None) -> None:
-        for file in self._run_like(path, thorough):
+        for file in self._runs_below(path, thorough):
             self._file(file, subject)
 
     def _file(self, path: str, subject: str | None) -> None:
         """Say why a file that looks like a run was not taken, unless it is a product of one that was."""
         name = PurePosixPath(path).name
         if path in self._expected or not (
-            RUN_LIKE.search(name) or any(f.fullmatch(name) for f in self._files)
+            self.run_like.search(name) or any(f.fullmatch(name) for f in self._files)
         ):
             return
         if reason := self._reason(path, name, subject):
@@ -167,7 +171,7 @@ class _Survey:
             return []
         return [path for movie in self.catalog.movies for path in candidates(self.catalog, subject, movie)]
 
-    def _run_like(self, top: str, thorough: bool) -> Iterator[str]:
+    def _runs_below(self, top: str, thorough: bool) -> Iterator[str]:
         """Files below a folder that look like runs; folders that a pattern names come first.
 
         Not ``thorough``, others are not entered.
@@ -192,9 +196,9 @@ class _Survey:
                     return
                 path = f"{folder}/{entry.name}"
                 if not is_utf8(entry.name):
-                    if RUN_LIKE.search(entry.name):
+                    if self.run_like.search(entry.name):
                         self._add(path, "its name is not UTF-8; rename it")
-                elif RUN_LIKE.search(entry.name) or any(f.fullmatch(entry.name) for f in self._files):
+                elif self.run_like.search(entry.name) or any(f.fullmatch(entry.name) for f in self._files):
                     yield path
                 elif depth < self._depth + DEEPER and _is_folder(entry):
                     named = any(f.fullmatch(entry.name) for f in self._folders)
@@ -230,6 +234,16 @@ class _Survey:
     def _add_all(self, several: Sequence[Rejected]) -> None:
         for one in several:
             self._add(one.path, one.reason)
+
+
+def _run_like(endings: Iterable[str]) -> re.Pattern[str]:
+    """Names with the words of an ending in them, also where something was put between those.
+
+    An ending of one word, such as .nii, is that of much that is no run: it says nothing.
+    """
+    words = {tuple(filter(None, ending.removesuffix(GZIPPED).split("."))) for ending in endings}
+    several = [".*".join(map(re.escape, some)) for some in sorted(words) if len(some) > 1]
+    return re.compile("|".join(several) or "(?!)", re.IGNORECASE)
 
 
 def _loose(pattern: str) -> str:

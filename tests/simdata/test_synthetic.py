@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from simdata.bold.cifti import check_run, open_dtseries
+from simdata.bold.cifti import open_dtseries
+from simdata.bold.run_conversion import check_run
 from simdata.common.errors import UserError
 from simdata.release import catalog as catalogs
 from simdata.release.sources import find_film, find_runs

@@ -13,7 +13,8 @@ import pytest
 from cifti_files import noise, valid_vertices, write_dtseries
 from conversions import CAPACITY, VOLUMES, convert, run_of, stored
 
-from simdata.bold.run_conversion import convert_run, memory_needed
+from simdata.bold.formats import open_run
+from simdata.bold.run_conversion import check_run, convert_run, memory_needed
 from simdata.common.errors import UserError
 from simdata.release.catalog import Movie
 from simdata.release.sources import Run
@@ -74,6 +75,16 @@ def test_threads_compression_and_order_change_nothing(source, tmp_path, change):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
     digest = hashlib.sha256(path.read_bytes()).hexdigest() if options.get("checksum") else ""
     assert found.provenance["sha256"] == digest
+
+
+def test_a_run_is_checked_against_its_catalog(tmp_path):
+    series = open_run(write_dtseries(tmp_path / "run.dtseries.nii", noise("32k", volumes=3)))
+    check_run(series, tr=1.0, volumes=3)
+    with pytest.raises(UserError, match="has 3 volumes, the catalog says 4"):
+        check_run(series, tr=1.0, volumes=4)
+    slow = write_dtseries(tmp_path / "slow.dtseries.nii", noise("32k", volumes=3), step=0.72)
+    with pytest.raises(UserError, match=r"TR of 0\.72 s, the catalog says 1 s"):
+        check_run(open_run(slow), tr=1.0, volumes=3)
 
 
 def test_clipped_values_are_counted(tmp_path):

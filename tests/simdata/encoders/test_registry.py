@@ -1,5 +1,3 @@
-import sys
-
 import pytest
 from click.testing import CliRunner
 from film_files import write_film
@@ -51,38 +49,27 @@ def test_two_encoders_must_write_different_arrays():
     assert len(encoders.create_all(["logmel", "logmel,window=5,name=long"])) == 2
 
 
-def test_an_encoder_of_another_package_joins_by_its_entry_point(tmp_path, monkeypatch):
-    (tmp_path / "theirs.py").write_text(
+@pytest.fixture
+def theirs(installed):
+    """Installs the package theirs with the encoders that it registers, and its code."""
+    return lambda entries, code: installed("theirs", "simdata.encoders", entries, code)
+
+
+def test_an_encoder_of_another_package_joins_by_its_entry_point(theirs):
+    code = (
         "from simdata.encoders import AudioEncoder\n"
         "class Theirs(AudioEncoder):\n"
         "    encoder, summary, features = 'theirs', 'of another lab', 1\n"
         "    def encode(self, span, starts): ...\n"
         "    def parameters(self): return {}\n"
     )
-    info = tmp_path / "theirs-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[simdata.encoders]\ntheirs = theirs:Theirs\nbroken = nowhere:Nobody\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
+    theirs("theirs = theirs_module:Theirs\nbroken = nowhere:Nobody", code)
     assert encoders.create("theirs").array == "audio_theirs"
     with pytest.raises(UserError, match="encoder broken needs the package nowhere"):
         encoders.create("broken")
-    sys.modules.pop("theirs", None)
 
 
-def their_package(folder, monkeypatch, code, entries):
-    (folder / "theirs_too.py").write_text(code)
-    info = folder / "theirs_too-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs-too\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[simdata.encoders]\n" + entries)
-    monkeypatch.syspath_prepend(folder)
-    monkeypatch.delitem(sys.modules, "theirs_too", raising=False)
-
-
-def test_a_broken_encoder_breaks_no_other(tmp_path, monkeypatch):
+def test_a_broken_encoder_breaks_no_other(theirs):
     code = (
         "from simdata.encoders import AudioEncoder\n"
         "class Nameless(AudioEncoder):\n"
@@ -90,15 +77,15 @@ def test_a_broken_encoder_breaks_no_other(tmp_path, monkeypatch):
         "    def encode(self, span, starts): ...\n"
         "    def parameters(self): return {}\n"
     )
-    their_package(
-        tmp_path,
-        monkeypatch,
-        code,
-        "nameless = theirs_too:Nameless\nmissing = theirs_too:Missing\nodd = theirs_too:__name__\n",
+    entries = (
+        "nameless = theirs_module:Nameless",
+        "missing = theirs_module:Missing",
+        "odd = theirs_module:__name__",
     )
+    theirs("\n".join(entries), code)
     listed = CliRunner().invoke(cli, ["encoders", "list"], env={"COLUMNS": "200"})
     assert listed.exit_code == 0, listed.output
-    broken = "encoder missing of theirs-too cannot be imported", "odd of theirs-too"
+    broken = "encoder missing of theirs cannot be imported", "odd of theirs"
     for text in ("nameless", "logmel", *broken):
         assert text in listed.output
     assert CliRunner().invoke(cli, ["encoders", "show", "nameless"]).exit_code == 0
@@ -113,7 +100,7 @@ def test_a_broken_encoder_breaks_no_other(tmp_path, monkeypatch):
         ("return None", "returned object"),
     ],
 )
-def test_what_goes_wrong_in_encode_names_encoder_and_film(tmp_path, monkeypatch, body, message):
+def test_what_goes_wrong_in_encode_names_encoder_and_film(tmp_path, theirs, body, message):
     code = (
         "import numpy as np\n"
         "from simdata.encoders import AudioEncoder\n"
@@ -122,7 +109,7 @@ def test_what_goes_wrong_in_encode_names_encoder_and_film(tmp_path, monkeypatch,
         f"    def encode(self, span, starts): {body}\n"
         "    def parameters(self): return {}\n"
     )
-    their_package(tmp_path, monkeypatch, code, "bad = theirs_too:Bad\n")
+    theirs("bad = theirs_module:Bad", code)
     film = write_film(tmp_path / "film.mp4", seconds=4)
     with pytest.raises(UserError, match=rf"film\.mp4: encoder bad: encode {message}"):
         list(stimulus_blocks(film, [encoders.create("bad")], [(0, 4)]))

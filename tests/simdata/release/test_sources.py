@@ -9,6 +9,7 @@ from simdata.release.sources import entries, find_film, find_runs, find_subjects
 from simdata.release.survey import survey
 
 HCP, _ = catalogs.load("hcp7t-movie")
+ENDINGS = (".dtseries.nii", ".dtseries.nii.gz", ".nii", ".nii.gz")
 
 
 def touch_run(folder, subject, movie, pattern=0):
@@ -135,7 +136,7 @@ def test_flat_folders_are_searched_for_compressed_runs_too(tmp_path):
     (tmp_path / "._ben2_MOVIE1.dtseries.nii").write_bytes(b"macOS")
     found = find_runs(flat, tmp_path)
     assert [run.relative for run in found.runs] == ["anna_MOVIE1.dtseries.nii.gz", "ben2_MOVIE1.dtseries.nii"]
-    rejected = survey(flat, tmp_path, found)
+    rejected = survey(flat, tmp_path, found, ENDINGS)
     assert [(one.path, one.reason) for one in rejected] == [
         ("carl_OTHER.dtseries.nii.gz", "is of no movie of the catalog")
     ]
@@ -231,7 +232,7 @@ def test_what_looks_like_a_subject_or_a_run_and_is_not_taken_is_listed_with_the_
     (tmp_path / path).write_bytes(b"run")
     found = find_runs(HCP, tmp_path)
     assert [run.key for run in found.runs] == ["990001/MOVIE1"]
-    (rejected,) = survey(HCP, tmp_path, found)
+    (rejected,) = survey(HCP, tmp_path, found, ENDINGS)
     assert IRREGULAR[path] in rejected.reason
     assert path.startswith(rejected.path)
 
@@ -246,7 +247,23 @@ def test_other_products_hidden_files_and_absent_runs_are_no_findings(tmp_path):
     rest = "200000/MNINonLinear/Results/rfMRI_REST1_7T_PA/rfMRI_REST1_7T_PA_Atlas.dtseries.nii"
     (tmp_path / rest).parent.mkdir()
     (tmp_path / rest).write_bytes(b"rest")
-    assert survey(HCP, tmp_path, find_runs(HCP, tmp_path)) == []
+    assert survey(HCP, tmp_path, find_runs(HCP, tmp_path), ENDINGS) == []
+
+
+def test_what_looks_like_a_run_is_told_by_the_endings_of_formats(tmp_path):
+    """Of several words: .nii is also that of anatomy, .npz of anything."""
+    touch_run(tmp_path, "100610", "MOVIE1")
+    names = {
+        "MOVIE2_T1w.nii.gz": False,
+        "MOVIE2.npz": False,
+        "sub_MOVIE2.dtseries.nii.gz": True,
+        "MOVIE2_bold.L.func.gii": True,
+    }
+    for name in names:
+        (tmp_path / "100610" / name).write_bytes(b"file")
+    rejected = survey(HCP, tmp_path, find_runs(HCP, tmp_path), [*ENDINGS, ".npz", "_bold.func.gii"])
+    assert sorted(one.path for one in rejected) == sorted(f"100610/{name}" for name in names if names[name])
+    assert survey(HCP, tmp_path, find_runs(HCP, tmp_path), []) == []
 
 
 def test_empty_folders_names_that_are_no_text_and_circles_are_dealt_with(tmp_path):
@@ -256,7 +273,7 @@ def test_empty_folders_names_that_are_no_text_and_circles_are_dealt_with(tmp_pat
     (tmp_path / "100002/again").symlink_to(".")
     os.mkdir(os.fsencode(tmp_path) + b"/1000\xff3")
     found = find_runs(HCP, tmp_path)
-    reasons = {os.fsencode(one.path): one.reason for one in survey(HCP, tmp_path, found)}
+    reasons = {os.fsencode(one.path): one.reason for one in survey(HCP, tmp_path, found, ENDINGS)}
     assert reasons == {
         b"100001": "is an empty folder",
         b"100002": "holds no run of the catalog",
@@ -278,7 +295,7 @@ def test_looking_around_ends_on_big_trees(tmp_path, monkeypatch):
             for number in range(5):
                 (tmp_path / str(subject) / folder / f"{number}.txt").touch()
     touch_run(tmp_path, "990001", "MOVIE1")
-    rejected = survey(HCP, tmp_path, find_runs(HCP, tmp_path))
+    rejected = survey(HCP, tmp_path, find_runs(HCP, tmp_path), ENDINGS)
     assert any("the others were not looked at" in one.reason for one in rejected)
     assert len(listed) < 120
 

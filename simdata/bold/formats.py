@@ -1,0 +1,59 @@
+"""Formats of BOLD, by what a file's name ends in.
+
+A format is a function, or a class, that takes a file's path and returns a `ReadsBold`. It is registered under
+the entry point group ``simdata.bold_formats``, by the ending of the names that it reads; ours as those of
+others:
+
+    [options.entry_points]
+    simdata.bold_formats =
+        .npz = my_package.my_module:open_npz
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from simdata.bold.opened_run import CheckedRun, ReadsBold
+from simdata.common.errors import UserError
+from simdata.common.registry import Registry
+
+FORMATS = Registry("simdata.bold_formats", "BOLD format")
+
+
+def endings() -> list[str]:
+    """Of the names that some format reads, such as ``.dtseries.nii``."""
+    return FORMATS.names()
+
+
+def open_run(path: Path) -> ReadsBold:
+    """Open a run by the format of its name: that with the longest ending, in upper or lower case.
+
+    Nothing but the header is read.
+
+    Raises
+    ------
+    UserError
+        If no format reads files of this name, it cannot be imported or does not give what it must
+        (`simdata.bold.opened_run.CheckedRun`), or the file is damaged.
+
+    Examples
+    --------
+    >>> run = open_run(Path("100610_MOVIE1.dtseries.nii"))
+    >>> run.volumes, run.tr, run.vertices["L"].shape
+    (921, 1.0, (29696,))
+    """
+    ending = _ending(path)
+    try:
+        name, opener = FORMATS.place(ending), FORMATS.load(ending)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return CheckedRun.of(path, opener, name)
+
+
+def _ending(path: Path) -> str:
+    known = endings()
+    claimed = [ending for ending in known if path.name.lower().endswith(ending.lower())]
+    if not claimed:
+        names = ", ".join(known) or "none, not even ours: install simdata again with pip"
+        raise UserError(f"{path}: no BOLD format reads files of this name; known endings are {names}")
+    return max(claimed, key=len)

@@ -1,0 +1,205 @@
+"""An opened run: what a format of BOLD makes of a file, and the check that it does.
+
+The compiled loops of the conversion read wherever shapes and vertices send them. What reaches them was seen
+here to be as `ReadsBold` says, whoever wrote the format.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from simdata.common.errors import UserError
+from simdata.common.faults import in_words
+from simdata.surface.meshes import DIVISIONS, HEMISPHERES
+
+STORED_KINDS = ("f", "i", "u")
+
+
+class ReadsBold(Protocol):
+    """One run of BOLD on the cortical surface, of which the header was read and checked.
+
+    Attributes
+    ----------
+    path : the file
+    volumes : number of TRs
+    tr : repetition time, s
+    density : "59k" or "32k", the fs_LR mesh of both hemispheres
+    vertices : "L" and "R" -> (rows,) whole numbers, the vertex of the mesh that a row of `cortices` stands
+        for: each once, in any order. Those of the medial wall may be left out.
+    stored_kind : of the file's own numbers: "f" for floats, "i" or "u" for whole ones, which chance repeats
+
+    Examples
+    --------
+    A format of numpy's archives, registered as ``.npz = my_package:Npz`` (`simdata.bold.formats`):
+
+    >>> class Npz:
+    ...     density, stored_kind = "32k", "f"
+    ...
+    ...     def __init__(self, path):
+    ...         self.path = path
+    ...         with np.load(path) as file:
+    ...             self.volumes, self.tr = int(file["volumes"]), float(file["tr"])
+    ...             self.vertices = {"L": file["vertices_L"], "R": file["vertices_R"]}
+    ...
+    ...     def cortices(self):
+    ...         with np.load(self.path) as file:
+    ...             for hemisphere in ("L", "R"):
+    ...                 yield hemisphere, file[f"bold_{hemisphere}"]
+    """
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def volumes(self) -> int: ...
+
+    @property
+    def tr(self) -> float: ...
+
+    @property
+    def density(self) -> str: ...
+
+    @property
+    def vertices(self) -> Mapping[str, np.ndarray]: ...
+
+    @property
+    def stored_kind(self) -> str: ...
+
+    def cortices(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Each hemisphere, "L" and "R", once, in the order in which they are read fastest.
+
+        With it (rows, volumes) float32 in scanner units (scaled as the file says), C-contiguous, rows in the
+        file's order, so that a hole in the file can be found. They may be a memory map. What has no data is
+        NaN, or one value at all times. A worker's memory is reckoned for both hemispheres at once and no
+        more: a hemisphere is made when it is asked for, and let go afterwards. It is asked for in another
+        thread than that which opened the run.
+
+        Raises
+        ------
+        UserError
+            If the file turns out to be damaged: which, where, what to do.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class CheckedRun:
+    """A run as `ReadsBold` says, or a UserError that names the file and the format.
+
+    Attributes
+    ----------
+    path, volumes, tr, density, vertices, stored_kind : as `ReadsBold` has them
+    """
+
+    path: Path
+    volumes: int
+    tr: float
+    density: str
+    vertices: Mapping[str, np.ndarray]
+    stored_kind: str
+    _run: ReadsBold
+    _format: str
+
+    @classmethod
+    def of(cls, path: Path, opener: Callable[[Path], ReadsBold], format_name: str) -> CheckedRun:
+        """Open a file by a format, called ``format_name`` in messages."""
+        with _of_format(path, format_name):
+            run = opener(path)
+            if fault := next(_header_faults(run), None):
+                raise _fault(path, format_name, fault)
+            vertices = {h: np.array(run.vertices[h], np.int64) for h in HEMISPHERES}
+            return cls(
+                path,
+                int(run.volumes),
+                float(run.tr),
+                run.density,
+                vertices,
+                run.stored_kind,
+                run,
+                format_name,
+            )
+
+    def cortices(self) -> Iterator[tuple[str, np.ndarray]]:
+        """As `ReadsBold.cortices`."""
+        left = set(HEMISPHERES)
+        with _of_format(self.path, self._format):
+            for hemisphere, values in self._run.cortices():
+                if fault := self._fault_of(hemisphere, values, left):
+                    raise _fault(self.path, self._format, fault)
+                left.remove(hemisphere)
+                yield hemisphere, values
+        if left:
+            raise _fault(self.path, self._format, f"no values of {' and '.join(sorted(left))}")
+
+    def _fault_of(self, hemisphere: str, values: np.ndarray, left: set[str]) -> str | None:
+        if hemisphere not in left:
+            return f"hemisphere {hemisphere!r:.20}, which is none, or came before; L and R are needed, once"
+        shape = len(self.vertices[hemisphere]), self.volumes
+        if not isinstance(values, np.ndarray) or (values.dtype, values.shape) != (np.float32, shape):
+            return f"values of {hemisphere} as {_described(values)}; float32 of shape {shape} is needed"
+        if not values.flags.c_contiguous:
+            return f"values of {hemisphere} that are not C-contiguous; a row's must lie side by side"
+        return None
+
+
+def _header_faults(run: ReadsBold) -> Iterator[str]:
+    """What is not as `ReadsBold` says; what comes after the first may follow from it."""
+    rules: dict[str, tuple[Callable[[object], bool], str]] = {
+        "volumes": (lambda n: isinstance(n, Integral) and int(n) > 0, "a whole number above 0"),
+        "tr": (lambda tr: isinstance(tr, Real) and 0 < float(tr) < math.inf, "seconds above 0"),
+        "density": (lambda density: density in list(DIVISIONS), f"one of {', '.join(DIVISIONS)}"),
+        "stored_kind": (lambda kind: kind in STORED_KINDS, f"one of {', '.join(STORED_KINDS)}"),
+        "vertices": (lambda v: isinstance(v, Mapping) and set(v) == set(HEMISPHERES), "a mapping of L and R"),
+        "cortices": (callable, "a method"),
+        "path": (lambda path: isinstance(path, Path), "the file's path"),
+    }
+    for name, (holds, wanted) in rules.items():
+        if not hasattr(run, name):
+            yield f"no {name}; {wanted} is needed"
+        elif not holds(value := getattr(run, name)):
+            yield f"{name} {value!r:.60}; {wanted} is needed"
+    for hemisphere in HEMISPHERES:
+        yield from _vertex_faults(run.vertices[hemisphere], hemisphere, run.density)
+
+
+def _vertex_faults(vertices: np.ndarray, hemisphere: str, density: str) -> Iterator[str]:
+    numbers = isinstance(vertices, np.ndarray) and vertices.dtype.kind in "iu"
+    if not numbers or vertices.ndim != 1 or not vertices.size:
+        needed = "whole numbers of shape (rows,), at least one, are needed"
+        yield f"vertices of {hemisphere} as {_described(vertices)}; {needed}"
+    of_mesh = 10 * DIVISIONS[density] ** 2 + 2
+    if (beyond := (vertices < 0) | (vertices >= of_mesh)).any():
+        yield f"vertex {vertices[beyond][0]} of {hemisphere}; the {density} mesh has {of_mesh:,}, from 0"
+    times = np.bincount(vertices.astype(np.int64))
+    if times.max() > 1:
+        yield f"vertex {times.argmax()} of {hemisphere} twice; a row of its own is needed for each"
+
+
+def _described(values: object) -> str:
+    if isinstance(values, np.ndarray):
+        return f"{values.dtype.str if not values.dtype.isnative else values.dtype} of shape {values.shape}"
+    return type(values).__name__
+
+
+def _fault(path: Path, format_name: str, what: str) -> UserError:
+    return UserError(f"{path}: BOLD format {format_name} gives {what}")
+
+
+@contextmanager
+def _of_format(path: Path, format_name: str) -> Iterator[None]:
+    """Whatever a format raises, unless a UserError, becomes one: of the file, or of who reads it."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        said = f"BOLD format {format_name} cannot read it ({in_words(error)})"
+        raise UserError(f"{path}: {said}; is it whole? Get it again") from error
