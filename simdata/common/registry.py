@@ -99,7 +99,10 @@ class Registry:
     def _entry(self, name: str) -> EntryPoint:
         found = self._entries()
         if not found:
-            raise UserError(f"no {self.noun} is registered, not even ours: install simdata again with pip")
+            raise UserError(
+                f"no {self.noun} {name!r}: none is registered; give one of yours as package.module:name, "
+                "or install simdata again with pip"
+            )
         if name not in found:
             known = ", ".join([*sorted(found), "or one of yours as package.module:name"])
             raise UserError(f"no {self.noun} {name!r}: choose from {known}")

@@ -115,7 +115,7 @@ def retrieve(
     run : folder of a run of `simtrain fit`, or an object whose ``path`` is one
     store : path or URL of a store that simdata built, or an opened one
     experiment : what was held out of training: ``new-subjects``, ``new-scenes``,
-        ``new-subjects-and-scenes``, or ``all`` that the store has windows for
+        ``both``, or ``all`` that the store has windows for
     pool : candidates of each test, the true one included; ``movie``: all of the tested window's movie
     clips : tested windows of a draw
     draws : draws of windows and pools, 2 or more

@@ -135,7 +135,7 @@ def saliency(
     steps : points of the integral of integrated gradients
     by_vertex : gradients of each vertex, noisier than the mean of a patch
     absolute : average magnitudes: of what speaks against the clip, too
-    experiment : whose windows: ``new-subjects``, ``new-scenes``, ``new-subjects-and-scenes``, or ``any``,
+    experiment : whose windows: ``new-subjects``, ``new-scenes``, ``both``, or ``any``,
         also those trained on
     subjects : their ids; none: all
     movie : its name; None: all

@@ -22,10 +22,10 @@ from simtrain.baselines.targets import Targets
 from simtrain.config.resolved import ResolvedConfig
 from simtrain.data.dataset import Dataset
 from simtrain.data.features import Stimuli
-from simtrain.data.windows import Windows, covered, training, within_scene
+from simtrain.data.windows import Windows, training, within_scene
 from simtrain.models.embeddings import embed_fmri
 from simtrain.retrieval.cache import Bank
-from simtrain.retrieval.evaluation import RetrievalResult, choose_windows, put_to_test
+from simtrain.retrieval.evaluation import RetrievalResult, put_to_test
 from simtrain.retrieval.protocol import Protocol as RetrievalProtocol
 from simtrain.training import checkpoint
 from simtrain.training.software import software_versions
@@ -78,7 +78,7 @@ class Baselines:
         self, dataset: Dataset, config: ResolvedConfig, settings: BaselineSettings, device: torch.device
     ) -> None:
         self._dataset, self._config, self._settings, self._device = dataset, config, settings, device
-        used = Windows.of(dataset, config)
+        self._used = used = Windows.of(dataset, config)
         self._embeddings, self._clips = used.embeddings, used.clips
         self._courses = Courses(dataset, settings.ico, config.data.sides)
         self._training = training(used.find())
@@ -105,9 +105,7 @@ class Baselines:
         self, test: Test, experiment: str | None, protocol: RetrievalProtocol
     ) -> dict[str, RetrievalResult]:
         """What `fit` gave, in one experiment or in all that the store has windows for."""
-        chosen = choose_windows(
-            self._dataset, self._clips, self._config.data.frames, experiment, protocol.lag
-        )
+        chosen = self._used.experiments(experiment, protocol.lag)
         return {name: test(windows, name, protocol) for name, windows in chosen.items()}
 
     def _describe(self, path: Path, notes: dict[str, Any]) -> None:
@@ -192,10 +190,9 @@ class Baselines:
     ) -> RetrievalResult:
         """One experiment, modality by modality: all have the same pools, which depend on the seed alone."""
         both, results = sides(windows), []
-        seconds = covered(self._config.data.frames, self._embeddings.values())
         for modality in both.modalities:
             bank = Bank(partial(_unit_length, partial(both.from_windows, modality=modality)), self._dataset)
-            model = _OneModality(both, modality, seconds)
+            model = _OneModality(both, modality, self._used.span)
             results.append(put_to_test(model, bank, self._dataset, windows, name, protocol))
         return _joined(results)
 

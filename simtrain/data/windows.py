@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from simdata.common.errors import UserError
 from simtrain.config.resolved import Resolved
 from simtrain.data.dataset import SPLITS, Dataset, Embedding
 
@@ -95,6 +96,7 @@ class Windows:
     embeddings : by modality; none in pretraining
     clips : (movies, seconds) int8 as `clip_split` gives
     frames, lag : s, of a window, and from its clip to its BOLD
+    span : s that a window covers, the longer of its BOLD and its clip
     """
 
     dataset: Dataset
@@ -102,23 +104,46 @@ class Windows:
     clips: np.ndarray
     frames: int
     lag: int
+    span: int
 
     @classmethod
-    def of(cls, dataset: Dataset, config: Resolved) -> Windows:
+    def of(cls, dataset: Dataset, config: Resolved, also: Iterable[Embedding] = ()) -> Windows:
         """The one way from a configuration to its windows.
+
+        Parameters
+        ----------
+        also : embeddings that must have features, too, where a window is usable
 
         Raises
         ------
         UserError
             If the store lacks an embedding in use, or one is damaged.
         """
-        embeddings = dataset.embeddings(config)
-        clips = clip_split(dataset, embeddings.values())
-        return cls(dataset, embeddings, clips, config.data.frames, config.data.lag)
+        own, frames = dataset.embeddings(config), config.data.frames
+        used = [*own.values(), *also]
+        return cls(dataset, own, clip_split(dataset, used), frames, config.data.lag, covered(frames, used))
 
     def find(self, lag: int | None = None) -> np.ndarray:
         """(n,) WINDOW: as `find_windows`, at the configuration's lag or at another (s)."""
         return find_windows(self.dataset, self.clips, self.frames, self.lag if lag is None else lag)
+
+    def experiments(self, wanted: str | None, lag: int) -> dict[str, np.ndarray]:
+        """The windows of one of ``EXPERIMENTS``, or of all that the store has windows for.
+
+        Raises
+        ------
+        UserError
+            If it has none.
+        """
+        found, names = self.find(lag), [wanted] if wanted else EXPERIMENTS
+        chosen = {name: select(found, *EXPERIMENTS[name]) for name in names}
+        chosen = {name: windows for name, windows in chosen.items() if len(windows)}
+        if not chosen:
+            raise UserError(
+                f"{self.dataset.path} has no windows for {' or '.join(names)} at a lag of {lag} s: "
+                "see `simdata info` for its sets of subjects and scenes"
+            )
+        return chosen
 
 
 def select(windows: np.ndarray, subjects: int, scenes: int) -> np.ndarray:

@@ -28,7 +28,7 @@ from simtrain.common.finite import must_tell_apart
 from simtrain.config.modalities import kind
 from simtrain.data.dataset import Dataset
 from simtrain.data.features import Stimuli
-from simtrain.data.windows import clip_split, covered, find_windows, training, validation
+from simtrain.data.windows import Windows, training, validation
 from simtrain.models.embeddings import embed_fmri
 from simtrain.reconstruction.decoders import COMMON, Decoder, Info, decode
 from simtrain.reconstruction.gallery import Clips, Exclude, find_gallery, read_clips
@@ -36,7 +36,7 @@ from simtrain.reconstruction.identification import Outcome, Reference, Tally, tw
 from simtrain.reconstruction.linear_map import LinearMap, fit_linear_map
 from simtrain.reconstruction.lookup import BEST, PERFECT, Film, Lookup, Made
 from simtrain.reconstruction.thumbnails import rounded
-from simtrain.retrieval.evaluation import choose_windows, must_be_new
+from simtrain.retrieval.evaluation import must_be_new
 from simtrain.retrieval.pools import NEAREST
 from simtrain.retrieval.scores import SHIFTS, SMALLEST_SHIFT, draw_shifts
 from simtrain.retrieval.units import EVERYONE, average_fmri, find_units
@@ -144,20 +144,18 @@ class Reconstruction:
         self._modality = of_video[0]
         self._run, self._dataset, self.settings, self._device = run, dataset, settings, device
         self._learner, self._reader = load_learner(run, dataset, device), BoldReader(dataset.path)
-        own = dataset.embeddings(run.config)
-        self.trained_on = own[self._modality].variable
         read = (dataset.embedding(f"video_{name}") for name in dataset.encoders["video"])
         seen = {embedding.variable: embedding for embedding in read}
         # Usable in all features, so that every score is of the same windows, and no clip of a long window
         # reaches into another scene.
-        used = {**own, **seen}
-        self._clips = clip_split(dataset, used.values())
-        self._apart = max(NEAREST, covered(run.config.data.frames, used.values()))
+        self._used = Windows.of(dataset, run.config, also=seen.values())
+        own, self._apart = self._used.embeddings, max(NEAREST, self._used.span)
+        self.trained_on = own[self._modality].variable
         self.moment = own[self._modality].window // 2
         self._features = Stimuli(seen)
-        self._features.fit(self._clips)
+        self._features.fit(self._used.clips)
         self.temperature = self._learner.loss.temperature
-        self._gallery = self._read(*find_gallery(self._clips, settings.scenes))
+        self._gallery = self._read(*find_gallery(self._used.clips, settings.scenes))
         must_tell_apart(self._gallery.vectors, self._modality, "clips of the gallery", run.path)
         self._decoder = decoder
         self._info = None if decoder is None else self._describe(seen)
@@ -174,8 +172,7 @@ class Reconstruction:
         ----------
         progress : called with the experiment and the number of the movie that is done, such as ``2 of 4``
         """
-        frames, lag = self._run.config.data.frames, self.settings.lag
-        chosen = choose_windows(self._dataset, self._clips, frames, experiment, lag)
+        chosen = self._used.experiments(experiment, self.settings.lag)
         results = {}
         for name, windows in chosen.items():
             must_be_new(self._run, self._dataset, windows, name)
@@ -266,7 +263,7 @@ class Reconstruction:
     def _fit_map(self, features: np.ndarray) -> LinearMap:
         """To (movies, seconds, features), from training windows; its penalty from those of validation."""
         rng = np.random.default_rng(self.settings.seed)
-        found = find_windows(self._dataset, self._clips, self._run.config.data.frames, self.settings.lag)
+        found = self._used.find(self.settings.lag)
         pairs = []
         for windows in (training(found), validation(found)):
             if not len(windows):

@@ -14,7 +14,7 @@ from simdata.common.errors import UserError
 from simdata.store import BoldReader
 from simtrain.common.finite import must_tell_apart
 from simtrain.data.dataset import Dataset
-from simtrain.data.windows import EXPERIMENTS, Windows, find_windows, select
+from simtrain.data.windows import EXPERIMENTS, Windows, select
 from simtrain.models.embeddings import embed_fmri
 from simtrain.retrieval.cache import Bank
 from simtrain.retrieval.pools import draw_pools, gap
@@ -80,7 +80,7 @@ def retrieve(
     used = Windows.of(dataset, run.config)
     frames, reader = run.config.data.frames, BoldReader(dataset.path)
     results = {}
-    for name, windows in choose_windows(dataset, used.clips, frames, experiment, protocol.lag).items():
+    for name, windows in used.experiments(experiment, protocol.lag).items():
         must_be_new(run, dataset, windows, name)
         bank = Bank(partial(embed_fmri, learner, reader, frames=frames), dataset)
         result = put_to_test(learner, bank, dataset, windows, name, protocol)
@@ -93,28 +93,6 @@ def retrieve(
             result = replace(result, lags=curve)
         results[name] = result
     return results
-
-
-def choose_windows(
-    dataset: Dataset, clips: np.ndarray, frames: int, experiment: str | None, lag: int
-) -> dict[str, np.ndarray]:
-    """The windows of one experiment, or of all that the store has windows for.
-
-    Raises
-    ------
-    UserError
-        If it has none.
-    """
-    found = find_windows(dataset, clips, frames, lag)
-    names = [experiment] if experiment else EXPERIMENTS
-    chosen = {name: select(found, *EXPERIMENTS[name]) for name in names}
-    chosen = {name: windows for name, windows in chosen.items() if len(windows)}
-    if not chosen:
-        raise UserError(
-            f"{dataset.path} has no windows for {' or '.join(names)} at a lag of {lag} s: "
-            "see `simdata info` for its sets of subjects and scenes"
-        )
-    return chosen
 
 
 def put_to_test(
