@@ -40,6 +40,7 @@ class Recipe:
 
     @property
     def catalog_sha256(self) -> str:
+        """Hash of the catalog's text."""
         return hashlib.sha256(self.catalog_text.encode()).hexdigest()
 
     def catalog_metadata(self) -> dict[str, Any]:

@@ -142,6 +142,7 @@ class BoldWriter:
         self._pool = ThreadPoolExecutor(available_cores(), "simdata-encode")
 
     def write_run(self, reader: BoldReader, subject: int, movie: int, hemisphere: int) -> None:
+        """Write a hemisphere of a run, unless it is there."""
         path = self._folder / self._layout.key(subject, movie, 0, hemisphere)
         if path.exists():
             return

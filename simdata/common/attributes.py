@@ -12,8 +12,10 @@ from simdata.common.json_text import dumps
 
 
 def flat(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes with JSON text in place of what netCDF cannot hold: dictionaries, and lists of anything else
-    than numbers. Equal structures have equal texts."""
+    """Attributes with JSON text in place of what netCDF cannot hold; equal structures have equal texts.
+
+    It cannot hold dictionaries, and lists of anything else than numbers.
+    """
     return {name: value if _is_plain(value) else as_json(value) for name, value in attributes.items()}
 
 

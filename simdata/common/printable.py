@@ -2,6 +2,6 @@
 
 
 def printable(text: str) -> str:
-    """Text with what no terminal shows written as \\x.. and the like."""
+    r"""Text with what no terminal shows written as \x.. and the like."""
     safe = text.encode(errors="backslashreplace").decode()
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in safe)

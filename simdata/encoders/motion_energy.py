@@ -76,8 +76,10 @@ class MotionEnergy(VideoEncoder):
 
 
 def _pyramid() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Filters: spatial (pixels, 2 * gabors), temporal (frequencies, 2, taps), and the (temporal, spatial)
-    pairs that make a feature: opposite directions are the same Gabor when nothing moves."""
+    """Filters: spatial (pixels, 2 * gabors), temporal (frequencies, 2, taps), and which pairs make a feature.
+
+    Pairs are (temporal, spatial): opposite directions are the same Gabor when nothing moves.
+    """
     gabors, moving = [], []
     for frequency in SPATIAL:
         for direction in DIRECTIONS if frequency else DIRECTIONS[:1]:

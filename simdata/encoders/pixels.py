@@ -33,9 +33,7 @@ class PixelSettings(ModelSettings):
 
 
 class ClipSettings(PixelSettings):
-    """``frames`` is how many of a window's pictures are taken, and which, as
-    `simdata.encoders.window_frames` says.
-    """
+    """With ``frames``: how many of a window's pictures are taken, and which (`encoders.window_frames`)."""
 
     frames: Setting = None
 

@@ -153,8 +153,10 @@ def _resize(image: torch.Tensor, size: Size, interpolation: str, antialias: bool
 
 
 def _middle(image: torch.Tensor, crop: Size) -> torch.Tensor:
-    """As torchvision and transformers place it: an odd pixel more is left out below and on the right, and
-    an odd one of padding added there."""
+    """The middle as torchvision and transformers place it.
+
+    An odd pixel more is left out below and on the right, and an odd one of padding added there.
+    """
     lacks = [max(want - has, 0) for want, has in zip(crop, image.shape[2:], strict=True)]
     if any(lacks):
         below, right = (lack - lack // 2 for lack in lacks)

@@ -43,8 +43,10 @@ class Block:
 
 @dataclass(frozen=True)
 class _Work:
-    """What one encoder is to do for a block: windows that begin at ``starts`` (s) of a span, for its rows
-    ``rows`` (positions in the block)."""
+    """What one encoder is to do for a block.
+
+    Windows begin at ``starts`` (s) of a span and become its ``rows`` (positions in the block).
+    """
 
     encoder: Encoder
     span: np.ndarray

@@ -199,8 +199,7 @@ class _Picture:
 
 
 def _pictures(path: Path, info: FilmInfo) -> Iterator[tuple[_Picture | None, float]]:
-    """Pictures in the order in which they are shown, each with the time in s from which it is on screen; in
-    the end none."""
+    """Pictures as they are shown, each with the time in s from which it is on screen; in the end none."""
     last, whole = -math.inf, VideoReformatter()
     with open_film(path) as container:
         (stream,) = (s for s in container.streams.video if s.index == info.picture_stream)

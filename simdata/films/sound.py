@@ -35,8 +35,7 @@ class Sound:
         self._pieces = self._decode() if info.has_sound else iter(())
 
     def span(self, start: int, stop: int) -> np.ndarray:
-        """((stop - start) * 16000,) float32, full scale is 1; ``start`` must not go back before an earlier
-        one."""
+        """((stop - start) * 16000,) float32, full scale is 1; ``start`` must not be before an earlier one."""
         first, last = start * AUDIO_RATE, stop * AUDIO_RATE
         self._read_to(last)
         self._held = [piece for piece in self._held if piece[0] + len(piece[1]) > first]

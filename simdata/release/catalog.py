@@ -206,6 +206,8 @@ class SceneSplit(_Strict):
 
 
 class Splits(_Strict):
+    """How subjects and scenes are divided into train, val and test."""
+
     subjects: SubjectSplit = SubjectSplit()
     scenes: SceneSplit = SceneSplit()
 

@@ -31,11 +31,10 @@ Run = tuple[int, int]  # positions of subject and movie
 
 
 def check_readable(dataset: xr.Dataset, place: str | Path, names: Iterable[str]) -> None:
-    """Raise a DamagedStore unless ``names`` and the coordinates have values that can be read, and these and
-    the arrays of any store have metadata.
+    """Raise a DamagedStore unless ``names`` and the coordinates can be read.
 
-    The values stay in memory: all are small but ``bold``, which is not read. Embeddings may be without: a
-    writer settles what a killed one left of them.
+    These and the arrays of any store must have metadata. The values stay in memory: all are small but
+    ``bold``, which is not read. Embeddings may be without: a writer settles what a killed one left of them.
     """
     needed = list(dict.fromkeys([*dataset.coords, *names]))
     for name in (*needed, *(name for name in ARRAYS if name in dataset and name not in needed)):

@@ -25,8 +25,10 @@ AXES = ("subject", "movie", "second", "hemisphere")
 
 
 def _missing(array: AnyArray) -> np.number:
-    """The stored value that xarray reads as NaN, which is not always what zarr reads where there is no chunk:
-    of what comes back from netCDF that is 0."""
+    """The stored value that xarray reads as NaN.
+
+    It is not always what zarr reads where there is no chunk: of what comes back from netCDF that is 0.
+    """
     whole = array.dtype.kind in "iu"
     value: np.number = array.dtype.type(array.attrs.get("_FillValue", array.fill_value) if whole else np.nan)
     return value

@@ -182,8 +182,11 @@ def missing_value(name: str, array: zarr.Array, axis: str) -> Any:
 
 @contextmanager
 def quiet_zarr() -> Iterator[None]:
-    """No warnings of two things that are meant: consolidated metadata, which is an extension of Zarr v3
-    that our readers know, and the work folder of a build beside the arrays."""
+    """No warnings of two things that are meant.
+
+    They are consolidated metadata, which is an extension of Zarr v3 that our readers know, and the work
+    folder of a build beside the arrays.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
         warnings.filterwarnings("ignore", message=r"Object at \.build is not recognized")

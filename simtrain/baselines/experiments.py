@@ -59,10 +59,10 @@ class TwoSided(Protocol):
     modalities: tuple[str, ...]
 
     def from_windows(self, windows: np.ndarray, modality: str) -> np.ndarray:
-        """(n, dim)"""
+        """(n, dim) of windows."""
 
     def from_clips(self, movie: np.ndarray, clip: np.ndarray, modality: str) -> np.ndarray:
-        """(n, dim)"""
+        """(n, dim) of clips."""
 
 
 class Baselines:

@@ -63,12 +63,12 @@ def must_divide(batch_size: int) -> None:
 
 
 def share(samples: np.ndarray) -> np.ndarray:
-    """This process's part of a batch; in the order of their ranks, the parts are the batch."""
+    """The part of a batch that is this process's; in the order of their ranks, the parts are the batch."""
     return np.split(samples, size())[rank()]
 
 
 def shares(batches: Iterable[tuple[np.ndarray, Any]]) -> Iterator[tuple[np.ndarray, Any]]:
-    """This process's part of every batch, with what came with it."""
+    """The part of every batch that is this process's, with what came with it."""
     return ((share(samples), note) for samples, note in batches)
 
 

@@ -256,6 +256,7 @@ class Recipe(_Strict):
     folder: ClassVar[str]  # of its presets, below simtrain.config.presets
 
     def to_yaml(self) -> str:
+        """The configuration as a file holds it, with all keys."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 

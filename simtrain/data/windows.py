@@ -38,8 +38,10 @@ ALL = "all"  # of the experiments
 
 
 def covered(frames: int, embeddings: Iterable[Embedding]) -> int:
-    """Seconds that a window covers, the longer of its BOLD and its clip: no shorter one rules out shared
-    moments."""
+    """Seconds that a window covers, the longer of its BOLD and its clip.
+
+    No shorter one rules out shared moments.
+    """
     return max([frames, *(embedding.window for embedding in embeddings)])
 
 

@@ -43,7 +43,8 @@ class Frames(nn.Module):
 
     @torch.no_grad()
     def forward(self, stored: Tensor, hemisphere: Tensor) -> Tensor:
-        """
+        """Patches of BOLD as the store has it.
+
         Parameters
         ----------
         stored : (batch, frames, vertices) int8, float16 or float32, as the store has them

@@ -95,7 +95,8 @@ class Contrastive(nn.Module):
     def forward(
         self, embeddings: Mapping[str, Tensor], ignore: Tensor, queued: Queued | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """
+        """The loss of a batch, and of each pair.
+
         Parameters
         ----------
         embeddings : (n, dim) float32 of unit length for each modality

@@ -66,8 +66,10 @@ def psnr(one: Tensor, other: Tensor) -> Tensor:
 
 
 def correlation(one: Tensor, other: Tensor) -> Tensor:
-    """Pearson's correlation over all pixels and channels: (n, m), as for `ssim`; 0 if a picture has one value
-    throughout."""
+    """Pearson's correlation over all pixels and channels: (n, m), as for `ssim`.
+
+    It is 0 if a picture has one value throughout.
+    """
     other = _standardised(other.flatten(1).double()).T
     return torch.cat([_standardised(part) @ other for part in _double_parts(one.flatten(1))]).float()
 
