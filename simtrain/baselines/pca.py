@@ -26,7 +26,7 @@ from simtrain.models.input import Frames
 from simtrain.models.learner import Learner
 from simtrain.models.sim import SIM
 from simtrain.training.checkpoint import tested_weights
-from simtrain.training.step import Training
+from simtrain.training.contrastive import ContrastiveTraining
 
 PASSES = 4
 OVERSAMPLE = 16
@@ -176,7 +176,7 @@ def train_head(
     torch.manual_seed(train.seed)
     learner = PcaLearner(config, dataset, embeddings, axes)
     learner.stimuli.fit(clips)
-    training = Training(config, learner.to(device))
+    training = ContrastiveTraining(config, learner.to(device))
     drawn = shuffled_batches(samples, train.batch_size, train.seed, Cursor(), config.data.lag_jitter)
     feed = Stream(BoldReader(dataset.path), config.data.frames, device)
     with feed.batches(drawn, train.batch_size) as batches:

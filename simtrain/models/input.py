@@ -32,6 +32,10 @@ class Frames(nn.Module):
     patches : (patches, vertices of one) int, as `simtrain.surface.patches.patch_vertices` gives
     """
 
+    cortex: Tensor
+    vertices: Tensor
+    shape: tuple[int, int]
+
     def __init__(self, cortex: np.ndarray, patches: np.ndarray) -> None:
         super().__init__()
         self.shape = patches.shape

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from simtrain.common.modules import ModulesByName
 from simtrain.models.projector import Projector
 from simtrain.models.sit import SiT
 
@@ -30,7 +31,7 @@ class SIM(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder, self.per_token = encoder, per_token
-        self.projectors = nn.ModuleDict(
+        self.projectors: ModulesByName[Projector] = ModulesByName(
             {name: Projector(size, dim, dropout) for name, size in features.items()}
         )
 

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import TypedDict
+
+
+class State(TypedDict):
+    """What a checkpoint keeps of a `Patience`."""
+
+    best: float
+    waited: int
 
 
 class Patience:
@@ -27,8 +35,8 @@ class Patience:
         self._best, self._waited = (loss, 0) if better else (self._best, self._waited + 1)
         return better
 
-    def state_dict(self) -> dict[str, float]:
+    def state_dict(self) -> State:
         return {"best": self._best, "waited": self._waited}
 
-    def load_state_dict(self, state: dict[str, float]) -> None:
+    def load_state_dict(self, state: State) -> None:
         self._best, self._waited = state["best"], state["waited"]

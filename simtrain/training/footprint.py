@@ -8,14 +8,14 @@ import torch
 
 from simtrain.common import processes
 from simtrain.config.resolved import Resolved
-from simtrain.training.step import Training
+from simtrain.training.step import AnyTraining
 
 WEIGHT_BYTES = 16  # itself, its gradient, and AdamW's two moments
 BLOCK_ARRAYS = 17  # of the size of its input, in 16 bits, are what a block keeps for its gradient
 CONTEXT = 10**9  # what CUDA and its libraries take
 
 
-def training_bytes(training: Training, config: Resolved) -> int:
+def training_bytes(training: AnyTraining, config: Resolved) -> int:
     """Bytes of weights, gradients, the optimiser's state and the activations of the encoder's blocks.
 
     The activations are those of Korthikanti et al. (2022, arXiv 2205.05198, section 4.1), without the

@@ -31,7 +31,7 @@ class Guard:
 
     Attributes
     ----------
-    samples : (n,) SAMPLE of the step that `check` complained of
+    samples : (n,) SAMPLE of the step that `check` complained of; None until it does
     """
 
     def __init__(self, device: torch.device, scaler: torch.amp.GradScaler) -> None:
@@ -40,7 +40,7 @@ class Guard:
         self._values: Tensor | None = None
         self._names: tuple[str, ...] = ()
         self._recent: deque[tuple[int, float, np.ndarray]] = deque(maxlen=self._every)
-        self.samples = None
+        self.samples: np.ndarray | None = None
 
     def see(
         self, step: int, rate: float, losses: Mapping[str, Tensor], norm: Tensor, samples: np.ndarray
@@ -74,6 +74,7 @@ class Guard:
         """
         if (step := distributed.agree(int(self._step) or None)) is not None:
             _, rate, self.samples = next(note for note in self._recent if note[0] == step)
+            assert self._values is not None  # since a step was seen
             values = zip(self._names, self._values.tolist(), strict=True)
             told = ", ".join(f"{name} {value:.3g}" for name, value in values)
             raise Diverged(f"step {step} is not finite ({told}) at a learning rate of {rate:.3g}")

@@ -23,13 +23,14 @@ from simtrain.data.order import shuffled_batches
 from simtrain.models.learner import Learner
 from simtrain.models.patch_table import kept_table
 from simtrain.training import checkpoint, validation
+from simtrain.training.contrastive import ContrastiveTraining
 from simtrain.training.footprint import training_bytes
 from simtrain.training.guard import Diverged
 from simtrain.training.initial_weights import kept_weights
 from simtrain.training.run_folder import AnyRun, Run
 from simtrain.training.scalars import Metrics, NoMetrics, Report
 from simtrain.training.schedule import learning_rate
-from simtrain.training.step import Training
+from simtrain.training.step import AnyTraining
 from simtrain.training.validation import Validation
 
 LOOKED_AT = 64  # samples, at once, for the cause of what is not finite
@@ -60,7 +61,7 @@ def fit(
 
 
 def go_on(
-    training: Training,
+    training: AnyTraining,
     samples: np.ndarray,
     held_out: np.ndarray,
     dataset: Dataset,
@@ -119,7 +120,9 @@ def go_on(
     return stopped
 
 
-def _prepare(dataset: Dataset, run: Run, device: torch.device) -> tuple[Training, np.ndarray, np.ndarray]:
+def _prepare(
+    dataset: Dataset, run: Run, device: torch.device
+) -> tuple[ContrastiveTraining, np.ndarray, np.ndarray]:
     """A new training with its training and validation samples."""
     config = run.config
     used = windows.Windows.of(dataset, config)
@@ -137,15 +140,15 @@ def _prepare(dataset: Dataset, run: Run, device: torch.device) -> tuple[Training
         learner.sim.encoder.load_state_dict(kept_weights(run.path, config.model.init))
     if config.model.patches is not None:
         kept_table(run.path, config.model.patches, config.model.ico).lay_out(learner.sim.encoder)
-    training = Training(config, learner.to(device))
+    training = ContrastiveTraining(config, learner.to(device))
     return training, samples, windows.by_hemisphere(windows.validation(found), config.data.sides)
 
 
 def _loop(
-    training: Training,
+    training: AnyTraining,
     validate: Validation | None,
     batches: Batches,
-    metrics: Metrics,
+    metrics: Metrics | NoMetrics,
     progress: Progress,
     interrupt: Interrupts,
     run: AnyRun,
@@ -159,8 +162,8 @@ def _loop(
         losses = training.update(batch)
         step, last = training.step, training.step == train.steps
         logs, saves = step % train.log_every == 0 or last, step % train.checkpoint_every == 0
-        validates = validate is not None and (step % train.validate_every == 0 or last)
-        if logs or validates:
+        validation_due = validate if step % train.validate_every == 0 or last else None
+        if logs or validation_due is not None:
             training.must_be_sound()
         elif training.guard.due:
             training.guard.check()
@@ -169,8 +172,8 @@ def _loop(
             values |= pace.lap()
             metrics.write(step, values)
             progress.update(task, completed=step, note=_note(values))
-        if validates:
-            values = validate()
+        if validation_due is not None:
+            values = validation_due()
             metrics.write(step, values)
             progress.console.print(f"step {step}: {_summary(values)}", soft_wrap=True)
             if training.patience.improved(values["val/loss"]) and train.patience is not None:
@@ -187,7 +190,7 @@ def _loop(
     return None if training.finished else stopped
 
 
-def _ended(training: Training) -> str:
+def _ended(training: AnyTraining) -> str:
     """Why there is nothing more to do."""
     train = training.config
     if training.patience.exhausted:
@@ -210,7 +213,7 @@ def _save(path: Path, state: dict[str, Any]) -> None:
 class _Pace:
     """Samples per second, and the share of the time spent waiting for data, since the last lap."""
 
-    def __init__(self, training: Training, batches: Batches) -> None:
+    def __init__(self, training: AnyTraining, batches: Batches) -> None:
         self._training, self._batches = training, batches
         self._before = self._now()
 
@@ -226,13 +229,13 @@ class _Pace:
         return np.array([time.perf_counter(), self._training.step, self._batches.waited])
 
 
-def _training_values(training: Training, losses: dict[str, torch.Tensor]) -> dict[str, float]:
+def _training_values(training: AnyTraining, losses: dict[str, torch.Tensor]) -> dict[str, float]:
     readings = training.readings() | training.guard.readings()
     values = {f"train/{name}": float(value) for name, value in (losses | readings).items()}
     return values | {"train/learning_rate": learning_rate(training.config, training.step)}
 
 
-def _advice(training: Training, held_out: np.ndarray, dataset: Dataset, run: AnyRun) -> str:
+def _advice(training: AnyTraining, held_out: np.ndarray, dataset: Dataset, run: AnyRun) -> str:
     """What to do about a training that has diverged, and what is left of it."""
     samples = held_out if training.guard.samples is None else training.guard.samples
     if runs := _broken_runs(training, samples, dataset, run):
@@ -247,7 +250,7 @@ def _advice(training: Training, held_out: np.ndarray, dataset: Dataset, run: Any
     return f"{cause}; nothing of this was saved, {left}"
 
 
-def _broken_runs(training: Training, samples: np.ndarray, dataset: Dataset, run: AnyRun) -> list[str]:
+def _broken_runs(training: AnyTraining, samples: np.ndarray, dataset: Dataset, run: AnyRun) -> list[str]:
     """The runs of samples that the model cannot take as finite values, in all processes."""
     found, frames, device = [], training.learner.frames, training.learner.device
     parts = ((samples[start : start + LOOKED_AT], None) for start in range(0, len(samples), LOOKED_AT))
@@ -285,7 +288,7 @@ def _summary(values: dict[str, float]) -> str:
     return ", ".join(f"{name.removeprefix('val/')} {value:.3f}" for name, value in values.items())
 
 
-def _announce(training: Training, samples: np.ndarray, held_out: np.ndarray, console: Console) -> None:
+def _announce(training: AnyTraining, samples: np.ndarray, held_out: np.ndarray, console: Console) -> None:
     weights = sum(parameter.numel() for parameter in training.learner.parameters())
     precision = (
         "float32" if training.precision is None else f"{training.precision} autocast".removeprefix("torch.")

@@ -15,9 +15,10 @@ from simdata.surface.meshes import HEMISPHERES
 from simtrain.common.finite import COLLAPSED, CONSTANT
 from simtrain.data import windows
 from simtrain.data.dataset import Dataset
+from simtrain.models.masked_learner import Filled, MaskedLearner
 from simtrain.surface.gifti import write_series, write_sphere
 from simtrain.training import checkpoint
-from simtrain.training.pretraining import VALIDATION, Filled, MaskedLearner
+from simtrain.training.pretraining import VALIDATION
 from simtrain.training.run_folder import PretrainRun
 
 
@@ -65,14 +66,14 @@ def write_reconstructions(
         raise UserError(f"{dataset.path} has no windows of validation: see `simdata info` for its sets")
     chosen = found[np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int)]
     reader, labels = BoldReader(dataset.path), _labels(dataset, chosen)
-    found = [_reconstruct(learner, reader, window, run) for window in chosen]
-    _must_vary([maps for of_window in found for maps in of_window], run)
+    filled = [_reconstruct(learner, reader, window, run) for window in chosen]
+    _must_vary([maps for of_window in filled for maps in of_window], run)
     folder.mkdir(parents=True, exist_ok=True)
     for hemisphere in HEMISPHERES:
         write_sphere(folder / f"{hemisphere}.sphere.surf.gii", hemisphere)
     return [
         _write(maps, HEMISPHERES[side], folder / label)
-        for label, of_window in zip(labels, found, strict=True)
+        for label, of_window in zip(labels, filled, strict=True)
         for side, maps in zip(run.config.data.sides, of_window, strict=True)
     ]
 
@@ -90,9 +91,9 @@ def load_learner(run: PretrainRun, dataset: Dataset, device: torch.device) -> Ma
 def maps_of(learner: MaskedLearner, filled: Filled) -> Maps:
     """From patches to the mesh."""
     predicted = filled.predicted.float()
-    if filled.mean is not None:
+    if filled.scale is not None:
         # As He et al. show theirs: the patch's own mean and s.d. are given back to the prediction.
-        predicted = predicted * filled.deviation + filled.mean
+        predicted = predicted * filled.scale.deviation + filled.scale.mean
     everything = torch.ones_like(filled.counted)
     original, _ = learner.on_surface(filled.values, everything)
     filling, _ = learner.on_surface(predicted, filled.counted)

@@ -42,8 +42,8 @@ from simtrain.models.published_names import PublishedEncoder, read_encoder, read
 from simtrain.models.sit import SiT
 from simtrain.surface.patches import patch_vertices
 from simtrain.training import checkpoint
+from simtrain.training.contrastive import ContrastiveTraining
 from simtrain.training.run_folder import IMPORTED, Run
-from simtrain.training.step import Training
 
 DAMAGED = "the file is damaged; fetch it again"
 DIM_HEAD = 64  # of a head, in all published configurations
@@ -113,7 +113,7 @@ def import_weights(
     must_see(learner.eval(), dataset, found, stimuli, config.data.frames, files.encoder)
     run = Run.start(out, config, dataset, table=table)
     json_text.write(out / IMPORTED, _record(files, published, tuple(projectors)))
-    checkpoint.save(run.checkpoint, Training(config, learner).state_dict())
+    checkpoint.save(run.checkpoint, ContrastiveTraining(config, learner).state_dict())
     return run, _notes(files, published)
 
 

@@ -1,10 +1,11 @@
-"""One step of training, and the state that it leaves: what a checkpoint holds."""
+"""A step of any training, and the state that it leaves: what a checkpoint holds."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -12,13 +13,15 @@ from torch import Tensor, nn
 
 from simdata.common.errors import UserError
 from simtrain.common import distributed, finite, processes
-from simtrain.config.schema import Config
+from simtrain.config.resolved import Resolved
 from simtrain.data.feeds import Batch
 from simtrain.data.order import Cursor
 from simtrain.models.input import Frames
 from simtrain.models.learner import Learner
+from simtrain.models.masked_learner import MaskedLearner
 from simtrain.models.sit import Block
 from simtrain.training import accumulation
+from simtrain.training.accumulation import Losses
 from simtrain.training.early_stopping import Patience
 from simtrain.training.ema import Average
 from simtrain.training.guard import Diverged, Guard
@@ -28,7 +31,10 @@ TESTED = ("step", "learner", "average")
 SPREAD = "spread-"  # before a modality, in the scores of a batch
 
 
-class Training:
+AnyLearner = TypeVar("AnyLearner", bound=Learner | MaskedLearner)
+
+
+class Training(ABC, Generic[AnyLearner]):
     """A learner with its optimiser, and how far it has come.
 
     Attributes
@@ -40,7 +46,7 @@ class Training:
     guard : whether its steps are finite
     """
 
-    def __init__(self, config: Config, learner: Learner) -> None:
+    def __init__(self, config: Resolved, learner: AnyLearner) -> None:
         self.config, self.learner = config.train, learner
         self.precision = mixed_precision(config.train.amp, learner.device)
         self.optimizer = torch.optim.AdamW(_parameter_groups(learner, config.train.weight_decay))
@@ -90,37 +96,17 @@ class Training:
         self.guard.see(self.step, rate, losses, norm, batch.samples)
         return losses
 
-    def gradients(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    @abstractmethod
+    def gradients(self, batch: Batch) -> Losses:
         """Give the weights their gradients of the scaled loss of a batch, and return the losses."""
-        parts = accumulation.split(batch, self.config.accumulate)
-        if len(parts) > 1:
-            return accumulation.backward(
-                parts, self._embed_part, lambda whole: self.compare(whole, batch.samples), self.scaler.scale
-            )
-        self.seed()
-        loss, named = self.losses(batch)
-        self.scaler.scale(loss).backward()
-        return loss, named
 
-    def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of a batch, and that of each pair of modalities; as `compare`, it queues the batch."""
-        return self.compare(self.embed(batch), batch.samples)
+    @abstractmethod
+    def scores(self, batch: Batch) -> dict[str, Tensor]:
+        """What validation takes the mean of, ``loss`` among them."""
 
-    def compare(
-        self, embeddings: accumulation.Embeddings, samples: np.ndarray
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The losses of the embeddings of a batch, together with those of the other processes.
-
-        If there is a queue, the whole of them then joins it, the same in all processes.
-        """
-        whole, samples = distributed.gather(embeddings), distributed.gather_samples(samples)
-        queue = self.learner.queue
-        losses = self.learner.loss(
-            whole, self.learner.ignored(samples), None if queue is None else queue(samples)
-        )
-        if queue is not None:
-            queue.add(whole, samples)
-        return losses
+    def readings(self) -> dict[str, float]:
+        """What is logged beside the losses."""
+        return {}
 
     def seed(self, part: int = 0) -> None:
         """Make what is drawn next (dropout) a function of seed, step, process and part of the batch alone.
@@ -130,42 +116,9 @@ class Training:
         entropy = [self.config.seed, self.step, processes.rank(), part]
         torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
 
-    def _embed_part(self, number: int, part: Batch) -> dict[str, Tensor]:
-        self.seed(number)
-        return self.embed(part)
-
-    def embed(self, batch: Batch) -> dict[str, Tensor]:
-        """Embeddings of a batch, in the precision of training."""
-        with self.autocast():
-            return self.learner.embed(batch.samples, batch.stored)
-
     def autocast(self) -> torch.autocast:
         """The precision of training, as a context."""
         return torch.autocast(self.learner.device.type, self.precision, enabled=self.precision is not None)
-
-    def scores(self, batch: Batch) -> dict[str, Tensor]:
-        """What validation takes the mean of: the losses, and top-1 from fMRI to each modality.
-
-        And how far the embeddings of different windows or clips lie apart.
-        """
-        embeddings, ignore = self.embed(batch), self.learner.ignored(batch.samples)
-        loss, parts = self.learner.loss(embeddings, ignore)
-        return {"loss": loss} | parts | top1(embeddings, ignore) | self._spreads(batch, embeddings)
-
-    def _spreads(self, batch: Batch, embeddings: accumulation.Embeddings) -> dict[str, Tensor]:
-        """How far embeddings lie apart, of modalities whose inputs do."""
-        if len(batch.samples) == 1:
-            return {}
-        spreads = {f"{SPREAD}{name}": finite.spread(vectors) for name, vectors in embeddings.items()}
-        inputs = self.learner.clip_features(batch.samples["movie"], batch.samples["clip"])
-        for name, features in inputs.items():
-            alike = finite.spread(features) <= finite.CONSTANT
-            spreads[f"{SPREAD}{name}"] = torch.where(alike, 1.0, spreads[f"{SPREAD}{name}"])
-        return spreads
-
-    def readings(self) -> dict[str, float]:
-        """What is logged beside the losses."""
-        return {"temperature": self.learner.loss.temperature}
 
     def must_be_sound(self) -> None:
         """Look at all that may be logged or saved: the same in all processes.
@@ -237,6 +190,9 @@ class Training:
             self.average.load_state_dict(state["average"])
 
 
+AnyTraining = Training[Learner] | Training[MaskedLearner]
+
+
 def judge(scores: list[dict[str, float]], what: str) -> None:
     """Look at the scores of batches, as `Training.scores` gives them.
 
@@ -251,19 +207,6 @@ def judge(scores: list[dict[str, float]], what: str) -> None:
     for name in names:
         if name.startswith(SPREAD) and max(one.get(name, 0) for one in scores) <= finite.CONSTANT:
             raise Diverged(f"{what} is the same {name.removeprefix(SPREAD)} embedding for all of a batch")
-
-
-def top1(embeddings: dict[str, Tensor], ignore: Tensor) -> dict[str, Tensor]:
-    """Top-1 among the samples of a batch, from fMRI to each modality, beside its chance.
-
-    Ties, and what compares with nothing, count against the true one.
-    """
-    values = {"chance": (~ignore).sum(dim=1).float().reciprocal().mean()}
-    for modality in [name for name in embeddings if name != "fmri"]:
-        similarity = (embeddings["fmri"] @ embeddings[modality].T).masked_fill(ignore, -torch.inf)
-        worse = similarity < similarity.diagonal()[:, None]  # not what is as good, or NaN
-        values[f"top1-{modality}"] = (worse.sum(dim=1) == len(ignore) - 1).float().mean()
-    return values
 
 
 def mixed_precision(amp: str, device: torch.device) -> torch.dtype | None:
@@ -284,7 +227,7 @@ def mixed_precision(amp: str, device: torch.device) -> torch.dtype | None:
     return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
 
 
-def _compile_parts(learner: Learner) -> None:
+def _compile_parts(learner: Learner | MaskedLearner) -> None:
     """Compile each block by itself: they share their code, so that it is compiled once.
 
     On a GPU, so is the way from stored BOLD to patches; on a CPU, that is compiled in any case.
@@ -295,7 +238,7 @@ def _compile_parts(learner: Learner) -> None:
             module.compile()
 
 
-def _parameter_groups(learner: Learner, weight_decay: float) -> list[dict]:
+def _parameter_groups(learner: nn.Module, weight_decay: float) -> list[dict]:
     """Weight decay for matrices only: it has no business with biases, norms and the temperature."""
     trained = [parameter for parameter in learner.parameters() if parameter.requires_grad]
     matrices = [parameter for parameter in trained if parameter.ndim == 2]

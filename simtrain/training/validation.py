@@ -12,7 +12,7 @@ from simtrain.common import distributed, processes
 from simtrain.config.schema import Train
 from simtrain.data.feeds import Feed
 from simtrain.data.order import epoch_order
-from simtrain.training.step import SPREAD, Training, judge
+from simtrain.training.step import SPREAD, AnyTraining, judge
 
 
 def choose(samples: np.ndarray, train: Train) -> np.ndarray:
@@ -23,7 +23,7 @@ def choose(samples: np.ndarray, train: Train) -> np.ndarray:
 class Validation:
     """Fixed batches of chosen samples, so that all figures of a run compare."""
 
-    def __init__(self, chosen: np.ndarray, feed: Feed, training: Training) -> None:
+    def __init__(self, chosen: np.ndarray, feed: Feed, training: AnyTraining) -> None:
         self._size = min(training.config.batch_size, len(chosen))
         whole = len(chosen) // self._size * self._size
         # Each process takes whole batches, so that the figures do not depend on how many there are.

@@ -26,9 +26,9 @@ from simtrain.models.learner import Learner
 from simtrain.reconstruction.identification import Tally, two_way
 from simtrain.retrieval.scores import ranks
 from simtrain.training import checkpoint, pretraining
+from simtrain.training.contrastive import ContrastiveTraining, top1
 from simtrain.training.early_stopping import Patience
 from simtrain.training.run_folder import PretrainRun, Run
-from simtrain.training.step import Training, top1
 
 SMALL = ["model.ico=1", "model.dim=16", "model.depth=1", "model.dim_head=16", "projector.dim=16"]
 COMMANDS = {
@@ -49,7 +49,7 @@ def untrained(store, tmp_path_factory):
     torch.manual_seed(0)
     learner = Learner(config, dataset, embeddings)
     learner.stimuli.fit(windows.clip_split(dataset, embeddings.values()))
-    checkpoint.save(run.checkpoint, Training(config, learner).state_dict())
+    checkpoint.save(run.checkpoint, ContrastiveTraining(config, learner).state_dict())
     return run
 
 

@@ -22,8 +22,8 @@ from simtrain.data.feeds import Batch, Device, Memory, Runs, Stream
 from simtrain.data.windows import SAMPLE
 from simtrain.models.input import Frames
 from simtrain.models.learner import Learner
+from simtrain.models.masked_learner import MaskedLearner
 from simtrain.surface.patches import patch_vertices
-from simtrain.training.pretraining import MaskedLearner
 
 CPU = torch.device("cpu")
 PATCHES = patch_vertices(1)
@@ -146,7 +146,7 @@ def test_pretraining_neither_predicts_nor_counts_them(dataset, stored, expected,
     np.testing.assert_array_equal(filled.counted, counted & hidden)
     values = np.where(counted, on_patches(expected), np.nan)
     mean = np.nansum(values, axis=2) / np.maximum(counted.sum(axis=2), 1)
-    np.testing.assert_allclose(filled.mean[..., 0], mean, atol=1e-5)
+    np.testing.assert_allclose(filled.scale.mean[..., 0], mean, atol=1e-5)
 
 
 def test_courses_of_patches_are_of_what_has_data(partial, dataset, lacking):

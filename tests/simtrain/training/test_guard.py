@@ -25,6 +25,7 @@ from simtrain.data.dataset import open_dataset, resolve
 from simtrain.models.input import Frames
 from simtrain.training import checkpoint, pretraining
 from simtrain.training import loop as fitting
+from simtrain.training.contrastive import ContrastiveTraining
 from simtrain.training.guard import SKIPPED_IN_A_ROW, Diverged, Guard
 from simtrain.training.run_folder import Run
 from simtrain.training.step import Training
@@ -139,7 +140,7 @@ def test_what_an_update_leaves_is_looked_at_before_it_is_saved(store, tmp_path, 
 
 
 def test_gradients_alone_stop_it(store, tmp_path, monkeypatch):
-    gradients = Training.gradients
+    gradients = ContrastiveTraining.gradients
 
     def broken(self, batch):
         losses = gradients(self, batch)
@@ -147,20 +148,20 @@ def test_gradients_alone_stop_it(store, tmp_path, monkeypatch):
             self.learner.sim.encoder.norm.bias.grad[0] = torch.nan
         return losses
 
-    monkeypatch.setattr(Training, "gradients", broken)
+    monkeypatch.setattr(ContrastiveTraining, "gradients", broken)
     with pytest.raises(UserError, match=r"step 4 is not finite \(loss \d.*the norm of the gradients nan\)"):
         fit_run(store, tmp_path / "run", *RARELY)
 
 
 def test_validation_that_is_not_finite_is_never_the_best(store, tmp_path, monkeypatch):
     settings = (*RARELY, "train.validate_every=2", "train.patience=3")
-    scores = Training.scores
+    scores = ContrastiveTraining.scores
 
     def broken(self, batch):
         found = scores(self, batch)
         return found | {"loss": found["loss"] * torch.nan} if self.step == 4 else found
 
-    monkeypatch.setattr(Training, "scores", broken)
+    monkeypatch.setattr(ContrastiveTraining, "scores", broken)
     with pytest.raises(UserError, match=r"validation behind step 4 is not finite \(loss\).*at step 3"):
         fit_run(store, tmp_path / "run", *settings)
     assert checkpoint.load(tmp_path / "run/best.pt")["step"] == 2

@@ -20,10 +20,11 @@ from simtrain.data.dataset import open_dataset, resolve
 from simtrain.data.feeds import Batch
 from simtrain.data.order import Cursor
 from simtrain.models.mae import masked_error
+from simtrain.models.masked_learner import IDENTITY, MaskedLearner
 from simtrain.surface.gifti import write_sphere
 from simtrain.surface.patches import patch_vertices
 from simtrain.training import checkpoint, pretraining
-from simtrain.training.pretraining import MaskedLearner, Pretraining
+from simtrain.training.pretraining import Pretraining
 from simtrain.training.pretraining_maps import load_learner, maps_of, write_reconstructions
 from simtrain.training.run_folder import PretrainRun, Run
 
@@ -62,7 +63,7 @@ def _training(store, *overrides):
     torch.manual_seed(0)
     training = Pretraining(config, MaskedLearner(config, dataset.cortex))
     samples = windows.by_hemisphere(windows.validation(windows.Windows.of(dataset, config).find()))[::15][:6]
-    index = np.stack([samples[field] for field in pretraining.IDENTITY], axis=1)
+    index = np.stack([samples[field] for field in IDENTITY], axis=1)
     stored = torch.from_numpy(BoldReader(store).read(index, config.data.frames))
     return training, Batch(samples, stored, None), dataset
 
@@ -201,7 +202,7 @@ def test_a_normalised_target_has_mean_0_and_s_d_1_in_the_cortex_of_a_patch(store
     assert float(inside.mean()) == pytest.approx(0, abs=1e-5)
     assert float(inside.std(correction=0)) == pytest.approx(1, abs=1e-4)
     torch.testing.assert_close(
-        filled.target[cortex], ((filled.values - filled.mean) / filled.deviation)[cortex]
+        filled.target[cortex], ((filled.values - filled.scale.mean) / filled.scale.deviation)[cortex]
     )
 
 
@@ -238,7 +239,8 @@ def test_maps_are_predictions_where_nothing_is_visible_and_the_original_elsewher
         assert (getattr(maps, name).transpose(1, 2)[~cortex] == 0).all()
     assert torch.equal(maps.masked, torch.where(maps.unseen, 0.0, maps.original))
     assert torch.equal(maps.reconstruction[~maps.unseen], maps.original[~maps.unseen])
-    predicted = filled.predicted * filled.deviation + filled.mean if normalise else filled.predicted
+    mean, deviation = filled.scale or (0.0, 1.0)
+    predicted = filled.predicted * deviation + mean
     predicted = predicted.reshape(len(batch.samples), *patches.shape, 3)
     for vertex in np.flatnonzero(maps.unseen[0, 0].numpy())[::2000]:
         mean = predicted[0, :, :, 0][torch.from_numpy(patches == vertex)].mean()
@@ -256,7 +258,7 @@ def test_files_of_maps_read_back_as_they_were(store, tmp_path, straight):
         subject, _, second, hemisphere = name.split(".")
         assert (dataset.subjects[window["subject"]], f"s{window['second']}") == (subject, second)
         samples = windows.by_hemisphere(np.atleast_1d(window))["LR".index(hemisphere) :][:1]
-        index = np.stack([samples[field] for field in pretraining.IDENTITY], axis=1)
+        index = np.stack([samples[field] for field in IDENTITY], axis=1)
         stored = torch.from_numpy(BoldReader(store).read(index, 3))
         with torch.no_grad():
             maps = maps_of(learner, learner.fill(samples, stored, learner.mask(samples, 0, 0)))

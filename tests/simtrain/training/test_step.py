@@ -11,7 +11,8 @@ from simtrain.data.dataset import open_dataset, resolve
 from simtrain.data.feeds import Batch, Stream
 from simtrain.data.order import Cursor, epoch_order
 from simtrain.models.learner import Learner
-from simtrain.training.step import Training, mixed_precision
+from simtrain.training.contrastive import ContrastiveTraining
+from simtrain.training.step import mixed_precision
 from simtrain.training.validation import Validation, choose
 
 TINY = [
@@ -41,7 +42,7 @@ def _training(store, **settings):
     learner = Learner(config, dataset, embeddings)
     learner.stimuli.fit(clips)
     samples = windows.by_hemisphere(windows.validation(windows.find_windows(dataset, clips, 3, 6)))
-    return Training(config, learner), samples
+    return ContrastiveTraining(config, learner), samples
 
 
 def _batch(reader, samples):

@@ -12,6 +12,7 @@ from simdata.common.errors import UserError
 from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.training import checkpoint
+from simtrain.training.contrastive import ContrastiveTraining
 from simtrain.training.loop import fit
 from simtrain.training.run_folder import Run
 from simtrain.training.step import Training
@@ -59,7 +60,7 @@ def test_validation_and_tests_use_the_averaged_weights(store, straight):
 
 
 def test_dropout_draws_the_same_in_both_passes_over_a_part(store, tmp_path, monkeypatch):
-    embed, seen = Training.embed, []
+    embed, seen = ContrastiveTraining.embed, []
 
     def recorded(self, batch):
         embeddings = embed(self, batch)
@@ -67,7 +68,7 @@ def test_dropout_draws_the_same_in_both_passes_over_a_part(store, tmp_path, monk
             seen.append(embeddings["fmri"].detach().clone())
         return embeddings
 
-    monkeypatch.setattr(Training, "embed", recorded)
+    monkeypatch.setattr(ContrastiveTraining, "embed", recorded)
     fit_run(store, tmp_path / "run", "train.steps=1", "train.accumulate=2", "model.dropout=0.5")
     assert len(seen) == 4
     assert torch.equal(seen[0], seen[2])

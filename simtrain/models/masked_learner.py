@@ -1,0 +1,117 @@
+"""The masked autoencoder on windows as the store has them: what pretraining trains."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from simtrain.config.resolved import ResolvedPretrainConfig
+from simtrain.models.factory import surface_encoder
+from simtrain.models.input import Frames
+from simtrain.models.mae import MAE, Mask, draw_mask, patch_statistics
+from simtrain.surface.patches import patch_vertices
+from simtrain.surface.vertices import mean_over_patches
+
+IDENTITY = ("subject", "movie", "second", "hemisphere")  # of a sample
+
+
+class Scale(NamedTuple):
+    """What normalises a patch: the mean and s.d. over its values in the cortex, (batch, patches, 1)."""
+
+    mean: Tensor
+    deviation: Tensor
+
+
+class Filled(NamedTuple):
+    """A batch with patches hidden, and what was predicted. All (batch, patches, vertices * frames).
+
+    Attributes
+    ----------
+    values : float32, z-scores; 0 where there are no data
+    predicted : in the units of ``target``
+    target : ``values``, or ``values`` less the mean of their patch, in units of its s.d.
+    counted : bool, hidden, in the cortex and with data
+    hidden : (batch, patches, frames) bool
+    scale : of the targets, None unless they are normalised
+    """
+
+    values: Tensor
+    predicted: Tensor
+    target: Tensor
+    counted: Tensor
+    hidden: Tensor
+    scale: Scale | None
+
+
+class MaskedLearner(nn.Module):
+    """The masked autoencoder on windows as the store has them."""
+
+    def __init__(self, config: ResolvedPretrainConfig, cortex: np.ndarray) -> None:
+        super().__init__()
+        self.config = config.mae
+        patches = patch_vertices(config.model.ico)
+        self.frames = Frames(cortex, patches)
+        mae = config.mae
+        self.mae = MAE(
+            surface_encoder(config.model, patches.shape, config.data.frames),
+            frames=config.data.frames,
+            kind=mae.mask,
+            dim=mae.decoder_dim,
+            depth=mae.decoder_depth,
+            heads=mae.decoder_heads,
+            dim_head=mae.decoder_dim_head,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        return self.mae.to_values.weight.device
+
+    def mask(self, samples: np.ndarray, seed: int, step: int) -> Mask:
+        """The masks of samples: each a function of seed, step and the sample alone.
+
+        So a run resumes exactly, and goes the same way in parts and in several processes.
+        """
+        entropies = ([seed, step, *(int(sample[field]) for field in IDENTITY)] for sample in samples)
+        seeds = [_seed(entropy) for entropy in entropies]
+        patches = self.frames.shape[0]
+        return draw_mask(self.config.mask, seeds, patches, self.mae.frames, self.config.ratio, self.device)
+
+    def fill(self, samples: np.ndarray, stored: Tensor, mask: Mask) -> Filled:
+        """Hide and predict patches of ``samples`` (SAMPLE), (n, frames, vertices) as stored."""
+        values = self.frames(stored, self._hemisphere(samples))
+        cortex = self.with_data(samples, stored)
+        counted = cortex & self.per_vertex(mask.hidden)
+        scale = Scale(*patch_statistics(values, cortex)) if self.config.normalise_target else None
+        target = values if scale is None else (values - scale.mean) / scale.deviation
+        return Filled(values, self.mae(values, mask), target, counted, mask.hidden, scale)
+
+    def with_data(self, samples: np.ndarray, stored: Tensor) -> Tensor:
+        """(batch, patches, vertices of one * frames) bool: in the cortex, and with data in the sample."""
+        inside = self.frames.with_data(stored, self._hemisphere(samples))
+        gathered = inside[:, self.frames.vertices].unflatten(1, self.frames.shape)
+        return gathered.repeat_interleave(self.mae.frames, dim=2)
+
+    def per_vertex(self, of_patches: Tensor) -> Tensor:
+        """(batch, patches, frames) -> (batch, patches, vertices of one * frames)."""
+        return of_patches.repeat(1, 1, self.frames.shape[1])
+
+    def on_surface(self, values: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
+        """`mean_over_patches` of this encoder's patches."""
+        patches = self.frames.vertices.view(self.frames.shape)
+        return mean_over_patches(values, counted, patches, self.frames.cortex.shape[1])
+
+    def unseen(self, filled: Filled) -> Tensor:
+        """Of the values that are counted, those that no visible patch has: (batch, patches, ...) bool."""
+        visible = self.per_vertex(~filled.hidden)
+        _, counts = self.on_surface(visible, visible)
+        return filled.counted & (counts[:, self.frames.vertices] == 0).reshape(filled.counted.shape)
+
+    def _hemisphere(self, samples: np.ndarray) -> Tensor:
+        return torch.from_numpy(samples["hemisphere"].astype(np.int64)).to(self.device)
+
+
+def _seed(entropy: list[int]) -> int:
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
