@@ -17,6 +17,7 @@ _PLACES: dict[str, str] = {
     "open_dataset": "simtrain.api.loading",
     "predict": "simtrain.api.prediction",
     "pretrain": "simtrain.api.runs",
+    "reconstruct": "simtrain.api.reconstruction",
     "retrieve": "simtrain.api.retrieval",
     "saliency": "simtrain.api.saliency",
 }

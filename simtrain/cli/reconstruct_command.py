@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
-from simdata.common.errors import UserError
+from simtrain.api.reconstruction import reconstruct
 from simtrain.cli.options import device_option, experiment_option, run_argument, store_argument
-from simtrain.common.device import torch_device
-from simtrain.data.dataset import open_dataset
-from simtrain.reconstruction import contact_sheet
-from simtrain.reconstruction import score_tables as reconstruction_report
-from simtrain.reconstruction.decoders import load_decoder
-from simtrain.reconstruction.experiment import Reconstruction, ReconstructionSettings
+from simtrain.reconstruction import score_tables
+from simtrain.reconstruction.experiment import ReconstructionSettings
 from simtrain.reconstruction.gallery import EXCLUDE, SCENES
-from simtrain.retrieval import tables
-from simtrain.retrieval.figures import require as require_figures
-from simtrain.training.run_folder import Run
 
 
 @click.command("reconstruct")
@@ -28,22 +22,21 @@ from simtrain.training.run_folder import Run
 @click.option(
     "--exclude",
     type=click.Choice(EXCLUDE),
-    default=EXCLUDE[0],
+    default=ReconstructionSettings.exclude,
     show_default=True,
     help="What of the target is not in its gallery: its movie, or only its film clip.",
 )
 @click.option(
     "--gallery",
-    "scenes",
     type=click.Choice(SCENES),
-    default=SCENES[0],
+    default=ReconstructionSettings.scenes,
     show_default=True,
     help="Clips of training scenes, or of all scenes that are in a set.",
 )
 @click.option(
     "--neighbours",
     type=click.IntRange(1),
-    default=5,
+    default=ReconstructionSettings.neighbours,
     show_default=True,
     metavar="K",
     help="Clips in the weighted mean.",
@@ -53,7 +46,7 @@ from simtrain.training.run_folder import Run
 @click.option(
     "--every",
     type=click.IntRange(1),
-    default=1,
+    default=ReconstructionSettings.every,
     show_default=True,
     metavar="S",
     help="Test clips that begin at multiples of S s: the time that this takes falls with its square.",
@@ -73,29 +66,13 @@ from simtrain.training.run_folder import Run
 )
 @click.option(
     "--decoder-features",
-    "features",
     metavar="ENCODER",
     help="Hand the decoder a linear prediction of this video embedding of the store, such as clip. Without "
     "it: the embedding of BOLD in the common space.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=ReconstructionSettings.seed, show_default=True)
 @device_option
-def reconstruct_command(
-    run: Path,
-    store: str | Path,
-    experiment: str,
-    exclude: str,
-    scenes: str,
-    neighbours: int,
-    lag: int | None,
-    average_subjects: bool,
-    every: int,
-    sheet: int,
-    decoder: str | None,
-    features: str | None,
-    seed: int,
-    device: str,
-) -> None:
+def reconstruct_command(run: Path, store: str | Path, **options: Any) -> None:
     """Show what the BOLD of held-out windows of STORE says was seen, in pictures of other clips of the film.
 
     Nothing is generated: the model of RUN looks up the clips of a gallery, which holds nothing of the
@@ -110,34 +87,14 @@ def reconstruct_command(
 
     Writes RUN/reconstruction: reconstruction.json, tables, and a contact sheet for each experiment.
     """
-    if sheet:
-        require_figures("--sheet", "give --sheet 0")
-    if features is not None and decoder is None:
-        raise UserError("--decoder-features without --decoder: there is no decoder to hand them to")
-    trained, dataset = Run.open(run), open_dataset(store)
-    settings = ReconstructionSettings(
-        lag=trained.config.data.lag if lag is None else lag,
-        exclude=exclude,
-        scenes=scenes,
-        neighbours=neighbours,
-        average_subjects=average_subjects,
-        every=every,
-        seed=seed,
-        panels=sheet,
-        decoder=decoder,
-        features=features,
-    )
-    made = Reconstruction(
-        trained, dataset, settings, torch_device(device), None if decoder is None else load_decoder(decoder)
-    )
-    results = made.experiments(
-        None if experiment == "all" else experiment,
-        progress=lambda name, movies: click.echo(f"{name}: movie {movies}", err=True),
+    found = reconstruct(
+        run,
+        store,
+        progress=lambda name, done, total: click.echo(f"{name}: movie {done} of {total}", err=True),
+        save=False,
+        **options,
     )
     console, folder = Console(), run / "reconstruction"
-    reconstruction_report.show(results, made, console)
-    rows = reconstruction_report.tables(results, dataset, seed)
-    tables.write(folder, rows)
-    reconstruction_report.write(folder / "reconstruction.json", rows, results, made, dataset)
-    contact_sheet.write_all(folder, results, dataset, settings)
+    score_tables.show(found.results, found.reconstructor, console)
+    found.save(folder)
     console.print(f"wrote {folder}", soft_wrap=True)

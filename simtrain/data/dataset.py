@@ -152,7 +152,7 @@ def open_dataset(store: StoreLike) -> Dataset:
     --------
     >>> dataset = simtrain.open_dataset(store)
     >>> dataset.movies
-    ['MOVIE1', 'MOVIE2']
+    ['M1', 'M2']
     >>> dataset.cortex.shape  # hemispheres, vertices
     (2, 40962)
     """

@@ -66,18 +66,20 @@ class Decoder(Protocol):
         """
 
 
-def load_decoder(text: str) -> Decoder:
-    """The decoder of a name, or ``module:factory``.
+def load_decoder(decoder: str | Decoder) -> Decoder:
+    """The decoder of a name or ``module:factory``; one that is made already is given back.
 
     Raises
     ------
     UserError
         If there is no such factory, or it makes something without ``decode``.
     """
-    decoder = REGISTRY.load(text)()
-    if not callable(getattr(decoder, "decode", None)):
-        raise UserError(f"decoder {text}: {type(decoder).__name__} has no method decode(embeddings, info)")
-    return decoder
+    named = isinstance(decoder, str)
+    found = REGISTRY.load(decoder)() if isinstance(decoder, str) else decoder
+    if not callable(getattr(found, "decode", None)):
+        of = f"{decoder}: {type(found).__name__}" if named else f"{type(found).__name__}:"
+        raise UserError(f"decoder {of} has no method decode(embeddings, info)")
+    return found
 
 
 def decode(decoder: Decoder, embeddings: np.ndarray, info: Info) -> np.ndarray:

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from simdata.common.errors import UserError
 from simdata.store import BoldReader
+from simtrain.common.choices import must_be_at_least, must_be_one_of
 from simtrain.common.finite import must_tell_apart
 from simtrain.config.modalities import kind
 from simtrain.data.dataset import Dataset
@@ -31,7 +32,7 @@ from simtrain.data.features import Stimuli
 from simtrain.data.windows import Windows, training, validation
 from simtrain.models.embeddings import embed_fmri
 from simtrain.reconstruction.decoders import COMMON, Decoder, Info, decode
-from simtrain.reconstruction.gallery import Clips, Exclude, find_gallery, read_clips
+from simtrain.reconstruction.gallery import EXCLUDE, SCENES, Clips, find_gallery, read_clips
 from simtrain.reconstruction.identification import Outcome, Reference, Tally, two_way
 from simtrain.reconstruction.linear_map import LinearMap, fit_linear_map
 from simtrain.reconstruction.lookup import BEST, PERFECT, Film, Lookup, Made
@@ -63,16 +64,25 @@ class ReconstructionSettings:
     features : for the decoder, name of the video encoder whose features to predict; None: the common space
     """
 
-    lag: int
-    exclude: Exclude
-    scenes: str
-    neighbours: int
-    average_subjects: bool
-    every: int
-    seed: int
+    lag: int = field(kw_only=True)  # as trained, which only the run knows
+    exclude: str = EXCLUDE[0]
+    scenes: str = SCENES[0]
+    neighbours: int = 5
+    average_subjects: bool = False
+    every: int = 1
+    seed: int = 0
     panels: int = 0
     decoder: str | None = None
     features: str | None = None
+
+    def __post_init__(self) -> None:
+        must_be_one_of("exclude", self.exclude, EXCLUDE)
+        must_be_one_of("gallery", self.scenes, SCENES)
+        least = {"lag": self.lag, "seed": self.seed, "sheet": self.panels}
+        for name, value in least.items():
+            must_be_at_least(name, value, 0)
+        for name, value in {"neighbours": self.neighbours, "every": self.every}.items():
+            must_be_at_least(name, value, 1)
 
     def __str__(self) -> str:
         scenes = "training scenes" if self.scenes == "train" else "all scenes"
@@ -112,7 +122,7 @@ class ReconstructionResult:
     panels: list[Panel]
 
 
-class Reconstruction:
+class Reconstructor:
     """A run's model and the gallery of a store, ready to reconstruct its experiments.
 
     Attributes
@@ -164,13 +174,15 @@ class Reconstruction:
             self.linear = self._fit_map(seen[f"video_{settings.features}"].values)
 
     def experiments(
-        self, experiment: str | None, progress: Callable[[str, str], None] = lambda name, movie: None
+        self,
+        experiment: str | None,
+        progress: Callable[[str, int, int], None] = lambda name, done, total: None,
     ) -> dict[str, ReconstructionResult]:
         """Reconstruct one experiment, or all that the store has windows for.
 
         Parameters
         ----------
-        progress : called with the experiment and the number of the movie that is done, such as ``2 of 4``
+        progress : called with the experiment, the number of the movie that is done, and of movies
         """
         chosen = self._used.experiments(experiment, self.settings.lag)
         results = {}
@@ -180,13 +192,13 @@ class Reconstruction:
         return results
 
     def _experiment(
-        self, name: str, windows: np.ndarray, progress: Callable[[str, str], None]
+        self, name: str, windows: np.ndarray, progress: Callable[[str, int, int], None]
     ) -> ReconstructionResult:
         settings = self.settings
         windows = windows[windows["clip"] % settings.every == 0]
         if not len(windows):
             raise UserError(
-                f"{name}: no clip begins at a multiple of {settings.every} s: use a smaller --every"
+                f"{name}: no clip begins at a multiple of {settings.every} s: use a smaller `every`"
             )
         rows = np.unique(windows[["movie", "clip"]])
         rng = np.random.default_rng(settings.seed)
@@ -211,7 +223,7 @@ class Reconstruction:
                 if self._decoder is not None:
                     film.add_decoded(made, self._decode(units, fmri))
                 book.add(film, units, made, perfect, shifts[:, here] - here[0], panels.get(which, []))
-            progress(name, f"{number} of {len(movies)}")
+            progress(name, number, len(movies))
         return book.result()
 
     def _by_subject(self, windows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -269,7 +281,7 @@ class Reconstruction:
             if not len(windows):
                 raise UserError(
                     f"{self._dataset.path} has no windows for training or none for validation: the decoder's "
-                    "features are fitted on both; leave --decoder-features out"
+                    "features are fitted on both; leave `decoder_features` out"
                 )
             windows = np.sort(rng.permutation(windows)[:MAP_WINDOWS], order=["subject", "movie", "second"])
             pairs += [self._embed(windows), features[windows["movie"], windows["clip"]]]

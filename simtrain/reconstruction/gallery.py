@@ -8,7 +8,6 @@ group: those of one movie, or of one film clip. The test-retest clip and rest ar
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -22,7 +21,6 @@ from simtrain.reconstruction.thumbnails import Pictures, read_frames
 
 EXCLUDE = ("movie", "scene")
 SCENES = ("train", "all")
-Exclude = Literal["movie", "scene"]
 AT_ONCE = 4096  # clips embedded in one go
 
 
@@ -88,13 +86,13 @@ def find_gallery(clips: np.ndarray, scenes: str) -> tuple[np.ndarray, np.ndarray
     return np.nonzero(clips == TRAIN if scenes == "train" else clips)
 
 
-def groups(targets: Clips, exclude: Exclude) -> list[np.ndarray]:
+def groups(targets: Clips, exclude: str) -> list[np.ndarray]:
     """Positions of the targets that share a gallery, group by group."""
     _, group = np.unique(targets.movie if exclude == "movie" else targets.scene, return_inverse=True)
     return [np.flatnonzero(group == one) for one in range(group.max() + 1)]
 
 
-def candidates(gallery: Clips, group: Clips, exclude: Exclude, apart: int) -> np.ndarray:
+def candidates(gallery: Clips, group: Clips, exclude: str, apart: int) -> np.ndarray:
     """(c,) positions in the gallery of what may stand in for every target of one group.
 
     Parameters
@@ -117,7 +115,7 @@ def candidates(gallery: Clips, group: Clips, exclude: Exclude, apart: int) -> np
             kept &= ~here | (distance >= apart)
     if not kept.any():
         raise UserError(
-            f"the gallery is empty without the target's {exclude}: use --exclude scene, or --gallery all"
+            f"the gallery is empty without the target's {exclude}: use `exclude` scene, or `gallery` all"
         )
     return np.flatnonzero(kept)
 

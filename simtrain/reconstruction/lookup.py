@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from simtrain.reconstruction.gallery import Clips, Exclude, candidates, groups, look_up
+from simtrain.reconstruction.gallery import Clips, candidates, groups, look_up
 from simtrain.reconstruction.thumbnails import Pictures, compare
 
 NEAREST, WEIGHTED, DECODED = "nearest", "weighted", "decoder"
@@ -26,7 +26,7 @@ class Lookup:
     neighbours, temperature : of the weighted mean
     """
 
-    exclude: Exclude
+    exclude: str
     apart: int
     neighbours: int
     temperature: float

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from simdata.common import json_text
 from simtrain.data.dataset import Dataset
-from simtrain.reconstruction.experiment import Reconstruction, ReconstructionResult
+from simtrain.reconstruction.experiment import ReconstructionResult, Reconstructor
 from simtrain.reconstruction.identification import Outcome
 from simtrain.reconstruction.lookup import WITHOUT_BOLD
 from simtrain.reconstruction.thumbnails import describe_frames
@@ -23,7 +23,7 @@ from simtrain.retrieval.tables import Row, labels
 TABLES = ("scores", "subjects", "clips", "windows")
 
 
-def show(results: Mapping[str, ReconstructionResult], made: Reconstruction, console: Console) -> None:
+def show(results: Mapping[str, ReconstructionResult], made: Reconstructor, console: Console) -> None:
     """Print a table for each experiment: intervals over subjects are below what depends on BOLD."""
     for name, result in results.items():
         sizes = "-".join(map(str, dict.fromkeys(result.gallery)))
@@ -59,7 +59,7 @@ def write(
     path: Path,
     rows: Mapping[str, list[Row]],
     results: Mapping[str, ReconstructionResult],
-    made: Reconstruction,
+    made: Reconstructor,
     dataset: Dataset,
 ) -> None:
     """All figures as JSON, but for those of single windows, which are left to CSV."""
@@ -187,7 +187,7 @@ def _shown(value: float | None, places: int) -> str:
     return "" if value is None else f"{value:.{places}f}"
 
 
-def _caption(made: Reconstruction) -> str:
+def _caption(made: Reconstructor) -> str:
     return (
         f"mean over windows, below it the {CONFIDENCE} % interval over subjects; psnr in dB; chance and p: "
         f"the same with BOLD of other moments ({SHIFTS} shifts); two-way: told from another moment of the "

@@ -26,8 +26,8 @@ DASHED = "dashed: chance"
 SPREAD = f"{CONFIDENCE} % intervals over subjects, if several were tested; {DASHED}"
 
 
-def require(option: str = "--figures", instead: str = "leave --figures out") -> None:
-    """See early that matplotlib is there; ``option`` needs it.
+def require(parameter: str = "`figures`", instead: str = "leave it out") -> None:
+    """See early that matplotlib is there; ``parameter`` needs it.
 
     Raises
     ------
@@ -38,7 +38,8 @@ def require(option: str = "--figures", instead: str = "leave --figures out") -> 
         import matplotlib  # noqa: F401
     except ImportError:
         raise UserError(
-            f"{option} needs matplotlib, which is not installed: pip install 'simdata[figures]', or {instead}"
+            f"{parameter} needs matplotlib, which is not installed: pip install 'simdata[figures]', or "
+            f"{instead}"
         ) from None
 
 

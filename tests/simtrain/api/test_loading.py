@@ -23,6 +23,7 @@ def _assert_same(one, other):
 
 def test_examples(store):
     must_run(simtrain.batches, store=store)
+    must_run(simtrain.open_dataset, store=store)
 
 
 def test_they_are_bit_for_bit_what_a_step_sees(store, tmp_path, monkeypatch):

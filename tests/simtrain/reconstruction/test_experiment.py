@@ -21,7 +21,7 @@ from simtrain.data.dataset import open_dataset, resolve
 from simtrain.data.windows import clip_split
 from simtrain.models.embeddings import embed_fmri
 from simtrain.reconstruction.decoders import load_decoder
-from simtrain.reconstruction.experiment import Reconstruction, ReconstructionSettings
+from simtrain.reconstruction.experiment import ReconstructionSettings, Reconstructor
 from simtrain.reconstruction.thumbnails import PIXEL_SCORES
 from simtrain.retrieval.units import EVERYONE
 from simtrain.training.run_folder import Run
@@ -59,7 +59,7 @@ class Pixels:
 
 
 def _reconstruct(run, store, by=None, **changes):
-    made = Reconstruction(run, open_dataset(store), replace(SETTINGS, **changes), CPU, by)
+    made = Reconstructor(run, open_dataset(store), replace(SETTINGS, **changes), CPU, by)
     return made.experiments("new-subjects")["new-subjects"]
 
 
