@@ -21,7 +21,7 @@ from simtrain.config import composition
 from simtrain.config.schema import AnyRecipe, Config, PretrainConfig, Recipe
 from simtrain.data.dataset import open_dataset
 from simtrain.data.feeds import KINDS
-from simtrain.models import losses
+from simtrain.models.factory import must_have_parts
 from simtrain.training import loop, pretraining, scalars
 from simtrain.training.run_folder import AnyRun, PretrainRun, Run
 from simtrain.training.starting import start_run
@@ -219,7 +219,7 @@ def load_config(
     ------
     UserError
         If there is no such preset or file, or a key or value is not valid: all faults are listed; or if the
-        loss cannot be made.
+        loss or patch embedding cannot be made.
 
     Examples
     --------
@@ -229,7 +229,7 @@ def load_config(
     (100, 3, ('fmri', 'video'))
     """
     found = composed(config, overrides, modalities, Config)
-    losses.configured(found)
+    must_have_parts(found)
     return found
 
 

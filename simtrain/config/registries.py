@@ -13,7 +13,9 @@ from simdata.common.errors import UserError
 from simdata.common.registry import Registry
 
 LOSSES = Registry("simtrain.losses", "loss")
-BY_KEY = {"loss.kind": LOSSES}  # key of a configuration -> what it takes a name of
+PATCH_EMBEDDINGS = Registry("simtrain.patch_embeddings", "patch embedding")
+# Key of a configuration -> what it takes a name of.
+BY_KEY = {"loss.kind": LOSSES, "model.patch_embedding": PATCH_EMBEDDINGS}
 
 
 def _known(registry: Registry) -> AfterValidator:
@@ -28,3 +30,4 @@ def _known(registry: Registry) -> AfterValidator:
 
 
 LossName = Annotated[str, _known(LOSSES)]
+PatchEmbeddingName = Annotated[str, _known(PATCH_EMBEDDINGS)]

@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from simdata.common.nested import leaves
 from simtrain.config import modalities as named
 from simtrain.config.modalities import Pair
-from simtrain.config.registries import LossName
+from simtrain.config.registries import LossName, PatchEmbeddingName
 
 DEFAULT_PRESET = "sim-tiny"
 
@@ -94,6 +94,11 @@ class Encoder(_Strict):
         default="channels",
         description="Frames of a window: channels of a patch's one token; or tokens of their own, in one "
         "sequence (concat), or in one for each frame, and the mean of the results is taken (average).",
+    )
+    patch_embedding: PatchEmbeddingName = Field(
+        default="linear",
+        description="From a patch's values to its token: a linear map shared by all patches (linear), one "
+        "for each patch (per_patch), or yours, by name or as package.module:Class.",
     )
     checkpointing: bool = Field(
         default=False,

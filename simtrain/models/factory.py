@@ -1,8 +1,10 @@
-"""The surface encoder of a configuration, and what of it is kept from training."""
+"""The surface encoder of a configuration, what of it is kept from training, and what it needs."""
 
 from __future__ import annotations
 
-from simtrain.config.schema import Encoder
+from simtrain.config.schema import Config, Encoder, PretrainConfig
+from simtrain.models import losses
+from simtrain.models.patch_embeddings import find
 from simtrain.models.sit import SiT
 
 
@@ -13,8 +15,24 @@ def surface_encoder(model: Encoder, patches: tuple[int, int], frames: int) -> Si
     ----------
     patches : number of patches, and of vertices in one
     """
-    sizes = model.model_dump(exclude={"ico", "patches", "init", "freeze"})
-    return SiT(patches=patches[0], patch_size=patches[1] * frames, frames=frames, **sizes)
+    sizes = model.model_dump(exclude={"ico", "patches", "patch_embedding", "init", "freeze"})
+    embedding = find(model.patch_embedding)
+    return SiT(
+        patches=patches[0], patch_size=patches[1] * frames, frames=frames, embedding=embedding, **sizes
+    )
+
+
+def must_have_parts(config: Config | PretrainConfig) -> None:
+    """See that what a configuration names for its model can be made.
+
+    Raises
+    ------
+    UserError
+        If its patch embedding or its loss cannot.
+    """
+    find(config.model.patch_embedding)
+    if isinstance(config, Config):
+        losses.configured(config)
 
 
 def freeze(encoder: SiT, how_much: str | int) -> None:

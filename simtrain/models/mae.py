@@ -75,11 +75,13 @@ class MAE(nn.Module):
     dim, depth, heads, dim_head : of the decoder
     """
 
+    positions: Tensor
+
     def __init__(
         self, encoder: SiT, *, frames: int, kind: str, dim: int, depth: int, heads: int, dim_head: int
     ) -> None:
         super().__init__()
-        patches, width, values = encoder.positions.shape[1], *encoder.embed.weight.shape
+        patches, width = encoder.positions.shape[1], encoder.dim
         self.encoder, self.frames = encoder, frames
         if kind == "random":
             self.missing = nn.Parameter(torch.randn(frames, width) * 0.02)
@@ -89,7 +91,7 @@ class MAE(nn.Module):
         self.register_buffer("positions", sincos_positions(patches, dim), persistent=False)
         self.blocks = nn.ModuleList(Block(dim, heads, dim_head, 4 * dim, 0.0) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
-        self.to_values = nn.Linear(dim, values)
+        self.to_values = nn.Linear(dim, encoder.patch_size)
 
     def forward(self, x: Tensor, mask: Mask) -> Tensor:
         """(batch, patches, patch_size) -> predictions of the same shape, for hidden and visible patches."""
@@ -100,10 +102,7 @@ class MAE(nn.Module):
         if mask.visible is None:
             return self.encoder.attend(self._embed_seen(x, mask.hidden) + self.encoder.positions)
         positions = self.encoder.positions.expand(len(x), -1, -1)
-        seen = self.encoder.embed(_take(self.encoder.arrange(x), mask.visible)) + _take(
-            positions, mask.visible
-        )
-        return self.encoder.attend(seen)
+        return self.encoder.attend(self._embed_visible(x, mask.visible) + _take(positions, mask.visible))
 
     def decode(self, tokens: Tensor, mask: Mask) -> Tensor:
         """Tokens of `encode` -> values (batch, patches, patch_size)."""
@@ -116,16 +115,24 @@ class MAE(nn.Module):
             x = block(x)
         return self.to_values(self.norm(x[:, 1:]))
 
+    def _embed_visible(self, x: Tensor, visible: Tensor) -> Tensor:
+        x = self.encoder.arrange(x)
+        if self.encoder.embed.shared:
+            return self.encoder.embedded(_take(x, visible))
+        # All of them, each at its place, but what is hidden is 0.
+        seen = torch.zeros_like(x).scatter(1, _spread(visible, x), _take(x, visible))
+        return _take(self.encoder.embedded(seen), visible)
+
     def _embed_seen(self, x: Tensor, hidden: Tensor) -> Tensor:
         seen = x.unflatten(2, (-1, self.frames)) * ~hidden[:, :, None]
         return (
-            self.encoder.embed(self.encoder.arrange(seen.flatten(2)))
+            self.encoder.embedded(self.encoder.arrange(seen.flatten(2)))
             + hidden.to(self.missing.dtype) @ self.missing
         )
 
     def _with_mask_tokens(self, x: Tensor, visible: Tensor) -> Tensor:
         tokens = self.mask_token.to(x.dtype).expand(len(x), self.positions.shape[1], -1)
-        return tokens.scatter(1, visible[..., None].expand_as(x), x)
+        return tokens.scatter(1, _spread(visible, x), x)
 
 
 def masked_error(predicted: Tensor, target: Tensor, counted: Tensor) -> Tensor:
@@ -147,4 +154,9 @@ def patch_statistics(x: Tensor, cortex: Tensor) -> tuple[Tensor, Tensor]:
 
 def _take(tokens: Tensor, index: Tensor) -> Tensor:
     """(batch, patches, dim), (batch, n) -> (batch, n, dim)."""
-    return tokens.gather(1, index[..., None].expand(-1, -1, tokens.shape[2]))
+    return tokens.gather(1, _spread(index, tokens))
+
+
+def _spread(index: Tensor, tokens: Tensor) -> Tensor:
+    """(batch, n) -> (batch, n, dim), for every value of a token alike."""
+    return index[..., None].expand(-1, -1, tokens.shape[2])

@@ -7,9 +7,12 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
+from simdata.common.errors import UserError
+from simtrain.models.patch_embeddings import Linear, PatchEmbedding
+
 
 class SiT(nn.Module):
-    """Linear patch embedding, a class token, fixed positions, pre-norm transformer blocks, final norm.
+    """Patch embedding, a class token, fixed positions, pre-norm transformer blocks, final norm.
 
     Parameters
     ----------
@@ -21,8 +24,12 @@ class SiT(nn.Module):
     temporal : the frames of a patch are "channels" of one token, as published; or each frame has tokens of
         its own, and all of them, told apart by a learned embedding, are one sequence ("concat"), or those of
         each frame one, and the results are averaged ("average")
+    embedding : class of the patch embedding
     checkpointing : work each block out again in the backward pass instead of keeping its activations
     """
+
+    positions: Tensor
+    order: Tensor | None
 
     def __init__(
         self,
@@ -40,11 +47,14 @@ class SiT(nn.Module):
         layout: str = "geometry",
         frames: int = 1,
         temporal: str = "channels",
+        embedding: type[PatchEmbedding] = Linear,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.pool, self.frames, self.temporal, self.checkpointing = pool, frames, temporal, checkpointing
-        self.embed = nn.Linear(patch_size if temporal == "channels" else patch_size // frames, dim)
+        self.patch_size, self.dim = patch_size, dim
+        of_token = frames if temporal == "channels" else 1
+        self.embed = embedding(patches=patches, vertices=patch_size // frames, frames=of_token, dim=dim)
         self.class_token = nn.Parameter(torch.randn(1, 1, dim) * 0.02)
         if temporal == "concat":
             self.frame_embedding = nn.Parameter(torch.randn(frames, 1, dim) * 0.02)
@@ -69,9 +79,9 @@ class SiT(nn.Module):
         """
         x = self.arrange(x)
         if self.temporal == "channels":
-            return self.attend(self.embed(x) + self.positions)
+            return self.attend(self.embedded(x) + self.positions)
         of_frames = x.unflatten(2, (-1, self.frames)).permute(0, 3, 1, 2)
-        tokens = self.embed(of_frames) + self.positions
+        tokens = self.embedded(of_frames) + self.positions
         if self.temporal == "concat":
             return self.attend((tokens + self.frame_embedding).flatten(1, 2))
         return self.attend(tokens.flatten(0, 1)).unflatten(0, (-1, self.frames)).mean(dim=1)
@@ -79,6 +89,22 @@ class SiT(nn.Module):
     def arrange(self, x: Tensor) -> Tensor:
         """(batch, patches, patch_size) as the geometry has them -> in the order that `embed` takes."""
         return x if self.order is None else x.gather(2, self.order.expand(len(x), -1, -1))
+
+    def embedded(self, x: Tensor) -> Tensor:
+        """(..., patches, values of a token) as `arrange` gives them -> (..., patches, dim).
+
+        Raises
+        ------
+        UserError
+            If the patch embedding gives something else.
+        """
+        tokens, shape = self.embed(x), (*x.shape[:-1], self.dim)
+        if not isinstance(tokens, Tensor) or tokens.shape != shape:
+            found = tuple(tokens.shape) if isinstance(tokens, Tensor) else type(tokens).__name__
+            raise UserError(
+                f"patch embedding {type(self.embed).__name__}: gave {found} for {tuple(x.shape)}, not {shape}"
+            )
+        return tokens
 
     def attend(self, x: Tensor) -> Tensor:
         """Any n patch tokens with positions, (batch, n, dim) -> (batch, 1 + n, dim), class token first."""

@@ -29,7 +29,18 @@ from simtrain.training import checkpoint
 WEIGHTS, RECORD = "initial.pt", "initial.json"
 HASH = "sha256:"
 PLACES = ("sim.encoder.", "mae.encoder.")  # of the encoder in a learner's weights
-SHAPING = ("ico", "dim", "depth", "heads", "dim_head", "mlp_ratio", "final_norms", "layout", "temporal")
+SHAPING = (
+    "ico",
+    "dim",
+    "depth",
+    "heads",
+    "dim_head",
+    "mlp_ratio",
+    "final_norms",
+    "layout",
+    "temporal",
+    "patch_embedding",
+)
 
 
 @dataclass(frozen=True)

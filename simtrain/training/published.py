@@ -148,6 +148,7 @@ def _derived(
         "model.final_norms": published.final_norms,
         "model.layout": "stored",
         "model.temporal": "channels",
+        "model.patch_embedding": "linear",
     }
     if projectors:
         derived["projector.dim"] = len(projectors["fmri"]["norm.weight"])

@@ -8,7 +8,7 @@ from pathlib import Path
 from simtrain.common import distributed
 from simtrain.config.schema import Config, PretrainConfig
 from simtrain.data.dataset import Dataset, resolve
-from simtrain.models import losses
+from simtrain.models.factory import must_have_parts
 from simtrain.models.patch_table import resolve_patches
 from simtrain.training.initial_weights import resolve_initial
 from simtrain.training.run_folder import AnyRun, PretrainRun, Run
@@ -36,8 +36,8 @@ def start_run(dataset: Dataset, config: Asked | Callable[[], Asked], out: str | 
     Raises
     ------
     UserError
-        If the store lacks what the configuration names, its loss cannot be made, or ``out`` holds something
-        else (`Run.start`).
+        If the store lacks what the configuration names, its loss or patch embedding cannot be made, or
+        ``out`` holds something else (`Run.start`).
     """
     return distributed.first_before_others(
         lambda: _start(dataset, config() if callable(config) else config, Path(out))
@@ -45,10 +45,10 @@ def start_run(dataset: Dataset, config: Asked | Callable[[], Asked], out: str | 
 
 
 def _start(dataset: Dataset, config: Asked, out: Path) -> AnyRun:
+    must_have_parts(config)  # before there is a folder
     if isinstance(config, PretrainConfig):
         with_table, table = resolve_patches(config, out)
         return PretrainRun.start(out, resolve(with_table, dataset), dataset, table=table)
-    losses.configured(config)  # before there is a folder
     with_weights, initial = resolve_initial(config, out)
     with_both, table = resolve_patches(with_weights, out)
     return Run.start(out, resolve(with_both, dataset), dataset, initial, table)

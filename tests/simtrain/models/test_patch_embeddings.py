@@ -1,0 +1,200 @@
+"""Patch embeddings: shared, one for each patch, and one's own."""
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from examples import must_run
+from torch.nn.functional import linear
+from training_runs import TINY, assert_equal, fit_run
+
+import simtrain
+from simdata.common.errors import UserError
+from simtrain.models.mae import MAE, draw_mask
+from simtrain.models.patch_embeddings import Linear, PatchEmbedding, PerPatch
+from simtrain.models.sit import SiT
+from simtrain.training import checkpoint
+
+GROUP = "simtrain.patch_embeddings"
+PATCHES, VERTICES, FRAMES, DIM = 20, 6, 3, 24
+SIZES = dict(patches=PATCHES, vertices=VERTICES, frames=FRAMES, dim=DIM)
+CONVOLVED = """
+import torch
+from torch import nn
+from simtrain.models.patch_embeddings import PatchEmbedding
+
+class Convolved(PatchEmbedding):
+    def __init__(self, patches, vertices, frames, dim):
+        super().__init__()
+        self.shape = vertices, frames
+        self.time = nn.Conv1d(1, 2, kernel_size=3, padding=1)
+        self.space = nn.Linear(vertices * frames * 2, dim)
+
+    def forward(self, x):
+        series = nn.functional.gelu(self.time(x.reshape(-1, 1, self.shape[1])))
+        return self.space(series.reshape(*x.shape[:-1], -1))
+"""
+SHORT = [*TINY, "train.steps=3", "train.validate_every=3"]
+PRETRAINED = [*(text for text in SHORT if not text.startswith("projector")), "model.heads=8"]
+QUIET = {"device": "cpu", "progress": False}
+
+
+@pytest.fixture
+def convolved(installed):
+    installed("conv", GROUP, "convolved = conv_module:Convolved", CONVOLVED)
+
+
+def _per_patch():
+    torch.manual_seed(0)
+    embedding = PerPatch(**SIZES)
+    torch.nn.init.normal_(embedding.weight)
+    return embedding
+
+
+def _map_of(embedding, patch):
+    """(dim, values) of one patch, as torch's linear has it."""
+    values = VERTICES * FRAMES
+    return embedding.weight[patch * values : (patch + 1) * values].T
+
+
+@pytest.mark.parametrize("leading", [(), (2,), (2, 3)])
+def test_each_patch_has_a_map_of_its_own(leading):
+    embedding, x = _per_patch(), torch.randn(*leading, PATCHES, VERTICES * FRAMES)
+    found = embedding(x)
+    assert found.shape == (*leading, PATCHES, DIM)
+    for patch in range(PATCHES):
+        expected = linear(x[..., patch, :], _map_of(embedding, patch), embedding.bias)
+        torch.testing.assert_close(found[..., patch, :], expected)
+
+
+def test_all_patches_begin_with_the_shared_map_and_part_in_training():
+    x = torch.randn(2, PATCHES, VERTICES * FRAMES)
+    torch.manual_seed(3)
+    shared = Linear(**SIZES)
+    torch.manual_seed(3)
+    own = PerPatch(**SIZES)
+    torch.testing.assert_close(own(x), shared(x))
+    own(x).square().sum().backward()
+    assert len(own.weight.grad.view(PATCHES, -1).unique(dim=0)) == PATCHES
+
+
+def test_masked_patches_keep_their_own_maps():
+    torch.manual_seed(0)
+    encoder = SiT(patches=PATCHES, patch_size=VERTICES * FRAMES, dim=DIM, depth=1, heads=3, frames=FRAMES,
+                  embedding=PerPatch)  # fmt: skip
+    torch.nn.init.normal_(encoder.embed.weight)
+    mae = MAE(encoder, frames=FRAMES, kind="tubes", dim=16, depth=1, heads=2, dim_head=8)
+    mask = draw_mask("tubes", [0, 1], PATCHES, FRAMES, 0.75, torch.device("cpu"))
+    x = torch.randn(2, PATCHES, VERTICES * FRAMES)
+    encoded = mae.encode(x, mask)
+    for sample in range(2):
+        tokens = [
+            linear(x[sample, patch], _map_of(encoder.embed, patch), encoder.embed.bias)
+            + encoder.positions[0, patch]
+            for patch in mask.visible[sample]
+        ]
+        torch.testing.assert_close(encoded[sample], encoder.attend(torch.stack(tokens)[None])[0])
+
+
+def test_an_embedding_that_looks_beside_its_patch_sees_nothing_hidden():
+    class Neighbours(PerPatch):
+        def forward(self, x):
+            return super().forward(x + x.roll(1, dims=-2))
+
+    encoder = SiT(patches=PATCHES, patch_size=VERTICES * FRAMES, dim=DIM, depth=1, heads=3, frames=FRAMES,
+                  embedding=Neighbours)  # fmt: skip
+    mae = MAE(encoder, frames=FRAMES, kind="tubes", dim=16, depth=1, heads=2, dim_head=8)
+    mask = draw_mask("tubes", [0, 1], PATCHES, FRAMES, 0.5, torch.device("cpu"))
+    x = torch.randn(2, PATCHES, VERTICES * FRAMES)
+    other = torch.where(mask.hidden.repeat(1, 1, VERTICES), torch.randn_like(x), x)
+    assert torch.equal(mae(x, mask), mae(other, mask))
+
+
+@pytest.mark.parametrize("temporal", ["channels", "concat", "average"])
+def test_one_for_each_patch_trains(store, tmp_path, temporal):
+    run, _ = fit_run(
+        store, tmp_path / "run", *SHORT, f"model.temporal={temporal}", "model.patch_embedding=per_patch"
+    )
+    weight = checkpoint.load(run.checkpoint)["learner"]["sim.encoder.embed.weight"]
+    maps = weight.view(80, -1)  # icosphere 1
+    assert len(maps.unique(dim=0)) == 80
+
+
+def test_a_registered_one_is_pretrained_and_trained_on(store, tmp_path, convolved):
+    chosen = "model.patch_embedding=convolved"
+    first = simtrain.pretrain(store, tmp_path / "mae", overrides=[*PRETRAINED, chosen], **QUIET)
+    frozen = [chosen, f"model.init={first.path}", "model.freeze=1"]
+    run = simtrain.fit(store, tmp_path / "run", "demo", overrides=[*SHORT, *frozen], **QUIET)
+    before, after = (
+        {
+            name.partition("encoder.")[2]: values
+            for name, values in checkpoint.load(one.path / "checkpoint.pt")["learner"].items()
+            if ".embed." in name
+        }
+        for one in (first, run)
+    )
+    assert sorted(before) == [
+        "embed.space.bias",
+        "embed.space.weight",
+        "embed.time.bias",
+        "embed.time.weight",
+    ]
+    assert_equal(before, after)
+    with pytest.raises(UserError, match=r"model\.patch_embedding: convolved != linear"):
+        simtrain.fit(
+            store, tmp_path / "other", "demo", overrides=[*SHORT, f"model.init={first.path}"], **QUIET
+        )
+
+
+def test_a_run_from_before_there_was_a_choice_goes_on_as_linear(store, tmp_path):
+    run, _ = fit_run(store, tmp_path / "run", *SHORT)
+    file = run.path / "config.yaml"
+    config = yaml.safe_load(file.read_text())
+    assert config["model"].pop("patch_embedding") == "linear"
+    file.write_text(yaml.safe_dump(config))
+    longer = simtrain.fit(store, run.path, overrides={"train.steps": 4}, **QUIET)
+    assert longer.metrics.step.tolist() == [1, 2, 3, 4]
+    started = simtrain.fit(
+        store, tmp_path / "new", "demo", overrides=[*SHORT, f"model.init={run.path}"], **QUIET
+    )
+    assert np.isfinite(started.metrics["train/loss"]).all()
+
+
+def test_the_example_in_the_docstring_is_right():
+    must_run(PatchEmbedding, torch=torch, nn=torch.nn, PatchEmbedding=PatchEmbedding)
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "message"),
+    [
+        ("bilinear", "", "no patch embedding 'bilinear': choose from linear, odd, per_patch, or one"),
+        ("odd", "from torch.nn import Linear as Odd", "odd of odd .*: is no subclass of PatchEmbedding"),
+        (
+            "odd",
+            "from simtrain.models.patch_embeddings import PatchEmbedding\n"
+            "class Odd(PatchEmbedding):\n    def __init__(self, size, dim): ...",
+            r"Odd\(size, dim\) cannot be called with \(patches, vertices, frames, dim\)",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_none_is_refused_before_there_is_a_run(store, tmp_path, installed, name, code, message):
+    installed("odd", GROUP, "odd = odd_module:Odd", code)
+    chosen = f"model.patch_embedding={name}"
+    with pytest.raises(UserError, match=message):
+        simtrain.pretrain(store, tmp_path / "run", overrides=[*PRETRAINED, chosen], **QUIET)
+    with pytest.raises(UserError, match=message):
+        simtrain.fit(store, tmp_path / "run", "demo", overrides=[*SHORT, chosen], **QUIET)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("given", ["(2, 20)", "list"])
+def test_tokens_of_another_shape_are_refused(given):
+    class Odd(Linear):
+        def forward(self, x):
+            tokens = super().forward(x)
+            return [tokens] if given == "list" else tokens.mean(dim=-1)
+
+    model = SiT(patches=PATCHES, patch_size=18, dim=DIM, depth=1, heads=3, embedding=Odd)
+    with pytest.raises(UserError) as error:
+        model(torch.zeros(2, PATCHES, 18))
+    assert f"patch embedding Odd: gave {given} for (2, 20, 18), not (2, 20, 24)" in str(error.value)
