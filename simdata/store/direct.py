@@ -9,17 +9,19 @@ layouts go through zarr. The values are the same in all cases.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import zarr
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
-from zarr.types import AnyArray
 
 from simdata.common.cores import available_cores
 from simdata.common.errors import UserError
 from simdata.store.layout import read_layout
+
+if TYPE_CHECKING:
+    from zarr.types import AnyArray
 
 AXES = ("subject", "movie", "second", "hemisphere")
 
