@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import wraps
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_args
 
 import click
 
@@ -33,7 +33,8 @@ Result = TypeVar("Result")
 StrPath = str | Path
 OPTION = re.compile(r"(?<![\w/-])--([a-z]+(?:-[a-z]+)*)(?![\w-])")
 PLURAL = {"encoder": "encoders", "subject": "subjects"}  # options that are repeated
-ON_ERROR = ("stop", "skip")
+OnError = Literal["stop", "skip"]
+ON_ERROR: tuple[OnError, ...] = get_args(OnError)
 
 
 def _naming_parameters(function: Callable[Given, Result]) -> Callable[Given, Result]:
@@ -101,7 +102,7 @@ def build(
     subjects: Iterable[str] | None = None,
     workers: int = 1,
     max_memory: int | None = None,
-    on_error: Literal["stop", "skip"] = "stop",
+    on_error: OnError = "stop",
     checksum: bool = True,
     progress: Progress | Callback | None = None,
 ) -> BuildSummary:
@@ -178,7 +179,7 @@ def embed(
     *,
     movies: StrPath,
     encoders: Iterable[str],
-    on_error: Literal["stop", "skip"] = "stop",
+    on_error: OnError = "stop",
     progress: Progress | Callback | None = None,
 ) -> EmbedSummary:
     """Add embeddings of the films to a store, or replace them.

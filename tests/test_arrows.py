@@ -16,6 +16,7 @@ CONVERTERS = {"simdata.bold", "simdata.films", "simdata.encoders", "simdata.impo
 SAME_NAME = {
     "__init__": "every package has one",
     "embeddings": "simdata.store: of stimuli, as stored; simtrain.models: of any modality, in one space",
+    "root": "of both command lines: the table of their commands",
     "schema": "simdata.store: of a store; simtrain.config: of a configuration. Both are what pydantic checks",
 }
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib import import_module
 from typing import Any
 
 import click
 
 from simdata.common.errors import UserError
+from simdata.common.lazy_commands import LazyGroup
 from simdata.common.parameter_names import TranslatingGroup
 from simtrain.common import processes
 
@@ -60,24 +57,7 @@ COMMANDS = {
 }
 
 
-class _Commands(TranslatingGroup):
-    """Commands that are imported when they are called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, name = COMMANDS[cmd_name][0].split(":")
-        with _ctrl_c_ends_at_once():
-            command: click.Command = getattr(import_module(f"simtrain.cli.{module}"), name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
-
+class _Commands(TranslatingGroup, LazyGroup):
     def invoke(self, ctx: click.Context) -> Any:
         """Ctrl-C is a line and the status that shells know it by, not a traceback."""
         try:
@@ -87,21 +67,12 @@ class _Commands(TranslatingGroup):
             ctx.exit(128 + signal.SIGINT)
 
 
-@contextmanager
-def _ctrl_c_ends_at_once() -> Iterator[None]:
-    """While packages are imported that take seconds: in silence, and not as a traceback from their midst."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    package="simtrain.cli",
+    places=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="simdata")
 def cli() -> None:
     """Train SIM on movie-watching fMRI, straight from the store that simdata builds."""

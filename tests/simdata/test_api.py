@@ -9,6 +9,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import xarray as xr
@@ -102,14 +103,15 @@ def test_what_the_documentation_of_a_name_shows_is_so(name, mine):
 )
 def test_a_parameter_and_its_option_have_one_default(arguments):
     name, *rest = arguments
-    taken = cli.commands[name].make_context(name, rest).params
+    command = cli.get_command(click.Context(cli), name)
+    taken = command.make_context(name, rest).params
     parameters = dict(inspect.signature(getattr(simdata, name.replace("-", "_"))).parameters)
     parameters.pop("progress", None)
     assert parameters.keys() == taken.keys()
     optional = {key: one.default for key, one in parameters.items() if one.default is not one.empty}
     # Of an option that may be repeated click has () for nothing.
     assert {key: taken[key] or None for key in optional} == {key: optional[key] or None for key in optional}
-    required = {option.name for option in cli.commands[name].params if option.required}
+    required = {option.name for option in command.params if option.required}
     assert required == parameters.keys() - optional.keys()
 
 

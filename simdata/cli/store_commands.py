@@ -1,0 +1,69 @@
+"""The commands on a store that is there: `simdata info`, `rechunk` and `bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import simdata
+from simdata.cli.parts import console
+from simdata.common import json_text
+from simdata.common.errors import UserError
+from simdata.common.local_path import LOCAL
+from simdata.common.progress import Bars
+
+
+@click.command("info")
+@click.argument("store", type=LOCAL)
+def info_command(store: Path) -> None:
+    """Print what is in a store."""
+    from simdata.overview import print_info
+
+    print_info(store, console())
+
+
+@click.command("rechunk")
+@click.argument("store", type=LOCAL)
+@click.argument("out", type=LOCAL)
+@click.option(
+    "--layout",
+    required=True,
+    metavar="NAME[,KEY=VALUE...]",
+    help="seconds, as built; blocks,seconds=10; runs; compressed,codec=zstd,level=3,seconds=1 (codecs: "
+    "zstd, blosc, gzip).",
+)
+def rechunk_command(store: Path, out: Path, layout: str) -> None:
+    """Write STORE to OUT with its BOLD in another layout.
+
+    Values stay exactly what they are, and everything else is copied. OUT appears when it is whole; the same
+    command goes on after a kill. `simdata build` continues only stores in the layout `seconds`.
+    """
+    with Bars() as progress:
+        before, after = simdata.rechunk(store, out, layout=layout, progress=progress)
+    click.echo(f"{out}: BOLD is {after / 1e6:,.0f} MB, {after / max(before, 1):.2f} of what it was")
+
+
+@click.command("bench")
+@click.argument("store", type=LOCAL)
+@click.option(
+    "--seconds", type=click.FloatRange(0.1), default=1.0, show_default=True, help="Of a measurement."
+)
+@click.option(
+    "--scratch",
+    type=click.Path(path_type=Path, exists=True, file_okay=False, writable=True),
+    help="Folder for a few runs in other layouts (default: a temporary one).",
+)
+@click.option("--json", "file", type=LOCAL, help="Also write the figures to this file.")
+def bench_command(store: Path, seconds: float, scratch: Path | None, file: Path | None) -> None:
+    """Measure how fast this machine reads STORE, and would in other layouts: windows of 3 s a second."""
+    from simdata.benchmark import bench as measure
+    from simdata.benchmark import print_findings
+
+    if file is not None and not file.absolute().parent.is_dir():  # before all the measuring
+        raise UserError(f"--json {file}: there is no folder {file.parent}")
+    with Bars() as progress:
+        found = measure(store, seconds=seconds, scratch=scratch, progress=progress)
+    print_findings(found, console())
+    if file is not None:
+        file.write_text(json_text.dumps(found.as_json(), indent=2) + "\n")
