@@ -17,6 +17,7 @@ from simdata.common.attributes import flat
 from simdata.common.checksum import sha256
 from simdata.common.errors import UserError
 from simdata.store import BoldReader
+from simdata.store.arrays import array_of
 from simdata.store.schema import empty, quiet_zarr, strings
 from simtrain.common.finite import Apart, must_tell_apart
 from simtrain.config.resolved import ResolvedData
@@ -105,9 +106,9 @@ def _write_fmri(
             embedded = embed_hemispheres(learner, reader, of_run, frames)
             mean = mean_of_hemispheres(embedded)
             apart.add(mean)
-            group["fmri"][row, movie] = _spread(mean, of_run["clip"], shape)
+            array_of(group, "fmri")[row, movie] = _spread(mean, of_run["clip"], shape)
             if by_hemisphere:
-                group[FMRI_BY_HEMISPHERE][row, movie] = _spread(embedded, of_run["clip"], shape)
+                array_of(group, FMRI_BY_HEMISPHERE)[row, movie] = _spread(embedded, of_run["clip"], shape)
     apart.must_differ()
 
 
@@ -126,7 +127,7 @@ def _write_stimuli(group: zarr.Group, run: Run, learner: Learner, clips: np.ndar
         must_tell_apart(vectors, modality, "clips", run.path)
         for one, of_movie in enumerate(clips):
             here = movie == one
-            group[modality][one] = _spread(vectors[here], second[here], len(of_movie))
+            array_of(group, modality)[one] = _spread(vectors[here], second[here], len(of_movie))
 
 
 def _template(

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -31,6 +31,14 @@ MEAN, RANDOM = "mean", "mean, random weights"
 PEAKS, APART = 10, 20.0  # of a hemisphere, and the least mm between two of them on the sphere of 100 mm
 
 Maps = dict[str, np.ndarray]  # name -> (hemispheres, vertices)
+
+
+class Peak(TypedDict):
+    """A vertex, where it lies on the sphere in mm, and its value."""
+
+    vertex: int
+    sphere_xyz: list[float]
+    value: float
 
 
 def named_maps(saliency: Attributions, random: Attributions | None, by_frame: bool) -> Maps:
@@ -128,7 +136,7 @@ def record(
     }
 
 
-def find_peaks(values: np.ndarray, surface: Mesh) -> list[dict[str, Any]]:
+def find_peaks(values: np.ndarray, surface: Mesh) -> list[Peak]:
     """The highest vertices of a hemisphere that lie apart, the highest first.
 
     Parameters
@@ -136,7 +144,8 @@ def find_peaks(values: np.ndarray, surface: Mesh) -> list[dict[str, Any]]:
     values : (vertices,) float, NaN outside the cortex
     surface : the sphere of the mesh, whose coordinates in mm are given
     """
-    vertices, free, peaks = surface[0], ~np.isnan(values), []
+    vertices, free = surface[0], ~np.isnan(values)
+    peaks: list[Peak] = []
     while len(peaks) < PEAKS and free.any():
         highest = int(np.argmax(np.where(free, values, -np.inf)))
         xyz = [round(float(coordinate), 2) for coordinate in vertices[highest]]

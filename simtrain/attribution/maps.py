@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
@@ -79,7 +80,7 @@ def compute(
         samples = by_hemisphere(own, learner.sides)
         parts = ((samples[start : start + batch], None) for start in range(0, len(samples), batch))
         with stream.batches(parts, batch) as batches:
-            total = sum(attribution.of_batch(part) for part in batches) / len(own)
+            total = reduce(torch.add, map(attribution.of_batch, batches)) / len(own)
         maps.append(np.where(seen, total.cpu().numpy(), np.nan).astype(np.float32))
         if not np.isfinite(maps[-1][..., seen]).all():
             raise UserError(

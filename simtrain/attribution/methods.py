@@ -134,9 +134,10 @@ class Attribution:
         method, x = self._method, self._learner.patches(batch.samples, batch.stored)
         if method.name in ATTENTION:
             shares = attention_to_patches(
-                self._learner.sim.encoder, x, rollout=method.name == "rollout", heads=method.heads
+                self._learner.encoder, x, rollout=method.name == "rollout", heads=method.heads
             )
             return shares.repeat(1, 1, self._patches.shape[1])  # all vertices of a patch have its share
+        assert method.modality is not None  # only a method by attention has none
         clips = self._learner.embed_clips(batch.samples["movie"], batch.samples["clip"])[method.modality]
 
         def similarity(x: Tensor) -> Tensor:

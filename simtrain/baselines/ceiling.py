@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def isc(
         run = read_run(reader, subject, movie, hemisphere, int(dataset.volumes[movie]))
         return np.nan_to_num(_unit(run[seconds][:, cortex]), copy=False)
 
-    total = sum(course(subject) for subject in subjects)
+    total = reduce(np.add, map(course, subjects))
     power = np.square(total).sum(axis=0)
     correlation, counted = np.zeros((2, total.shape[1]))
     for subject in subjects:

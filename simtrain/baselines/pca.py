@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
@@ -53,6 +54,10 @@ class Axes:
 
 class Components(nn.Module):
     """Takes the place of the surface transformer: windows -> scores on main axes, with unit variance."""
+
+    mean: Tensor
+    axes: Tensor
+    deviation: Tensor
 
     def __init__(self, axes: Axes) -> None:
         super().__init__()
@@ -122,10 +127,7 @@ def main_axes(blocks: Callable[[], Iterable[Tensor]], components: int, seed: int
     UserError
         If the rows are not finite, or do not vary.
     """
-    count, total = 0, 0
-    for block in blocks():
-        count, total = count + len(block), total + block.sum(dim=0)
-    mean = total / count
+    count, mean = _mean(blocks())
     rank = min(components + OVERSAMPLE, count - 1, len(mean))
     start = torch.randn(len(mean), rank, generator=torch.Generator().manual_seed(seed), dtype=mean.dtype)
     basis = torch.linalg.qr(start.to(mean.device))[0]
@@ -147,6 +149,13 @@ def main_axes(blocks: Callable[[], Iterable[Tensor]], components: int, seed: int
     found = values[main].clamp(min=0)
     axes = (basis @ vectors[:, main]).T.contiguous()
     return Axes(mean, axes, found / (count - 1), float(found.sum()) / power)
+
+
+def _mean(blocks: Iterable[Tensor]) -> tuple[int, Tensor]:
+    """Number of rows, and their mean (d,)."""
+    sums = ((len(block), block.sum(dim=0)) for block in blocks)
+    count, total = reduce(lambda one, other: (one[0] + other[0], one[1] + other[1]), sums)
+    return count, total / count
 
 
 def train_head(

@@ -15,6 +15,8 @@ coordinates there, which changes no product of rows, and so neither predictions 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
 from types import ModuleType
 
@@ -60,6 +62,18 @@ class Moments:
         return self.count, self.x, self.y, self.xx, self.xy
 
 
+@dataclass(frozen=True)
+class Sums:
+    """Number of rows, and the sums of X and of Y over them."""
+
+    count: int
+    x: np.ndarray
+    y: np.ndarray
+
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(self.count + other.count, self.x + other.x, self.y + other.y)
+
+
 class Fold:
     """The rows of X and Y in one fold: kept until there are more than features, then as their moments."""
 
@@ -73,12 +87,12 @@ class Fold:
         if sum(len(x) for x, _ in self._rows) > x.shape[1]:
             self._moments, self._rows = self._all_moments(), []
 
-    def sums(self) -> tuple[int, np.ndarray, np.ndarray]:
-        """Number of rows, and the sums of X and of Y."""
-        parts = [(len(x), x.sum(axis=0, dtype=float), y.sum(axis=0, dtype=float)) for x, y in self._rows]
+    def sums(self) -> Sums:
+        """Over all rows so far."""
+        parts = [Sums(len(x), x.sum(axis=0, dtype=float), y.sum(axis=0, dtype=float)) for x, y in self._rows]
         if self._moments is not None:
-            parts.append((self._moments.count, self._moments.x, self._moments.y))
-        return tuple(sum(column) for column in zip(*parts, strict=True))
+            parts.append(Sums(self._moments.count, self._moments.x, self._moments.y))
+        return reduce(add, parts)
 
     def compact(self, x_mean: np.ndarray, y_mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """R and Z of the rows less these means, or the rows themselves."""
@@ -126,7 +140,7 @@ class Ridge:
         """As NumPy's .npz; the columns of a modality as ``columns_<modality>`` (start, stop)."""
         columns = {f"columns_{name}": np.array([c.start, c.stop]) for name, c in self.columns.items()}
         arrays = {name: getattr(self, name) for name in ("weights", "x_mean", "y_mean", "penalty", "delays")}
-        np.savez(path, **arrays, **columns)
+        np.savez(path, allow_pickle=False, **arrays, **columns)
 
 
 def fit_ridge(
@@ -166,8 +180,8 @@ def solve(folds: list[Fold], device: torch.device) -> tuple[np.ndarray, np.ndarr
     from sklearn.model_selection import PredefinedSplit  # comes with himalaya
 
     ridge = himalaya_ridge(device)
-    count, x_sum, y_sum = (sum(column) for column in zip(*(fold.sums() for fold in folds), strict=True))
-    x_mean, y_mean = x_sum / count, y_sum / count
+    total = reduce(add, (fold.sums() for fold in folds))
+    x_mean, y_mean = total.x / total.count, total.y / total.count
     compact = [fold.compact(x_mean, y_mean) for fold in folds]
     features = len(x_mean)
     unit = sum(np.square(x).sum() for x, _ in compact) / features

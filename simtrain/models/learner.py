@@ -14,7 +14,8 @@ from simtrain.models.factory import freeze, surface_encoder
 from simtrain.models.input import Frames
 from simtrain.models.losses import configured, false_negatives
 from simtrain.models.queue import Queue
-from simtrain.models.sim import SIM
+from simtrain.models.sim import SIM, PerTokenSIM
+from simtrain.models.sit import SiT
 from simtrain.surface.patches import patch_vertices
 
 
@@ -42,10 +43,17 @@ class Learner(nn.Module):
         features |= {modality: embedding.values.shape[-1] for modality, embedding in embeddings.items()}
         projector = config.projector
         per_token = projector.average == "after" and config.model.pool == "mean"
-        self.sim = SIM(encoder, features, projector.dim, projector.dropout, per_token)
+        kind = PerTokenSIM if per_token else SIM
+        self.sim: SIM = kind(encoder, features, projector.dim, projector.dropout)
         self.loss = configured(config)
         size = config.loss.queue
         self.queue = Queue(size, features, projector.dim, self.window) if size else None
+
+    @property
+    def encoder(self) -> SiT:
+        """The surface transformer."""
+        assert isinstance(self.sim.encoder, SiT)  # as in all but PCA's learner
+        return self.sim.encoder
 
     @property
     def device(self) -> torch.device:

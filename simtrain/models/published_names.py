@@ -201,9 +201,8 @@ def _parts(state: State, file: Path) -> tuple[State, str, Tensor | None, list[st
     sit = {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")}
     beside = {key: value for key, value in state.items() if not key.startswith("encoder.")}
     if not sit:
-        sit, place, unused, token = dict(state), "", [], state.get(TOKEN)
-        sit.pop(TOKEN, None)
-        return sit, place, token, unused
+        sit = dict(state)
+        return sit, "", sit.pop(TOKEN, None), []
     own = sit.pop(TOKEN, None)
     if "mask_token" in beside:
         unused = [key for key in beside if key.startswith(DECODER)]

@@ -40,6 +40,9 @@ class Queue(nn.Module):
     window : s; samples of one movie that begin less than this apart, in BOLD or film, are no negatives
     """
 
+    moments: Tensor
+    place: Tensor
+
     def __init__(self, size: int, modalities: Iterable[str], dim: int, window: int) -> None:
         super().__init__()
         self.size, self.window, self.modalities = size, window, tuple(modalities)

@@ -18,19 +18,13 @@ class SIM(nn.Module):
     Parameters
     ----------
     features : number of features of every modality, ``fmri`` (the encoder's) included
-    per_token : project the encoder's patch tokens each, and then take their mean
     """
 
     def __init__(
-        self,
-        encoder: SiT,
-        features: Mapping[str, int],
-        dim: int,
-        dropout: float = 0.0,
-        per_token: bool = False,
+        self, encoder: nn.Module, features: Mapping[str, int], dim: int, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        self.encoder, self.per_token = encoder, per_token
+        self.encoder = encoder
         self.projectors: ModulesByName[Projector] = ModulesByName(
             {name: Projector(size, dim, dropout) for name, size in features.items()}
         )
@@ -41,9 +35,6 @@ class SIM(nn.Module):
 
     def embed_fmri(self, patches: Tensor) -> Tensor:
         """(batch, patches, patch_size) -> (batch, dim), of unit length."""
-        if self.per_token:
-            projected = self.projectors["fmri"](self.encoder.tokens(patches)[:, 1:])
-            return normalize(projected.float().mean(dim=1), dim=-1)
         return self._project("fmri", self.encoder(patches))
 
     def embed_stimuli(self, stimuli: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -52,3 +43,13 @@ class SIM(nn.Module):
 
     def _project(self, modality: str, features: Tensor) -> Tensor:
         return normalize(self.projectors[modality](features).float(), dim=-1)
+
+
+class PerTokenSIM(SIM):
+    """`SIM` that projects each of the encoder's patch tokens, and then takes their mean."""
+
+    encoder: SiT
+
+    def embed_fmri(self, patches: Tensor) -> Tensor:
+        projected = self.projectors["fmri"](self.encoder.tokens(patches)[:, 1:])
+        return normalize(projected.float().mean(dim=1), dim=-1)

@@ -137,9 +137,9 @@ def _prepare(
     learner = Learner(config, dataset, used.embeddings)
     learner.stimuli.fit(used.clips)
     if config.model.init is not None:
-        learner.sim.encoder.load_state_dict(kept_weights(run.path, config.model.init))
+        learner.encoder.load_state_dict(kept_weights(run.path, config.model.init))
     if config.model.patches is not None:
-        kept_table(run.path, config.model.patches, config.model.ico).lay_out(learner.sim.encoder)
+        kept_table(run.path, config.model.patches, config.model.ico).lay_out(learner.encoder)
     training = ContrastiveTraining(config, learner.to(device))
     return training, samples, windows.by_hemisphere(windows.validation(found), config.data.sides)
 

@@ -102,7 +102,7 @@ def import_weights(
     if table is not None:
         config = config.model_copy(update={"model": config.model.model_copy(update={"patches": table.key})})
     learner = _learner(config, dataset)
-    _load_encoder(learner.sim.encoder, published, table)
+    _load_encoder(learner.encoder, published, table)
     for modality, weights in projectors.items():
         _must_suit(modality, weights, config, learner, files.wrappers)
         if modality != "fmri":

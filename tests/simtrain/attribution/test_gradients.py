@@ -5,14 +5,14 @@ from sklearn.metrics import roc_auc_score
 from simtrain.attribution.attention_maps import attention_to_patches
 from simtrain.attribution.gradients import gradient, gradient_times_input, integrated_gradients
 from simtrain.models.losses import InfoNCE
-from simtrain.models.sim import SIM
+from simtrain.models.sim import SIM, PerTokenSIM
 from simtrain.models.sit import SiT
 
 
 def _model():
     torch.manual_seed(0)
     encoder = SiT(patches=20, patch_size=6, dim=12, depth=2, heads=2, dim_head=6)
-    return SIM(encoder, {"fmri": 12, "video": 5}, 8, per_token=True).double().eval()
+    return PerTokenSIM(encoder, {"fmri": 12, "video": 5}, 8).double().eval()
 
 
 def _similarity(model):
