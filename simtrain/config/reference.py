@@ -95,7 +95,7 @@ def _allowed(field: Schema) -> str:
     if field["type"] == "boolean":
         return "true, false"
     if field["type"] == "string":
-        return field.get("pattern", "text").removeprefix("^(").removesuffix(")$")
+        return field.get("format") or field.get("pattern", "text").removeprefix("^(").removesuffix(")$")
     return " ".join([field["type"], ", ".join(_bounds(field))]).strip()
 
 

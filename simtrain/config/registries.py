@@ -5,9 +5,10 @@ A configuration is checked without an import of what it names: that is for who u
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
+from pydantic.fields import FieldInfo
 
 from simdata.common.errors import UserError
 from simdata.common.registry import Registry
@@ -29,5 +30,16 @@ def _known(registry: Registry) -> AfterValidator:
     return AfterValidator(must_have)
 
 
-LossName = Annotated[str, _known(LOSSES)]
-PatchEmbeddingName = Annotated[str, _known(PATCH_EMBEDDINGS)]
+def _told(registry: Registry) -> FieldInfo:
+    """What may be given, for `simtrain.config.reference`."""
+
+    def add(schema: dict[str, Any]) -> None:
+        names, imported = registry.names(), {"type": "string", "format": "my_module:MyClass"}
+        schema["anyOf"] = [{"type": "string", "enum": names}, imported]
+
+    info: FieldInfo = Field(json_schema_extra=add)
+    return info
+
+
+LossName = Annotated[str, _known(LOSSES), _told(LOSSES)]
+PatchEmbeddingName = Annotated[str, _known(PATCH_EMBEDDINGS), _told(PATCH_EMBEDDINGS)]

@@ -98,7 +98,7 @@ class Encoder(_Strict):
     patch_embedding: PatchEmbeddingName = Field(
         default="linear",
         description="From a patch's values to its token: a linear map shared by all patches (linear), one "
-        "for each patch (per_patch), or yours, by name or as package.module:Class.",
+        "for each patch (per_patch), or yours.",
     )
     checkpointing: bool = Field(
         default=False,
@@ -179,7 +179,7 @@ class Loss(_Strict):
     kind: LossName = Field(
         default="infonce",
         description="InfoNCE with a learned temperature (infonce) or with a fixed one (infonce_fixed), the "
-        "sigmoid loss (siglip), or one of yours, by name or as package.module:Class.",
+        "sigmoid loss (siglip), or one of yours.",
     )
     weights: Weights = Weights()
     temperature: Annotated[float, Field(ge=0.01, strict=False, allow_inf_nan=False)] | None = Field(
