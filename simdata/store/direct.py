@@ -97,9 +97,12 @@ class BoldReader:
 
         Parameters
         ----------
-        index : (n, 4) int, rows of subject, movie, first second, hemisphere (positions, not labels)
-        frames : seconds a window
-        out : (n, frames, vertices) in the stored dtype, written in place if given
+        index : (n, 4) int
+            Rows of subject, movie, first second, hemisphere: positions, not labels.
+        frames : int
+            Seconds of a window.
+        out : (n, frames, vertices) in the stored dtype, optional
+            Written in place.
 
         Returns
         -------
@@ -132,8 +135,10 @@ class BoldReader:
 
         Parameters
         ----------
-        subject, movie, hemisphere : positions, not labels
-        out : (seconds, vertices) in the stored dtype, written in place if given
+        subject, movie, hemisphere : int
+            Positions, not labels.
+        out : (seconds, vertices) in the stored dtype, optional
+            Written in place.
 
         Returns
         -------

@@ -57,9 +57,11 @@ def compare(one: RunLike | Retrieval, other: RunLike | Retrieval, *, experiment:
 
     Parameters
     ----------
-    one, other : folder of a run that `simtrain retrieve` has tested or of a baseline, such as
-        ``baselines/ridge``; an object whose ``path`` is one; or what `retrieve` or `baseline` returned
-    experiment : one that both were tested in; ``all`` of those
+    one, other : str, PathLike, object with a ``path``, or Retrieval
+        Folder of a run that `simtrain retrieve` has tested or of a baseline, such as ``baselines/ridge``; an
+        object whose ``path`` is one; or what `retrieve` or `baseline` returned.
+    experiment : str
+        One that both were tested in; ``all`` of those.
 
     Returns
     -------

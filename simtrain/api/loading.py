@@ -170,23 +170,37 @@ def batches(
 
     Parameters
     ----------
-    store : path or URL of a store that simdata built
-    split : ``train``; ``val``; ``test``, which is all of ``new-subjects``, ``new-scenes`` and what is new in
-        both; or one of these by its name in `simtrain.data.windows.EXPERIMENTS`
-    batch_size : samples of a batch, 2 or more; None: the configuration's, 64
-    frames : s of BOLD of a window, 1 to 16; None: the configuration's, 3
-    lag : s from stimulus to BOLD; None: the configuration's, else the store's
-    modalities : fmri with video, audio, or embeddings by name; None: fmri, video and audio
-    hemispheres : ``LR``, ``L`` or ``R``: every sample is of one; None: the configuration's, both
-    ico : patches are the faces of this icosphere, 1 to 5; None: the configuration's, 3
-    device : ``auto``, ``cpu`` or ``cuda``
-    feed : ``auto``, ``device``, ``memory`` or ``stream``; the batches are the same
-    seed : of the order; None: the configuration's, 0
-    epochs : passes over the samples, each in an order of its own; None: endless
-    shuffle : False: in the store's order, with a smaller batch at the end of an epoch; True: as in training,
-        where the few samples that fill no batch are left out, others in every epoch
-    config : what else decides (such as ``data.lag_jitter``), as for `simtrain.fit`; of a run:
-        ``load_run(path).config``
+    store : str or PathLike
+        Path or URL of a store that simdata built.
+    split : str
+        ``train``; ``val``; ``test``, which is all of ``new-subjects``, ``new-scenes`` and what is new in
+        both; or one of these by its name in `simtrain.data.windows.EXPERIMENTS`.
+    batch_size : int, optional
+        Samples of a batch, 2 or more; None: the configuration's, 64.
+    frames : int, optional
+        Seconds of BOLD of a window, 1 to 16; None: the configuration's, 3.
+    lag : int, optional
+        Seconds from stimulus to BOLD; None: the configuration's, else the store's.
+    modalities : str or iterable of str, optional
+        What to align: fmri with video, audio, or embeddings by name; None: fmri, video and audio.
+    hemispheres : {"LR", "L", "R"}, optional
+        Every sample is of one of them; None: the configuration's, both.
+    ico : int, optional
+        Patches are the faces of this icosphere, 1 to 5; None: the configuration's, 3.
+    device : {"auto", "cpu", "cuda"}
+        Where to compute; auto takes the GPU if there is one.
+    feed : {"auto", "device", "memory", "stream"}
+        Where BOLD lies; the batches are the same.
+    seed : int, optional
+        Of the order; None: the configuration's, 0.
+    epochs : int or None
+        Passes over the samples, each in an order of its own; None: endless.
+    shuffle : bool
+        False: in the store's order, with a smaller batch at the end of an epoch; True: as in training, where
+        the few samples that fill no batch are left out, others in every epoch.
+    config : str, PathLike, dict or Config, optional
+        What else decides (such as ``data.lag_jitter``), as for `simtrain.fit`; of a run:
+        ``load_run(path).config``.
 
     Returns
     -------

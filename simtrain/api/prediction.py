@@ -28,13 +28,20 @@ def predict(
 
     Parameters
     ----------
-    run : folder of a run of `simtrain fit`, or an object whose ``path`` is one
-    store : path or URL of a store that simdata built, or an opened one
-    out : Zarr store to write; it appears whole or not at all
-    subjects : their ids; None: all of the store
-    hemispheres : also the embedding of each hemisphere, ``fmri_by_hemisphere``
-    device : ``auto``, ``cpu`` or ``cuda``
-    progress : called with a subject, its number and the number of subjects
+    run : str, PathLike or object with a ``path``
+        Folder of a run of `simtrain fit`, or an object whose ``path`` is one.
+    store : str, PathLike or Dataset
+        Path or URL of a store that simdata built, or an opened one.
+    out : str or PathLike
+        Zarr store to write; it appears whole or not at all.
+    subjects : sequence of str, optional
+        Their ids; None: all of the store.
+    hemispheres : bool
+        Also the embedding of each hemisphere, ``fmri_by_hemisphere``.
+    device : {"auto", "cpu", "cuda"}
+        Where to compute; auto takes the GPU if there is one.
+    progress : callable, optional
+        Called with a subject, its number and the number of subjects.
 
     Returns
     -------

@@ -93,26 +93,43 @@ def reconstruct(
 
     Parameters
     ----------
-    run : folder of a run of `simtrain fit`, or an object whose ``path`` is one; trained with video
-    store : path or URL of a store that simdata built, or an opened one
-    experiment : what was held out of training: ``new-subjects``, ``new-scenes``, ``both``, or ``all`` that
-        the store has windows for
-    exclude : what of the target its gallery lacks: its ``movie``, or only its film clip (``scene``)
-    gallery : clips of training scenes (``train``), or of ``all`` scenes that are in a set
-    neighbours : clips in the weighted mean
-    lag : s from stimulus to BOLD; None: as trained
-    average_subjects : look up the mean of the subjects' embeddings
-    every : test clips that begin at multiples of so many s
-    sheet : windows whose pictures are kept, for a contact sheet; it needs matplotlib
-    decoder : your own, from embeddings to pictures: an object with ``decode``
-        (`simtrain.reconstruction.decoders.Decoder`), ``module:factory``, or a registered name
-    decoder_features : hand the decoder a linear prediction of this video embedding of the store, such as
-        ``clip``; None: the embedding of BOLD in the common space
-    seed : of shifts, intervals, and the windows that the linear prediction is fitted on
-    device : ``auto``, ``cpu`` or ``cuda``
-    progress : called with an experiment, the number of the movie that is done, and the number of movies
-    save : write files, as `simtrain reconstruct` does
-    out : folder to write them to; None: the folder reconstruction of the run
+    run : str, PathLike or object with a ``path``
+        Folder of a run of `simtrain fit`, or an object whose ``path`` is one; trained with video.
+    store : str, PathLike or Dataset
+        Path or URL of a store that simdata built, or an opened one.
+    experiment : str
+        What was held out of training: ``new-subjects``, ``new-scenes``, ``both``, or ``all`` that the store
+        has windows for.
+    exclude : {"movie", "scene"}
+        What of the target its gallery lacks: its movie, or only its film clip (scene).
+    gallery : {"train", "all"}
+        Clips of training scenes (train), or of all scenes that are in a set.
+    neighbours : int
+        Clips in the weighted mean.
+    lag : int, optional
+        Seconds from stimulus to BOLD; None: as trained.
+    average_subjects : bool
+        Look up the mean of the subjects' embeddings.
+    every : int
+        Test clips that begin at multiples of so many s.
+    sheet : int
+        Windows whose pictures are kept, for a contact sheet; it needs matplotlib.
+    decoder : str or Decoder, optional
+        Your own, from embeddings to pictures: an object with ``decode``
+        (`simtrain.reconstruction.decoders.Decoder`), ``module:factory``, or a registered name.
+    decoder_features : str, optional
+        Hand the decoder a linear prediction of this video embedding of the store, such as ``clip``; None: the
+        embedding of BOLD in the common space.
+    seed : int
+        Of shifts, intervals, and the windows that the linear prediction is fitted on.
+    device : {"auto", "cpu", "cuda"}
+        Where to compute; auto takes the GPU if there is one.
+    progress : callable
+        Called with an experiment, the number of the movie that is done, and the number of movies.
+    save : bool
+        Write files, as `simtrain reconstruct` does.
+    out : str or PathLike, optional
+        Folder to write them to; None: the folder reconstruction of the run.
 
     Returns
     -------

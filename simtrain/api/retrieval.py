@@ -112,25 +112,43 @@ def retrieve(
 
     Parameters
     ----------
-    run : folder of a run of `simtrain fit`, or an object whose ``path`` is one
-    store : path or URL of a store that simdata built, or an opened one
-    experiment : what was held out of training: ``new-subjects``, ``new-scenes``,
-        ``both``, or ``all`` that the store has windows for
-    pool : candidates of each test, the true one included; ``movie``: all of the tested window's movie
-    clips : tested windows of a draw
-    draws : draws of windows and pools, 2 or more
-    lag : s from stimulus to BOLD; None: as trained
-    negatives : ``same-movie`` or ``cross-movie``
-    hard : the negatives nearest in time, not any
-    average_subjects : test the mean of the subjects' embeddings
-    average_windows : test means over so many consecutive s of one film clip
-    lags : s, at which to repeat the test; may be negative
-    shuffle : control: every clip gets another's stimulus
-    figures : write pictures too; needs matplotlib
-    seed : of draws, pools and intervals
-    device : ``auto``, ``cpu`` or ``cuda``
-    save : write retrieval.json and the folder retrieval, as `simtrain retrieve` does
-    out : folder to write them to; None: the run's
+    run : str, PathLike or object with a ``path``
+        Folder of a run of `simtrain fit`, or an object whose ``path`` is one.
+    store : str, PathLike or Dataset
+        Path or URL of a store that simdata built, or an opened one.
+    experiment : str
+        What was held out of training: ``new-subjects``, ``new-scenes``, ``both``, or ``all`` that the store
+        has windows for.
+    pool : int or "movie"
+        Candidates of each test, the true one included; movie: all of the tested window's movie.
+    clips : int
+        Tested windows of a draw.
+    draws : int
+        Draws of windows and pools, 2 or more.
+    lag : int, optional
+        Seconds from stimulus to BOLD; None: as trained.
+    negatives : {"same-movie", "cross-movie"}
+        From which movies the others of a pool are.
+    hard : bool
+        The negatives nearest in time, not any.
+    average_subjects : bool
+        Test the mean of the subjects' embeddings.
+    average_windows : int
+        Test means over so many consecutive s of one film clip.
+    lags : iterable of int, optional
+        Seconds at which to repeat the test; may be negative.
+    shuffle : bool
+        Control: every clip gets another's stimulus.
+    figures : bool
+        Write pictures too; needs matplotlib.
+    seed : int
+        Of draws, pools and intervals.
+    device : {"auto", "cpu", "cuda"}
+        Where to compute; auto takes the GPU if there is one.
+    save : bool
+        Write retrieval.json and the folder retrieval, as `simtrain retrieve` does.
+    out : str or PathLike, optional
+        Folder to write them to; None: the run's.
 
     Returns
     -------
@@ -206,20 +224,29 @@ def baseline(
 
     Parameters
     ----------
-    store : path or URL of a store that simdata built, or an opened one
-    out : folder; ``out``/KIND gets retrieval.json, its tables, what was fitted, and fit.json
-    kinds : ``ridge`` regression to stimulus embeddings, ``pca`` with SIM's projectors, or ``ceiling``, how
-        far subjects agree: one, or several, which share what they read
-    modalities, config, overrides : as for `simtrain.fit`: window and encoders of all kinds, training of
-        PCA's projectors
-    ico : ridge and ceiling see means over the faces of this icosphere
-    delays : first and last s after the lag whose BOLD ridge sees
-    targets : ridge predicts so many main components of an embedding; None: all of its features
-    components : main axes of PCA
-    samples : training windows that PCA's axes are fitted on
-    lag : s from stimulus to BOLD; None: as ``config`` says, or the store
-    experiment, pool, clips, draws, negatives, hard, average_subjects, average_windows, shuffle, seed :
-        as for `retrieve`, and so ``device``
+    store : str, PathLike or Dataset
+        Path or URL of a store that simdata built, or an opened one.
+    out : str or PathLike
+        Folder; ``out``/KIND gets retrieval.json, its tables, what was fitted, and fit.json.
+    kinds : str or iterable of str
+        ``ridge`` regression to stimulus embeddings, ``pca`` with SIM's projectors, or ``ceiling``, how far
+        subjects agree: one, or several, which share what they read.
+    modalities, config, overrides
+        As for `simtrain.fit`: window and encoders of all kinds, training of PCA's projectors.
+    ico : int
+        Ridge and ceiling see means over the faces of this icosphere.
+    delays : tuple of int
+        First and last s after the lag whose BOLD ridge sees.
+    targets : int, optional
+        Ridge predicts so many main components of an embedding; None: all of its features.
+    components : int
+        Main axes of PCA.
+    samples : int
+        Training windows that PCA's axes are fitted on.
+    lag : int, optional
+        Seconds from stimulus to BOLD; None: as ``config`` says, or the store.
+    experiment, pool, clips, draws, negatives, hard, average_subjects, average_windows, shuffle, seed, device
+        As for `retrieve`.
 
     Returns
     -------

@@ -84,18 +84,26 @@ def fit(
 
     Parameters
     ----------
-    store : path or URL of a store that simdata built
-    out : run folder: new, empty, or of a run to go on with
-    config : name of a preset, path of a YAML file, mapping of the same form, or a `Config`; None: that of the
-        run in ``out``, or sim-tiny
-    overrides : ``{"train.steps": 100}``, or texts such as ``"train.steps=100"``, on top of ``config``
-    modalities : what to align: fmri with video, audio, or embeddings by name, as a sequence or with commas;
-        None: as ``config`` says
-    device : ``auto``, ``cpu`` or ``cuda``
-    feed : where BOLD lies while training: ``auto``, ``device``, ``memory`` or ``stream``; results are equal
-    progress : None or True: a bar in the terminal or notebook; False: nothing is printed; or a function that
-        is called with the step, the number of steps, and the step's scalars whenever they are logged (what it
-        raises ends training, and the last checkpoint stays)
+    store : str or PathLike
+        Path or URL of a store that simdata built.
+    out : str or PathLike
+        Run folder: new, empty, or of a run to go on with.
+    config : str, PathLike, dict or Config, optional
+        Name of a preset, path of a YAML file, mapping of the same form, or a `Config`; None: that of the run
+        in ``out``, or sim-tiny.
+    overrides : dict or iterable of str
+        ``{"train.steps": 100}``, or texts such as ``"train.steps=100"``, on top of ``config``.
+    modalities : str or iterable of str, optional
+        What to align: fmri with video, audio, or embeddings by name, as a sequence or with commas; None: as
+        ``config`` says.
+    device : {"auto", "cpu", "cuda"}
+        Where to compute; auto takes the GPU if there is one.
+    feed : {"auto", "device", "memory", "stream"}
+        Where BOLD lies while training; results are equal.
+    progress : bool or callable, optional
+        None or True: a bar in the terminal or notebook; False: nothing is printed; or a function that is
+        called with the step, the number of steps, and the step's scalars whenever they are logged (what it
+        raises ends training, and the last checkpoint stays).
 
     Returns
     -------
@@ -139,12 +147,17 @@ def pretrain(
 
     Parameters
     ----------
-    store : path or URL of a store that simdata built
-    out : run folder: new, empty, or of a run to go on with
-    config : name of a preset of pretraining, path of a YAML file, mapping, or `PretrainConfig`; None: that
-        of the run in ``out``, or sim-tiny
-    overrides : ``{"mae.mask": "random"}``, or texts such as ``"mae.mask=random"``
-    device, feed, progress : as for `fit`
+    store : str or PathLike
+        Path or URL of a store that simdata built.
+    out : str or PathLike
+        Run folder: new, empty, or of a run to go on with.
+    config : str, PathLike, dict or Config, optional
+        Name of a preset of pretraining, path of a YAML file, mapping, or `PretrainConfig`; None: that of the
+        run in ``out``, or sim-tiny.
+    overrides : dict or iterable of str
+        ``{"mae.mask": "random"}``, or texts such as ``"mae.mask=random"``.
+    device, feed, progress
+        As for `fit`.
 
     Returns
     -------
@@ -173,7 +186,8 @@ def load_run(path: str | PathLike) -> TrainedRun:
 
     Parameters
     ----------
-    path : the folder
+    path : str or PathLike
+        The folder.
 
     Returns
     -------
@@ -208,7 +222,8 @@ def load_config(
 
     Parameters
     ----------
-    config, overrides, modalities : as for `fit`
+    config, overrides, modalities
+        As for `fit`.
 
     Returns
     -------

@@ -125,34 +125,58 @@ def saliency(
 
     Parameters
     ----------
-    run : folder of a run of `simtrain fit`, or an object whose ``path`` is one
-    store : path or URL of a store that simdata built, or an opened one
-    method : of the similarity to the true clip: ``integrated-gradients`` (Sundararajan et al. 2017, arXiv
+    run : str, PathLike or object with a ``path``
+        Folder of a run of `simtrain fit`, or an object whose ``path`` is one.
+    store : str, PathLike or Dataset
+        Path or URL of a store that simdata built, or an opened one.
+    method : {"integrated-gradients", "gradient", "sensitivity", "rollout", "attention"}
+        Of the similarity to the true clip: ``integrated-gradients`` (Sundararajan et al. 2017, arXiv
         1703.01365), ``gradient`` times input, or ``sensitivity``, the gradient's magnitude; or attention:
-        ``rollout`` through all blocks (Abnar & Zuidema 2020, arXiv 2005.00928), ``attention`` of the last
-    modality : whose similarity gradients explain, such as ``video``; None: the run's first
-    heads : how attention's heads become one: ``mean``, ``max`` or ``min``
-    steps : points of the integral of integrated gradients
-    by_vertex : gradients of each vertex, noisier than the mean of a patch
-    absolute : average magnitudes: of what speaks against the clip, too
-    experiment : whose windows: ``new-subjects``, ``new-scenes``, ``both``, or ``any``,
-        also those trained on
-    subjects : their ids; none: all
-    movie : its name; None: all
-    seconds : of the run, at which the stimulus clips begin
-    windows : at most so many of each subject, spread evenly
-    batch_size : windows in memory at once
-    by_frame : write a map of each frame of the windows, too
-    randomise : also with random weights, and how like that is (Adebayo et al. 2018, arXiv 1810.03292)
-    seed : of the random weights
-    mesh : to write on: ``ico6``, the store's, or HCP's ``32k`` or ``59k``
-    parcels : files of an atlas on that mesh, for a table: a dlabel.nii, or label.gii of each hemisphere
-    figures : write a picture, too; needs matplotlib
-    surfaces : draw on these surf.gii on that mesh, one of each hemisphere
-    device : ``auto``, ``cpu`` or ``cuda``
-    progress : called with a subject, its number and the number of subjects
-    save : write files, as `simtrain saliency` does
-    out : folder to write them to; None: the folder saliency of the run
+        ``rollout`` through all blocks (Abnar & Zuidema 2020, arXiv 2005.00928), ``attention`` of the last.
+    modality : str, optional
+        Whose similarity gradients explain, such as ``video``; None: the run's first.
+    heads : {"mean", "max", "min"}
+        How attention's heads become one.
+    steps : int
+        Points of the integral of integrated gradients.
+    by_vertex : bool
+        Gradients of each vertex, noisier than the mean of a patch.
+    absolute : bool
+        Average magnitudes: of what speaks against the clip, too.
+    experiment : str
+        Whose windows: ``new-subjects``, ``new-scenes``, ``both``, or ``any``, also those trained on.
+    subjects : sequence of str
+        Their ids; none: all.
+    movie : str, optional
+        Its name; None: all.
+    seconds : range, optional
+        Of the run, at which the stimulus clips begin.
+    windows : int, optional
+        At most so many of each subject, spread evenly.
+    batch_size : int
+        Windows in memory at once.
+    by_frame : bool
+        Write a map of each frame of the windows, too.
+    randomise : bool
+        Also with random weights, and how like that is (Adebayo et al. 2018, arXiv 1810.03292).
+    seed : int
+        Of the random weights.
+    mesh : {"ico6", "32k", "59k"}
+        To write on: ``ico6``, the store's, or HCP's ``32k`` or ``59k``.
+    parcels : sequence of str or PathLike
+        Files of an atlas on that mesh, for a table: a dlabel.nii, or label.gii of each hemisphere.
+    figures : bool
+        Write a picture, too; needs matplotlib.
+    surfaces : sequence of str or PathLike
+        Draw on these surf.gii on that mesh, one of each hemisphere.
+    device : {"auto", "cpu", "cuda"}
+        Where to compute; auto takes the GPU if there is one.
+    progress : callable
+        Called with a subject, its number and the number of subjects.
+    save : bool
+        Write files, as `simtrain saliency` does.
+    out : str or PathLike, optional
+        Folder to write them to; None: the folder saliency of the run.
 
     Returns
     -------

@@ -136,7 +136,8 @@ def open_dataset(store: StoreLike) -> Dataset:
 
     Parameters
     ----------
-    store : path or URL; an opened one is returned as it is
+    store : str, PathLike or Dataset
+        Path or URL of a store that simdata built; an opened one is returned as it is.
 
     Returns
     -------
