@@ -117,7 +117,7 @@ def build(
         What the release holds: the name of a catalog that comes with simdata, the path of a YAML file, or a
         `simdata.Catalog`.
     source, movies : str or Path
-        Folders with the CIFTI runs and with the films.
+        Folders with the runs and with the films.
     out : str or Path
         The store to make or to bring up to date.
     encoding : {"int8", "float16", "float32"}

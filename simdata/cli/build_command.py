@@ -31,7 +31,7 @@ class Memory(click.ParamType):
 
 @click.command("build")
 @click.argument("catalog")
-@click.option("--source", type=LOCAL, required=True, help="Folder with the CIFTI runs.")
+@click.option("--source", type=LOCAL, required=True, help="Folder with the runs.")
 @click.option("--movies", type=LOCAL, required=True, help="Folder with the films.")
 @click.option("--out", type=LOCAL, required=True, help="The store to make or to bring up to date.")
 @click.option(

@@ -21,7 +21,7 @@ POINTS_AT_ONCE = 1024  # some 15 MB of triangles
 
 
 def cortex_weights(density: str, vertices: np.ndarray) -> csr_array:
-    """Weights that take one hemisphere's cortex rows of a CIFTI file to ico6.
+    """Weights that take one hemisphere's rows of a run to ico6.
 
     Near the medial wall, a target whose triangle has corners without data is the weighted mean of the
     remaining ones; a target without any has an empty row, and lies outside ``cortex``. This is what
