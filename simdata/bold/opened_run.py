@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,6 +21,15 @@ from simdata.common.faults import in_words
 from simdata.surface.meshes import DIVISIONS, HEMISPHERES
 
 STORED_KINDS = ("f", "i", "u")
+HEADER: dict[str, tuple[Callable[[object], bool], str]] = {  # attribute of an opened run: what it must be
+    "path": (lambda path: isinstance(path, Path), "the file's path"),
+    "volumes": (lambda count: isinstance(count, Integral) and int(count) > 0, "a whole number above 0"),
+    "tr": (lambda tr: isinstance(tr, Real) and 0 < float(tr) < math.inf, "seconds above 0"),
+    "density": (lambda density: density in list(DIVISIONS), f"one of {', '.join(DIVISIONS)}"),
+    "vertices": (lambda v: isinstance(v, Mapping) and set(v) == set(HEMISPHERES), "a mapping of L and R"),
+    "stored_kind": (lambda kind: kind in STORED_KINDS, f"one of {', '.join(STORED_KINDS)}"),
+    "cortices": (callable, "a method"),
+}
 
 
 class ReadsBold(Protocol):
@@ -113,16 +122,17 @@ class CheckedRun:
         """Open a file by a format, called ``format_name`` in messages."""
         with _of_format(path, format_name):
             run = opener(path)
-            if fault := next(_header_faults(run), None):
+            # Each is asked for once, so that what is used is what was checked.
+            header: dict[str, Any] = {name: getattr(run, name, None) for name in HEADER}
+            if fault := next(_header_faults(header), None):
                 raise _fault(path, format_name, fault)
-            vertices = {h: np.array(run.vertices[h], np.int64) for h in HEMISPHERES}
             return cls(
                 path,
-                int(run.volumes),
-                float(run.tr),
-                run.density,
-                vertices,
-                run.stored_kind,
+                int(header["volumes"]),
+                float(header["tr"]),
+                header["density"],
+                {h: np.array(header["vertices"][h], np.int64) for h in HEMISPHERES},
+                header["stored_kind"],
                 run,
                 format_name,
             )
@@ -150,24 +160,13 @@ class CheckedRun:
         return None
 
 
-def _header_faults(run: ReadsBold) -> Iterator[str]:
+def _header_faults(header: Mapping[str, Any]) -> Iterator[str]:
     """What is not as `ReadsBold` says; what comes after the first may follow from it."""
-    rules: dict[str, tuple[Callable[[object], bool], str]] = {
-        "volumes": (lambda n: isinstance(n, Integral) and int(n) > 0, "a whole number above 0"),
-        "tr": (lambda tr: isinstance(tr, Real) and 0 < float(tr) < math.inf, "seconds above 0"),
-        "density": (lambda density: density in list(DIVISIONS), f"one of {', '.join(DIVISIONS)}"),
-        "stored_kind": (lambda kind: kind in STORED_KINDS, f"one of {', '.join(STORED_KINDS)}"),
-        "vertices": (lambda v: isinstance(v, Mapping) and set(v) == set(HEMISPHERES), "a mapping of L and R"),
-        "cortices": (callable, "a method"),
-        "path": (lambda path: isinstance(path, Path), "the file's path"),
-    }
-    for name, (holds, wanted) in rules.items():
-        if not hasattr(run, name):
-            yield f"no {name}; {wanted} is needed"
-        elif not holds(value := getattr(run, name)):
+    for name, (holds, wanted) in HEADER.items():
+        if not holds(value := header[name]):
             yield f"{name} {value!r:.60}; {wanted} is needed"
     for hemisphere in HEMISPHERES:
-        yield from _vertex_faults(run.vertices[hemisphere], hemisphere, run.density)
+        yield from _vertex_faults(header["vertices"][hemisphere], hemisphere, header["density"])
 
 
 def _vertex_faults(vertices: np.ndarray, hemisphere: str, density: str) -> Iterator[str]:

@@ -122,7 +122,7 @@ def test_an_ending_of_two_packages_is_nobodys(npz, theirs):
 
 HEADERS = {
     "raise KeyError('tr')": r"cannot read it \(KeyError: 'tr'\); is it whole\?",
-    "del self.tr": "gives no tr; seconds above 0 is needed",
+    "del self.tr": "gives tr None; seconds above 0 is needed",
     "self.tr = '1'": "gives tr '1'",
     "self.tr = np.nan": "gives tr nan",
     "self.volumes = 40.0": "gives volumes 40.0; a whole number above 0 is needed",
