@@ -45,9 +45,12 @@ class BoldReader:
 
     Parameters
     ----------
-    store : path, URL that fsspec knows (``https://``, ``s3://``), or any zarr store
-    threads : that copy (one by default) or, for compressed and remote stores, decode (all cores by default)
-    verify : compare uncompressed chunks on local disks with their checksums too, which costs half the speed
+    store : str, Path or zarr store
+        Path, URL that fsspec knows (``https://``, ``s3://``), or any zarr store.
+    threads : int, optional
+        Those that copy (one by default) or, for compressed and remote stores, decode (all cores by default).
+    verify : bool
+        Compare uncompressed chunks on local disks with their checksums too, which costs half the speed.
 
     Attributes
     ----------
