@@ -6,8 +6,10 @@ values stay in the second until they are laid down second by second; nothing in 
 
 from __future__ import annotations
 
-import numba
+from collections.abc import Callable
+
 import numpy as np
+from numba import types
 from numba.extending import overload
 
 from simdata.bold.transposition import padded, transpose
@@ -76,7 +78,16 @@ def as_stored(values: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def _convert_block(source, rows, weights, factor, fill, block, mean, std):
+def _convert_block(
+    source: np.ndarray,
+    rows: np.ndarray,
+    weights: np.ndarray,
+    factor: np.float32,
+    fill: np.number,
+    block: np.ndarray,
+    mean: np.ndarray,
+    std: np.ndarray,
+) -> int:
     volumes = source.shape[1]
     series = np.empty(volumes, np.float32)
     clipped = 0
@@ -94,7 +105,7 @@ def _convert_block(source, rows, weights, factor, fill, block, mean, std):
 
 
 @compiled
-def _resample(source, rows, weights, series):
+def _resample(source: np.ndarray, rows: np.ndarray, weights: np.ndarray, series: np.ndarray) -> np.float32:
     """Write the weighted sum of three rows; its mean."""
     first, second, third = source[rows[0]], source[rows[1]], source[rows[2]]
     one, two, three = weights
@@ -107,7 +118,7 @@ def _resample(source, rows, weights, series):
 
 
 @compiled
-def _centre(series, mean):
+def _centre(series: np.ndarray, mean: np.float32) -> np.float32:
     """Subtract the mean, in place; the standard deviation."""
     squares = 0.0
     for volume in range(len(series)):
@@ -117,7 +128,7 @@ def _centre(series, mean):
 
 
 @compiled
-def encode(values, factor, out):
+def encode(values: np.ndarray, factor: np.float32, out: np.ndarray) -> int:
     """Write ``values * factor`` in the type of ``out``, to nearest, ties to even; how many were clipped.
 
     ``values`` (float32) are overwritten. ``out`` is int8, which clips at +-127, float16's bits as uint16, or
@@ -127,21 +138,22 @@ def encode(values, factor, out):
     return _encode(values, factor, out)
 
 
-def _encode(values, factor, out):
+def _encode(values: np.ndarray, factor: np.float32, out: np.ndarray) -> int:
     """Compiled anew for each type of ``out``."""
     raise NotImplementedError
 
 
-@overload(_encode, jit_options={"fastmath": REORDERED})
-def _encode_for(values, factor, out):
-    if out.dtype == numba.types.int8:
+# Strict would be to annotate both alike, but this one is given types, and what it returns values.
+@overload(_encode, jit_options={"fastmath": REORDERED}, strict=False)
+def _encode_for(values: types.Array, factor: types.Float, out: types.Array) -> Callable[..., int]:
+    if out.dtype == types.int8:
         return _encode_int8
-    if out.dtype == numba.types.uint16:
+    if out.dtype == types.uint16:
         return _encode_float16
     return _encode_float32
 
 
-def _encode_int8(values, factor, out):
+def _encode_int8(values: np.ndarray, factor: np.float32, out: np.ndarray) -> int:
     clipped = 0
     limit = np.float32(127)
     for i in range(len(values)):
@@ -151,7 +163,7 @@ def _encode_int8(values, factor, out):
     return clipped
 
 
-def _encode_float16(values, factor, out):
+def _encode_float16(values: np.ndarray, factor: np.float32, out: np.ndarray) -> int:
     for i in range(len(values)):
         values[i] *= factor
     words = values.view(np.int32)
@@ -166,7 +178,7 @@ def _encode_float16(values, factor, out):
     return 0
 
 
-def _encode_float32(values, factor, out):
+def _encode_float32(values: np.ndarray, factor: np.float32, out: np.ndarray) -> int:
     for i in range(len(values)):
         out[i] = values[i] * factor
     return 0

@@ -150,7 +150,7 @@ def _blocks(rows: int) -> Iterator[slice]:
 
 
 @compiled
-def _stretches(source, first, last):
+def _stretches(source: np.ndarray, first: np.ndarray, last: np.ndarray) -> None:
     volumes = source.shape[1]
     for row in range(len(source)):
         series = source[row]

@@ -34,14 +34,14 @@ def transpose(block: np.ndarray, out: np.ndarray) -> None:
 
 
 @compiled
-def _transpose_values(block, out):
+def _transpose_values(block: np.ndarray, out: np.ndarray) -> None:
     for volume in range(len(out)):
         for vertex in range(len(block)):
             out[volume, vertex] = block[vertex, volume]
 
 
 @compiled
-def _transpose_bytes(block, out):
+def _transpose_bytes(block: np.ndarray, out: np.ndarray) -> None:
     """Eight rows of words of ``block`` become a column of words in ``out``."""
     words = block.shape[1]
     squares = np.empty((words, WORD), np.uint64)
@@ -71,7 +71,7 @@ def _transpose_bytes(block, out):
 
 
 @compiled
-def _swap(one, other, shift, mask):
+def _swap(one: np.uint64, other: np.uint64, shift: np.uint64, mask: np.uint64) -> tuple[np.uint64, np.uint64]:
     """Swap the high parts of one word with the low parts of the other."""
     difference = ((one >> shift) ^ other) & mask
     return one ^ (difference << shift), other ^ difference
