@@ -65,6 +65,7 @@ class PatchTable:
         frames = torch.arange(encoder.frames)
         # The frames of a vertex lie together.
         values = (vertices[:, :, None] * encoder.frames + frames).flatten(1)
+        assert encoder.order is not None  # it stores its layout
         encoder.order.copy_(values)
         encoder.positions.copy_(encoder.positions[:, column.to(encoder.positions.device)])
 

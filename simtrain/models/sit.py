@@ -8,6 +8,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
 from simdata.common.errors import UserError
+from simtrain.common.modules import Modules
 from simtrain.models.patch_embeddings import Linear, PatchEmbedding
 
 
@@ -61,7 +62,7 @@ class SiT(nn.Module):
         stored = layout == "stored"
         self.register_buffer("positions", sincos_positions(patches, dim), persistent=stored)
         self.register_buffer("order", torch.arange(patch_size).repeat(patches, 1) if stored else None)
-        self.blocks = nn.ModuleList(
+        self.blocks: Modules[Block] = Modules(
             Block(dim, heads, dim_head, mlp_ratio * dim, dropout) for _ in range(depth)
         )
         norms = [nn.LayerNorm(dim) for _ in range(final_norms)]
