@@ -65,7 +65,7 @@ def predict(
         or all the same.
     """
     if out.exists():
-        raise UserError(f"{out} exists: give --out a new path, or remove it first")
+        raise UserError(f"{out} exists: give `out` a new path, or remove it first")
     chosen = sorted({*positions("subject", subjects or dataset.subjects, dataset.subjects, dataset)})
     learner = load_learner(run, dataset, device)
     used = Windows.of(dataset, run.config)

@@ -18,9 +18,9 @@ from simtrain.training.published import Files, import_weights
 @store_argument
 @click.option("--out", required=True, type=LOCAL, help="Run folder to make.")
 @click.option("--fmri-encoder", required=True, type=LOCAL, help="fmri-encoder-best.pt, or one of vsMAE's.")
-@click.option("--fmri-wrapper", "fmri", type=LOCAL, help="fmri-wrapper-best.pt, the projector of fMRI.")
-@click.option("--video-wrapper", "video", type=LOCAL, help="video-wrapper-best.pt, that of video.")
-@click.option("--audio-wrapper", "audio", type=LOCAL, help="audio-wrapper-best.pt, that of audio.")
+@click.option("--fmri-wrapper", type=LOCAL, help="fmri-wrapper-best.pt, the projector of fMRI.")
+@click.option("--video-wrapper", type=LOCAL, help="video-wrapper-best.pt, that of video.")
+@click.option("--audio-wrapper", type=LOCAL, help="audio-wrapper-best.pt, that of audio.")
 @click.option(
     "--patches",
     type=LOCAL,
@@ -32,9 +32,9 @@ def import_weights_command(
     store: str | Path,
     out: Path,
     fmri_encoder: Path,
-    fmri: Path | None,
-    video: Path | None,
-    audio: Path | None,
+    fmri_wrapper: Path | None,
+    video_wrapper: Path | None,
+    audio_wrapper: Path | None,
     patches: Path | None,
     heads: int | None,
     overrides: tuple[str, ...],
@@ -43,7 +43,7 @@ def import_weights_command(
 
     With the wrappers, `simtrain retrieve` tests it. The encoder alone can start a `simtrain fit`.
     """
-    given = {"fmri": fmri, "video": video, "audio": audio}
+    given = {"fmri": fmri_wrapper, "video": video_wrapper, "audio": audio_wrapper}
     wrappers = {modality: file for modality, file in given.items() if file is not None}
     files = Files(fmri_encoder, wrappers, patches)
     run, notes = import_weights(open_dataset(store), out, files, overrides, heads)

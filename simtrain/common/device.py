@@ -21,6 +21,6 @@ def torch_device(device: str) -> torch.device:
     """
     must_be_one_of("device", device, DEVICES)
     if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch finds no CUDA device here; use auto or cpu")
+        raise UserError("`device` cuda: torch finds no CUDA device here; use auto or cpu")
     cuda = device != "cpu" and torch.cuda.is_available()
     return distributed.own_device(torch.device("cuda" if cuda else "cpu"))

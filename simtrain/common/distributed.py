@@ -41,7 +41,7 @@ def own_device(device: torch.device) -> torch.device:
     if local >= torch.cuda.device_count():
         raise UserError(
             f"process {local} has no GPU: this machine has {torch.cuda.device_count()}; start as many "
-            "processes with torchrun --nproc-per-node, or train with --device cpu"
+            "processes with torchrun --nproc-per-node, or train with `device` cpu"
         )
     torch.cuda.set_device(local)
     return torch.device("cuda", local)

@@ -202,7 +202,7 @@ def resolve(config: Config | PretrainConfig, dataset: Dataset) -> Resolved:
     found = ResolvedConfig.of(config, lag, _encoders(config, dataset))
     variables = [found.variable(modality) for modality in found.stimuli]
     if twice := [name for name in dict.fromkeys(variables) if variables.count(name) > 1]:
-        raise UserError(f"--modalities {','.join(found.modalities)}: {twice[0]} is in use twice")
+        raise UserError(f"`modalities` {','.join(found.modalities)}: {twice[0]} is in use twice")
     return found
 
 
@@ -221,7 +221,7 @@ def _must_have(dataset: Dataset, variable: str) -> None:
     known = [f"{kind}_{name}" for kind, names in dataset.encoders.items() for name in names]
     if variable not in known:
         raise UserError(
-            f"{dataset.path} has no embedding {variable} (--modalities); it has: {', '.join(known) or 'none'}"
+            f"{dataset.path} has no embedding {variable} (`modalities`); it has: {', '.join(known) or 'none'}"
         )
 
 
@@ -240,8 +240,8 @@ def _encoder(dataset: Dataset, modality: str, wanted: str | None) -> str:
     if wanted is None:
         raise UserError(
             f"{dataset.path} has {len(known)} {modality} embeddings ({listed}): choose with "
-            f"--set data.{modality}=NAME, take several with --modalities fmri,{modality}_NAME,..., or leave "
-            f"{modality} out of --modalities"
+            f"`overrides` data.{modality}=NAME, take several with `modalities` fmri,{modality}_NAME,..., or "
+            f"leave {modality} out of `modalities`"
         )
     if wanted not in known:
         raise UserError(

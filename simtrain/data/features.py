@@ -49,7 +49,7 @@ class Features(nn.Module):
         if len(rows) > 1 and constant.all():
             raise UserError(
                 f"{self._variable} is the same in all {len(rows)} clips of training scenes, so that it tells "
-                "nothing of a clip: embed the films again, or leave it out (--modalities)"
+                "nothing of a clip: embed the films again, or leave it out (`modalities`)"
             )
         self.mean.copy_(mean)
         self.std.copy_(torch.where(constant, 1.0, std))

@@ -88,7 +88,7 @@ def retrieve(
             common = _at_all(used.find(max(lags)), lags)
             common = select(common, *EXPERIMENTS[name])
             if not len(common):
-                raise UserError(f"{name}: no clip has BOLD at all of these lags: use shorter --lags")
+                raise UserError(f"{name}: no clip has BOLD at all of these lags: use shorter `lags`")
             curve = _curve(_Test(learner, bank, dataset, common, name, protocol), lags)
             result = replace(result, lags=curve)
         results[name] = result
@@ -165,7 +165,7 @@ class _Test:
         units = find_units(windows, dataset.segment, seconds, protocol.average_subjects)
         if not len(units):
             raise UserError(
-                f"{name}: no film clip has {seconds} windows in a row: use smaller --average-windows"
+                f"{name}: no film clip has {seconds} windows in a row: use smaller `average_windows`"
             )
         self._name = name
         rng = np.random.default_rng(protocol.seed)

@@ -50,7 +50,7 @@ def draw_pools(
     fewest = min(map(len, negatives))
     if fewest == 0 or (not protocol.whole_movie and fewest < protocol.pool - 1):
         advice = (
-            f"use --pool {fewest + 1} or less, or other --negatives" if fewest else "use other --negatives"
+            f"use `pool` {fewest + 1} or less, or other `negatives`" if fewest else "use other `negatives`"
         )
         raise UserError(f"{name}: a window has only {fewest} {protocol.negatives} negatives; {advice}")
     if not (protocol.whole_movie or protocol.hard):

@@ -47,16 +47,16 @@ class Protocol:
         self._must_be_in_range()
         if self.hard and self.negatives != "same-movie":
             raise UserError(
-                f"--hard with --negatives {self.negatives}: only clips of the same movie are near in time; "
+                f"`hard` with `negatives` {self.negatives}: only clips of the same movie are near in time; "
                 "leave one of the two out"
             )
         if self.whole_movie and self.negatives != "same-movie":
             raise UserError(
-                f"--pool movie with --negatives {self.negatives}: the pool is the tested window's own movie; "
-                "leave --negatives out, or give --pool a number"
+                f"`pool` movie with `negatives` {self.negatives}: the pool is the tested window's own movie; "
+                "leave `negatives` out, or give `pool` a number"
             )
         if self.whole_movie and self.hard:
-            raise UserError("--pool movie with --hard: the pool is all of the movie; leave --hard out")
+            raise UserError("`pool` movie with `hard`: the pool is all of the movie; leave `hard` out")
 
     def _must_be_in_range(self) -> None:
         if isinstance(self.pool, str) and not self.whole_movie:

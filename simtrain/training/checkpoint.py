@@ -13,7 +13,7 @@ from simdata.common.errors import UserError
 from simtrain.common.finite import must_be_sound
 
 BEST = "best.pt"
-USELESS = "nothing can be made of it; train anew, with a lower train.learning_rate, with another --out"
+USELESS = "nothing can be made of it; train anew, with a lower train.learning_rate, with another `out`"
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

@@ -195,7 +195,7 @@ def _ended(training: AnyTraining) -> str:
     train = training.config
     if training.patience.exhausted:
         return f"stopped early at step {training.step}: no better val/loss in {train.patience} validations"
-    return f"finished: all {train.steps} steps are done (--set train.steps=N goes on to more)"
+    return f"finished: all {train.steps} steps are done (a larger train.steps goes on to more)"
 
 
 def _sound_checkpoint(run: AnyRun) -> dict[str, Any]:
@@ -242,7 +242,7 @@ def _advice(training: AnyTraining, held_out: np.ndarray, dataset: Dataset, run: 
         cause = f"the BOLD of {' and '.join(runs)} is not finite: build {dataset.path} again"
     else:
         precision = "" if training.precision is None else ", or train.amp=off,"
-        cause = f"train with a lower train.learning_rate{precision} in another --out"
+        cause = f"train with a lower train.learning_rate{precision} in another `out`"
     left = "there is no checkpoint of it yet"
     if run.checkpoint.exists():
         step = checkpoint.load(run.checkpoint)["step"]

@@ -63,7 +63,7 @@ class Files:
     def __post_init__(self) -> None:
         if self.wrappers and ("fmri" not in self.wrappers or len(self.wrappers) < 2):
             raise UserError(
-                "projectors come together: give --fmri-wrapper with --video-wrapper or --audio-wrapper or "
+                "projectors come together: give `fmri_wrapper` with `video_wrapper` or `audio_wrapper` or "
                 "both, or none of them, to import the encoder alone"
             )
 
@@ -89,7 +89,7 @@ def import_weights(
         weights are not finite, or make the same of everything in the store.
     """
     if (out / "config.yaml").exists():
-        raise UserError(f"{out} holds a run already: give --out a new or empty folder")
+        raise UserError(f"{out} holds a run already: give `out` a new or empty folder")
     published = read_encoder(files.encoder)
     projectors = {modality: read_projector(file) for modality, file in files.wrappers.items()}
     must_be_sound(published.weights, files.encoder, DAMAGED)
@@ -167,9 +167,9 @@ def _configuration(
     for key, value in derived.items():
         section, name = key.split(".")
         if getattr(getattr(config, section), name) != value:
-            raise UserError(f"--set {key}: the weights ask for {value}; leave it out")
+            raise UserError(f"`overrides` {key}: the weights ask for {value}; leave it out")
     if config.model.patches is not None or config.model.init is not None:
-        raise UserError("--set model.patches, model.init: give --patches and --fmri-encoder instead")
+        raise UserError("`overrides` model.patches, model.init: give `patches` and `fmri_encoder` instead")
     return config
 
 
@@ -208,7 +208,7 @@ def _must_suit(
     if features != needed:
         raise UserError(
             f"{files[modality]}: takes {features} features, but {source} has {needed}"
-            + ("" if modality == "fmri" else f"; choose another with --set data.{modality}=NAME")
+            + ("" if modality == "fmri" else f"; choose another with `overrides` data.{modality}=NAME")
         )
 
 

@@ -44,7 +44,7 @@ def must_not_be_behind(run: Path, steps: int, done: int) -> None:
     if steps < done:
         raise UserError(
             f"{STEPS}: {steps} are asked for, but {run} has done {done}: ask for {done} or more, or give "
-            "another --out"
+            "another `out`"
         )
 
 

@@ -96,7 +96,7 @@ class RunFolder(Generic[AnyResolved]):
         if (path / "config.yaml").exists():
             return cls.open(path)._go_on(config, dataset)
         if path.exists() and not (path.is_dir() and all(entry.name in BEGUN for entry in path.iterdir())):
-            raise UserError(f"{path} exists and is not a run folder: give --out a new or empty folder")
+            raise UserError(f"{path} exists and is not a run folder: give `out` a new or empty folder")
         path.mkdir(parents=True, exist_ok=True)
         used = _features(config, dataset)
         json_text.write(path / "store.json", lineage.record(dataset, used))
@@ -164,7 +164,7 @@ class RunFolder(Generic[AnyResolved]):
             raise UserError(
                 f"{self.path} holds a run of another configuration (its value != asked for):\n  "
                 + "\n  ".join(faults)
-                + "\nGive another --out, or leave --config, --set and --modalities out to go on with it."
+                + "\nGive another `out`; without `config`, `overrides` and `modalities` this one goes on."
             )
         software.must_be_the_same(self.path, self.config)
         notes = lineage.must_be_unchanged(self.path, self.store, dataset, _features(config, dataset))

@@ -121,5 +121,5 @@ def test_mistakes_are_explained_and_a_failure_leaves_nothing_at_out(run, store, 
         predict(run, open_dataset(store), out, CPU, progress=stop)
     assert not out.exists()
     out.mkdir()
-    with pytest.raises(UserError, match="exists: give --out a new path"):
+    with pytest.raises(UserError, match="exists: give `out` a new path"):
         predict(run, open_dataset(store), out, CPU)

@@ -108,9 +108,9 @@ def _problem(kind: str, needs: Needs, room: Room) -> str | None:
         free, where = room.host, "of memory"
     if size <= free:
         return None
-    others = " or ".join(f"--feed {other}" for other in FEEDS[FEEDS.index(kind) + 1 :])
+    others = " or ".join(f"`feed` {other}" for other in FEEDS[FEEDS.index(kind) + 1 :])
     return (
-        f"--feed {kind}: the runs of training and validation take {_gb(size)}, and {_gb(free)} {where} are "
+        f"`feed` {kind}: the runs of training and validation take {_gb(size)}, and {_gb(free)} {where} are "
         f"free; use {others}"
     )
 

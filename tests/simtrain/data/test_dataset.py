@@ -48,7 +48,7 @@ def test_a_missing_or_ambiguous_encoder_lists_those_there_are(store):
     dataset = open_dataset(store)
     dataset.encoders["video"].append("colours")
     with pytest.raises(
-        UserError, match=r"2 video embeddings \(shapes, colours\): choose with --set data\.video"
+        UserError, match=r"2 video embeddings \(shapes, colours\): choose with `overrides` data\.video"
     ):
         resolve(load("sim-tiny"), dataset)
     dataset.encoders["audio"].clear()

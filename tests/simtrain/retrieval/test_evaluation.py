@@ -134,7 +134,7 @@ def test_bold_is_embedded_once_however_many_lags_look_at_it(store):
 
 def test_an_experiment_that_cannot_be_made_is_explained(trained, store):
     with pytest.raises(
-        UserError, match=r"new-subjects: a window has only \d+ same-movie negatives; use --pool"
+        UserError, match=r"new-subjects: a window has only \d+ same-movie negatives; use `pool`"
     ):
         _retrieve(trained, store, pool=200)
     with pytest.raises(UserError, match="new-subjects: no clip has BOLD at all of these lags"):

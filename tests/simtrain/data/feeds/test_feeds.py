@@ -204,7 +204,7 @@ class TestChoice:
         monkeypatch.setattr(choice, "host_room", lambda: 40 * 2**20)
         asked = (everything, open_dataset(store), BoldReader(store), 3, CPU, 0, Console(quiet=True))
         with pytest.raises(
-            UserError, match=rf"--feed {kind}: .* take 0\.1 GB, and 0\.0 GB of memory are free"
+            UserError, match=rf"`feed` {kind}: .* take 0\.1 GB, and 0\.0 GB of memory are free"
         ):
             open_feed(kind, *asked)
         assert open_feed("auto", *asked).name == "stream"
