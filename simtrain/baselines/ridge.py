@@ -50,16 +50,19 @@ class Moments:
         return cls(len(x), x.sum(axis=0), y.sum(axis=0), x.T @ x, x.T @ y)
 
     def __add__(self, other: Moments) -> Moments:
-        return Moments(*(one + two for one, two in zip(self._sums(), other._sums(), strict=True)))
+        return Moments(
+            self.count + other.count,
+            self.x + other.x,
+            self.y + other.y,
+            self.xx + other.xx,
+            self.xy + other.xy,
+        )
 
     def centred(self, x_mean: np.ndarray, y_mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """X'X and X'Y of the rows less these means."""
         xx = self.xx - np.outer(self.x, x_mean) - np.outer(x_mean, self.x - self.count * x_mean)
         xy = self.xy - np.outer(self.x, y_mean) - np.outer(x_mean, self.y - self.count * y_mean)
         return xx, xy
-
-    def _sums(self) -> tuple:
-        return self.count, self.x, self.y, self.xx, self.xy
 
 
 @dataclass(frozen=True)
@@ -271,7 +274,7 @@ def himalaya_ridge(device: torch.device) -> ModuleType:
     return ridge
 
 
-def _on(device: torch.device, *arrays: np.ndarray) -> tuple:
+def _on(device: torch.device, *arrays: np.ndarray) -> tuple[np.ndarray | torch.Tensor, ...]:
     return tuple(torch.from_numpy(array).to(device) for array in arrays) if device.type == "cuda" else arrays
 
 

@@ -98,7 +98,7 @@ def gather_objects(own: list[Outcome]) -> list[Outcome]:
     """The lists of all processes, one behind another."""
     if size() == 1:
         return own
-    lists: list = [None] * size()
+    lists: list[list[Outcome]] = [[]] * size()
     distributed.all_gather_object(lists, own)
     return [item for items in lists for item in items]
 

@@ -78,7 +78,7 @@ def presets(kind: type[Recipe] = Config) -> dict[str, str]:
     }
 
 
-def _read(name_or_path: str, kind: type[Recipe]) -> tuple[dict, str]:
+def _read(name_or_path: str, kind: type[Recipe]) -> tuple[Any, str]:
     path, known = Path(name_or_path), presets(kind)
     if name_or_path in known:
         text, origin = known[name_or_path], f"preset {name_or_path}"
@@ -97,7 +97,7 @@ def read_yaml(text: str, origin: str) -> Any:
     return {} if data is None else data
 
 
-def _nested(override: str) -> dict:
+def _nested(override: str) -> Any:
     key, equals, value = override.partition("=")
     if not equals or not all(key.split(".")):
         raise UserError(f"`overrides` {override}: write key=value, such as train.steps=1000")

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import overload
+from typing import TypedDict, overload
 
 import numpy as np
 import xarray as xr
@@ -28,6 +28,27 @@ SPLITS = ("none", "train", "val", "test")
 NOT_SETTINGS = ("long_name", "films")  # attributes of an embedding that say nothing of its encoder
 ROUNDING = 1e-6  # s: 30 pictures of .1 s are 3.0000000000000004 s, and not 4
 STIMULI = tuple(kind for kind in modalities.KINDS if kind != "fmri")
+
+
+class Identity(TypedDict):
+    """What tells a store from others, as JSON.
+
+    Attributes
+    ----------
+    subjects : name -> its set
+    runs : how many are complete
+    cortex : hash of the vertices
+    scenes : movie -> hash of its clips and their sets
+    """
+
+    path: str
+    format_version: str
+    catalog_name: str
+    catalog_sha256: str
+    subjects: dict[str, str]
+    runs: int
+    cortex: str
+    scenes: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -59,7 +80,7 @@ class Dataset:
     segment, scene_split : (movies, seconds) int8; 0 is rest, and no set
     cortex : (hemispheres, vertices) bool
     lag : s, the catalog's
-    identity : of the store, as JSON; ``scenes`` has a hash of the clips and their sets for each movie
+    identity : of the store, as JSON
     view : the store as xarray has it, lazily; without dask
     segments : code in ``segment`` -> name of the clip
     sources : "SUBJECT/MOVIE" -> hash of the file that the run was made of, where the store knows it
@@ -75,7 +96,7 @@ class Dataset:
     cortex: np.ndarray
     lag: int
     encoders: dict[str, list[str]]
-    identity: dict
+    identity: Identity
     view: xr.Dataset = field(compare=False)
     segments: dict[int, str] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
@@ -128,7 +149,7 @@ class Dataset:
         )
 
 
-StoreLike = str | PathLike | Dataset
+StoreLike = str | PathLike[str] | Dataset
 
 
 def open_dataset(store: StoreLike) -> Dataset:
@@ -262,7 +283,7 @@ def _must_be_whole(path: str | Path, variable: str, values: np.ndarray, movies: 
         )
 
 
-def _identity(path: str | Path, store: xr.Dataset, metadata: Metadata) -> dict:
+def _identity(path: str | Path, store: xr.Dataset, metadata: Metadata) -> Identity:
     subjects = store.subject.values.tolist()
     return {
         "path": str(path),

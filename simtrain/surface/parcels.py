@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 from xml.parsers.expat import ExpatError
 
 import nibabel as nib
@@ -57,14 +58,24 @@ def read_parcels(paths: Sequence[Path], vertices: int) -> dict[str, Parcels]:
     return found
 
 
-def table(values: Mapping[str, np.ndarray], parcels: Mapping[str, Parcels]) -> list[dict]:
+class Row(TypedDict):
+    """A parcel of a hemisphere, of so many vertices with data, and their mean and highest value."""
+
+    hemisphere: str
+    parcel: str
+    vertices: int
+    mean: float
+    max: float
+
+
+def table(values: Mapping[str, np.ndarray], parcels: Mapping[str, Parcels]) -> list[Row]:
     """A row for each parcel with data, the highest mean first.
 
     Parameters
     ----------
     values : of each hemisphere (vertices,) float, NaN outside the cortex
     """
-    rows = []
+    rows: list[Row] = []
     for hemisphere, of_side in parcels.items():
         inside = ~np.isnan(values[hemisphere])
         for key in np.unique(of_side.keys[inside]):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -23,7 +23,22 @@ PROJECTIONS = 4
 SPREAD, SIZE = 0.05, 1e-5
 
 
-def describe(embedding: Embedding, movies: Sequence[str]) -> dict[str, Any]:
+class Description(TypedDict):
+    """Of the features of an embedding, as JSON.
+
+    Attributes
+    ----------
+    made : as `Embedding` has it
+    features : how many
+    values : movie -> hash of its rows
+    """
+
+    made: str
+    features: int
+    values: dict[str, str]
+
+
+def describe(embedding: Embedding, movies: Sequence[str]) -> Description:
     """What `changed_rows` needs of features beside their sketches, as JSON; of movies that have some."""
     values = dict(zip(movies, embedding.values, strict=True))
     return {
@@ -46,7 +61,7 @@ def write_sketches(folder: Path, embeddings: Iterable[Embedding], movies: Sequen
 
 
 def changed_rows(
-    folder: Path, known: dict[str, Any], embedding: Embedding, movies: Sequence[str]
+    folder: Path, known: Description, embedding: Embedding, movies: Sequence[str]
 ) -> dict[str, int]:
     """Movies with rows that are not those of the training, and how many rows.
 

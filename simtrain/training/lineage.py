@@ -8,22 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from simdata.common.errors import UserError
-from simtrain.data.dataset import SPLITS, Dataset, Embedding
+from simtrain.data.dataset import SPLITS, Dataset, Embedding, Identity
 from simtrain.data.windows import TRAIN, VAL
 from simtrain.training import fingerprints
 
 SETS = {"training": ((TRAIN, TRAIN),), "validation": ((VAL, TRAIN), (TRAIN, VAL), (VAL, VAL))}
-Record = dict[str, Any]
+
+
+class Record(Identity):
+    """A store's identity, the features in use, and the source of each run in each set, as JSON.
+
+    Runs of before a part was kept lack it.
+    """
+
+    embeddings: dict[str, fingerprints.Description]
+    bold: dict[str, dict[str, str | None]]
 
 
 def record(dataset: Dataset, embeddings: Iterable[Embedding]) -> Record:
-    """As JSON: the store's identity, the features in use, and the source of each run in each set."""
-    return dataset.identity | {
+    """What a run on a store keeps of it."""
+    return {
+        **dataset.identity,
         "embeddings": {one.variable: fingerprints.describe(one, dataset.movies) for one in embeddings},
         "bold": {name: _sources(dataset, sets) for name, sets in SETS.items()},
     }

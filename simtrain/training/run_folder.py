@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Generic, Self
+from typing import Any, ClassVar, Generic, Self
 
 import numpy as np
 
@@ -115,13 +115,14 @@ class RunFolder(Generic[AnyResolved]):
         return self.path / "checkpoint.pt"
 
     @property
-    def store(self) -> dict:
+    def store(self) -> lineage.Record:
         """Identity of the store that the run was trained on, and of the embeddings in use."""
         file = self.path / "store.json"
         try:
-            return json.loads(file.read_text())
+            record: lineage.Record = json.loads(file.read_text())
         except (FileNotFoundError, json.JSONDecodeError):
             raise UserError(f"{file} is missing or damaged: take it from a copy of the run") from None
+        return record
 
     @property
     def seen_subjects(self) -> set[str]:
@@ -176,7 +177,7 @@ class RunFolder(Generic[AnyResolved]):
         json_text.write_whole(self.path / "config.yaml", config.to_yaml())
         return type(self)(self.path, config, notes + resuming.told(changes, config, step))
 
-    def _record(self, entry: dict) -> None:
+    def _record(self, entry: dict[str, Any]) -> None:
         file = self.path / "history.json"
         history = json.loads(file.read_text()) if file.exists() else []
         history.append(entry)

@@ -175,7 +175,7 @@ class Training(ABC, Generic[AnyLearner]):
         """Of `state_dict`, what testing needs."""
         return {name: value for name, value in self.state_dict().items() if name in TESTED}
 
-    def tested(self) -> AbstractContextManager:
+    def tested(self) -> AbstractContextManager[None]:
         """Within it, the learner has the weights that are to be tested: the average, if there is one."""
         return nullcontext() if self.average is None else self.average.applied()
 
@@ -238,7 +238,7 @@ def _compile_parts(learner: Learner | MaskedLearner) -> None:
             module.compile()
 
 
-def _parameter_groups(learner: nn.Module, weight_decay: float) -> list[dict]:
+def _parameter_groups(learner: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Weight decay for matrices only: it has no business with biases, norms and the temperature."""
     trained = [parameter for parameter in learner.parameters() if parameter.requires_grad]
     matrices = [parameter for parameter in trained if parameter.ndim == 2]

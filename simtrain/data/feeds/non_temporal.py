@@ -8,12 +8,21 @@ engine, or after many others on a CPU: it would not stay in the cache in any cas
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from simdata.common.jit import compiled
+
+if TYPE_CHECKING:
+    from numba.core.base import BaseContext
+    from numba.core.typing import Context, Signature
+
+    Intrinsic = tuple[Signature, Callable[[BaseContext, ir.IRBuilder, Signature, list[ir.Value]], ir.Value]]
 
 LINE = 64  # bytes
 VECTOR = 32
@@ -42,7 +51,8 @@ def _copy(source: np.ndarray, starts: np.ndarray, target: np.ndarray, size: int,
             target[written + byte] = source[start + byte]
         done = head
         while done + LINE <= size:
-            _copy_line(target, written + done, source, start + done)  # type: ignore[call-arg]  # numba gives typing
+            to, first = written + done, start + done
+            _copy_line(target, to, source, first)  # type: ignore[call-arg, arg-type]  # numba gives it types
             done += LINE
         for byte in range(done, size):
             target[written + byte] = source[start + byte]
@@ -50,14 +60,20 @@ def _copy(source: np.ndarray, starts: np.ndarray, target: np.ndarray, size: int,
 
 
 @intrinsic
-def _copy_line(typing, target, to, source, start):
+def _copy_line(
+    typing: Context, target: types.Array, to: types.Integer, source: types.Array, start: types.Integer
+) -> Intrinsic:
     """Copy ``LINE`` bytes to an aligned place, past the cache."""
 
-    def generate(context, builder, signature, arguments):
+    def generate(
+        context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: list[ir.Value]
+    ) -> ir.Value:
         arrays, places = arguments[::2], arguments[1::2]
         kinds = signature.args[::2]
-        arrays = zip(kinds, arrays, strict=True)
-        data = [context.make_array(kind)(context, builder, array).data for kind, array in arrays]
+        data = [
+            context.make_array(kind)(context, builder, array).data
+            for kind, array in zip(kinds, arrays, strict=True)
+        ]
         vector = ir.VectorType(ir.IntType(64), VECTOR // 8).as_pointer()
         one = ir.Constant(ir.IntType(32), 1)
         passing = builder.module.add_metadata([one])
@@ -75,10 +91,12 @@ def _copy_line(typing, target, to, source, start):
 
 
 @intrinsic
-def _finish(typing):
+def _finish(typing: Context) -> Intrinsic:
     """Let no other thread see what comes after the copies before it sees them."""
 
-    def generate(context, builder, signature, arguments):
+    def generate(
+        context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: list[ir.Value]
+    ) -> ir.Value:
         builder.fence("seq_cst")
         return context.get_dummy_value()
 
