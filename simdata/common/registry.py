@@ -11,9 +11,10 @@ points specification).
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -81,6 +82,25 @@ class Registry:
             known = " or ".join(base.__name__ for base in bases)
             raise UserError(f"{self.noun} {self.place(text)}: is no subclass of {known}")
         return found
+
+    def must_take(
+        self, text: str, function: Callable[..., object], *arguments: str, keywords: Sequence[str] = ()
+    ) -> None:
+        """Raise a UserError unless a class, or a function of one, can be called with what it will be given.
+
+        Parameters
+        ----------
+        text : by which the class was found
+        arguments, keywords : what stands for the arguments that are given in order, and by their names
+        """
+        signature = inspect.signature(function)
+        try:
+            signature.bind(*arguments, **dict.fromkeys(keywords))
+        except TypeError:
+            raise UserError(
+                f"{self.noun} {self.place(text)}: {function.__name__}{signature} cannot be called with "
+                f"({', '.join([*arguments, *keywords])})"
+            ) from None
 
     def place(self, text: str) -> str:
         """A name with the package that registers it, for messages."""

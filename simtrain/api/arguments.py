@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Protocol
@@ -34,3 +35,8 @@ def one_or_all(experiment: str) -> str | None:
     """The experiment, None for all; a UserError if there is none of this name."""
     must_be_one_of("experiment", experiment, (*EXPERIMENTS, ALL))
     return None if experiment == ALL else experiment
+
+
+def names_in(given: str | Iterable[str]) -> tuple[str, ...]:
+    """One name, or several."""
+    return (given,) if isinstance(given, str) else tuple(given)

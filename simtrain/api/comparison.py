@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 
@@ -9,10 +10,10 @@ import pandas as pd
 
 from simdata.common import json_text
 from simdata.common.local_path import local
-from simtrain.api.arguments import RunLike, folder_of, one_or_all
+from simtrain.api.arguments import RunLike, folder_of, names_in, one_or_all
 from simtrain.api.retrieval import Retrieval
 from simtrain.data.windows import ALL
-from simtrain.retrieval.comparison import RankTable, compare_tests
+from simtrain.retrieval.comparison import RankTable, compare_tests, compared_metrics
 
 
 class Comparison:
@@ -22,6 +23,7 @@ class Comparison:
     ----------
     names : of the two
     protocol : of both tests, name of a parameter -> value
+    compared : the metrics, by their names
     differences : the rows of ``metrics``, each with its fields
     metrics : a row for each experiment, direction and figure: ``one`` and ``other``, means over tested
         windows; ``difference``, the first less the second, with ``low`` and ``high``, its 95 % interval over
@@ -29,9 +31,12 @@ class Comparison:
     subjects : a row for each subject as well; ``n`` is how many windows were tested
     """
 
-    def __init__(self, one: RankTable, other: RankTable, experiment: str | None) -> None:
+    def __init__(
+        self, one: RankTable, other: RankTable, experiment: str | None, metrics: Iterable[str] = ()
+    ) -> None:
         self.names, self.protocol = (one.name, other.name), dict(one.protocol)
-        self.differences, self._of_subjects = compare_tests(one, other, experiment)
+        self.compared = compared_metrics(metrics)
+        self.differences, self._of_subjects = compare_tests(one, other, experiment, self.compared)
         self.metrics = pd.DataFrame(self.differences).astype({"low": float, "high": float})
         self.subjects = pd.DataFrame(self._of_subjects)
 
@@ -49,7 +54,13 @@ class Comparison:
         return f"<Comparison of {self.names[0]} with {self.names[1]}: {len(self.metrics)} figures>"
 
 
-def compare(one: RunLike | Retrieval, other: RunLike | Retrieval, *, experiment: str = ALL) -> Comparison:
+def compare(
+    one: RunLike | Retrieval,
+    other: RunLike | Retrieval,
+    *,
+    experiment: str = ALL,
+    metrics: str | Iterable[str] = (),
+) -> Comparison:
     """Tell whether a model is better than another model, or than a baseline, in the same retrieval test.
 
     Windows are compared one by one, and the interval and the p-value are over subjects
@@ -62,6 +73,8 @@ def compare(one: RunLike | Retrieval, other: RunLike | Retrieval, *, experiment:
         object whose ``path`` is one; or what `retrieve` or `baseline` returned.
     experiment : str
         One that both were tested in; ``all`` of those.
+    metrics : str or iterable of str
+        Others, beside the standard ones, as for `retrieve`; the tests need not have had them.
 
     Returns
     -------
@@ -82,7 +95,7 @@ def compare(one: RunLike | Retrieval, other: RunLike | Retrieval, *, experiment:
     >>> bool((top1.difference > 0).all())
     True
     """
-    return Comparison(_ranks(one), _ranks(other), one_or_all(experiment))
+    return Comparison(_ranks(one), _ranks(other), one_or_all(experiment), names_in(metrics))
 
 
 def _ranks(one: RunLike | Retrieval) -> RankTable:

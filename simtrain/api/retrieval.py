@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from simdata.common.local_path import local
-from simtrain.api.arguments import RunLike, one_or_all, open_run
+from simtrain.api.arguments import RunLike, names_in, one_or_all, open_run
 from simtrain.api.runs import ConfigLike, Overrides, load_config
 from simtrain.baselines.experiments import KINDS, Baselines, BaselineSettings
 from simtrain.common.choices import must_be_one_of
@@ -51,8 +51,8 @@ class Retrieval:
         """A row for each experiment, direction and figure.
 
         ``mean`` and ``sd`` are over draws: shares from 0 to 1 for ``top-1``, ``top-5`` and ``top-10``, a rank
-        from 1 for ``median_rank``, percent for ``percentile``. ``low`` and ``high`` bound the 95 % interval
-        over subjects. What is not computed is NaN.
+        from 1 for ``median_rank``, percent for ``percentile``, and what other metrics give. ``low`` and
+        ``high`` bound the 95 % interval over subjects. What is not computed is NaN.
         """
         rows = [
             {
@@ -102,6 +102,7 @@ def retrieve(
     average_windows: int = Protocol.average_windows,
     lags: Iterable[int] | None = None,
     shuffle: bool = Protocol.shuffle,
+    metrics: str | Iterable[str] = (),
     figures: bool = False,
     seed: int = Protocol.seed,
     device: str = "auto",
@@ -139,6 +140,9 @@ def retrieve(
         Seconds at which to repeat the test; may be negative.
     shuffle : bool
         Control: every clip gets another's stimulus.
+    metrics : str or iterable of str
+        Others, beside the standard ones: ``mrr``, a name that another package registers, or
+        ``my_module:MyMetric`` (`simtrain.retrieval.metrics.RetrievalMetric`).
     figures : bool
         Write pictures too; needs matplotlib.
     seed : int
@@ -168,6 +172,8 @@ def retrieve(
     <Retrieval of new-subjects: pool of 32, same-movie negatives, lag 6 s>
     >>> found.metrics.columns.tolist()
     ['experiment', 'direction', 'figure', 'mean', 'sd', 'low', 'high', 'chance', 'p']
+    >>> found.metrics.figure.unique().tolist()
+    ['top-1', 'top-5', 'top-10', 'median_rank', 'percentile']
     """
     trained = open_run(run)
     protocol = Protocol(
@@ -181,6 +187,7 @@ def retrieve(
         hard=hard,
         average_subjects=average_subjects,
         average_windows=average_windows,
+        metrics=names_in(metrics),
     )
     if figures:
         pictures.require()
@@ -217,6 +224,7 @@ def baseline(
     average_subjects: bool = Protocol.average_subjects,
     average_windows: int = Protocol.average_windows,
     shuffle: bool = Protocol.shuffle,
+    metrics: str | Iterable[str] = (),
     seed: int = Protocol.seed,
     device: str = "auto",
 ) -> dict[str, Retrieval]:
@@ -245,7 +253,9 @@ def baseline(
         Training windows that PCA's axes are fitted on.
     lag : int, optional
         Seconds from stimulus to BOLD; None: as ``config`` says, or the store.
-    experiment, pool, clips, draws, negatives, hard, average_subjects, average_windows, shuffle, seed, device
+    experiment, pool, clips, draws, negatives, hard, average_subjects, average_windows, shuffle
+        As for `retrieve`.
+    metrics, seed, device
         As for `retrieve`.
 
     Returns
@@ -279,6 +289,7 @@ def baseline(
         "hard": hard,
         "average_subjects": average_subjects,
         "average_windows": average_windows,
+        "metrics": names_in(metrics),
     }
     settings = BaselineSettings(ico, delays, targets, components, samples)
     composed = load_config(config, overrides=overrides, modalities=modalities)

@@ -12,9 +12,10 @@ from rich.table import Table
 
 from simdata.common.local_path import LOCAL
 from simtrain.api.comparison import Comparison, compare
-from simtrain.cli.options import experiment_option
+from simtrain.cli.options import experiment_option, metric_option
 from simtrain.retrieval.bootstrap import CONFIDENCE
 from simtrain.retrieval.comparison import Difference
+from simtrain.retrieval.metrics import RetrievalMetric
 from simtrain.retrieval.report import narrow_table
 
 
@@ -22,14 +23,17 @@ from simtrain.retrieval.report import narrow_table
 @click.argument("one", type=LOCAL, metavar="RUN")
 @click.argument("other", type=LOCAL, metavar="OTHER")
 @experiment_option
+@metric_option
 @click.option("--out", type=LOCAL, help="JSON file to write, with the differences of every subject.")
-def compare_command(one: Path, other: Path, experiment: str, out: Path | None) -> None:
+def compare_command(
+    one: Path, other: Path, experiment: str, metrics: tuple[str, ...], out: Path | None
+) -> None:
     """Tell whether RUN does better than OTHER in the retrieval test that both were put to.
 
     Each is the folder of a run after `simtrain retrieve`, or of a baseline, such as baselines/ridge. Windows
     are compared one by one; interval and p-value are over subjects.
     """
-    found = compare(one, other, experiment=experiment)
+    found = compare(one, other, experiment=experiment, metrics=metrics)
     Console().print(_table(found))
     if out is not None:
         found.save(out)
@@ -51,18 +55,20 @@ def _table(found: Comparison) -> Table:
         table.add_column(column, justify="right")
     for _, of_experiment in groupby(found.differences, key=lambda row: row.experiment):
         for row in of_experiment:
-            table.add_row(row.experiment, row.direction, *_cells(row), f"{row.p:.3f}")
+            table.add_row(
+                row.experiment, row.direction, *_cells(row, found.compared[row.figure]), f"{row.p:.3f}"
+            )
         table.add_section()
     return table
 
 
-def _cells(row: Difference) -> Iterator[str]:
+def _cells(row: Difference, metric: RetrievalMetric) -> Iterator[str]:
     """The figure, both means, and the difference with its interval below it."""
-    scale, name = (1, "%ile") if row.figure == "percentile" else (100, f"{row.figure} %")
-    yield name
-    yield from (f"{scale * value:.1f}" for value in (row.one, row.other))
-    shown = f"{scale * row.difference:+.1f}"
+    scale, digits = (100, 1) if metric.percent else (1, metric.digits)
+    yield metric.heading or row.figure
+    yield from (f"{scale * value:.{digits}f}" for value in (row.one, row.other))
+    shown = f"{scale * row.difference:+.{digits}f}"
     if row.low is None or row.high is None:
         yield shown
     else:
-        yield f"{shown}\n{scale * row.low:+.1f} to {scale * row.high:+.1f}"
+        yield f"{shown}\n{scale * row.low:+.{digits}f} to {scale * row.high:+.{digits}f}"

@@ -85,6 +85,13 @@ experiment_option = click.option(
     show_default=True,
     help="What was held out of training: subjects, scenes, or both.",
 )
+metric_option = click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    help="Another metric, such as mrr, or one of yours, by name or as my_module:MyMetric; may be repeated.",
+)
 store_argument = click.argument("store", type=Location())
 run_argument = click.argument("run", type=LOCAL)
 

@@ -16,6 +16,7 @@ from simtrain.cli.options import (
     Pool,
     device_option,
     experiment_option,
+    metric_option,
     modalities_option,
     run_argument,
     set_option,
@@ -73,6 +74,7 @@ from simtrain.retrieval.protocol import NEGATIVES, Protocol
 @click.option(
     "--shuffle", is_flag=True, help="Control: give every clip another's stimulus; must be at chance."
 )
+@metric_option
 @click.option("--seed", type=click.IntRange(0), default=Protocol.seed, show_default=True)
 @device_option
 def retrieve_command(

@@ -7,9 +7,8 @@ sigmoid loss (SigLIP: Zhai et al. 2023, arXiv 2303.15343). Other packages can ad
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import reduce
 from typing import ClassVar, NamedTuple
 
@@ -211,8 +210,8 @@ def contrastive(
     if found.pair is Contrastive.pair and found.forward is Contrastive.forward:
         raise UserError(f"loss {LOSSES.place(kind)}: has no method pair(similarity, ignore)")
     more = ("more",) if found.takes_queue else ()
-    _must_take(kind, found, "weights", "temperature")
-    _must_take(kind, found.pair, "self", "similarity", "ignore", *more)
+    LOSSES.must_take(kind, found, "weights", "temperature")
+    LOSSES.must_take(kind, found.pair, "self", "similarity", "ignore", *more)
     return found(weights, temperature)
 
 
@@ -230,17 +229,6 @@ def configured(config: Config) -> Contrastive:
             f"loss.queue does not go with {config.loss.kind}, whose loss is one of the pairs in a batch"
         )
     return loss
-
-
-def _must_take(kind: str, function: Callable[..., object], *arguments: str) -> None:
-    signature = inspect.signature(function)
-    try:
-        signature.bind(*arguments)
-    except TypeError:
-        raise UserError(
-            f"loss {LOSSES.place(kind)}: {function.__name__}{signature} cannot be called with "
-            f"({', '.join(arguments)})"
-        ) from None
 
 
 def false_negatives(movie: np.ndarray, second: np.ndarray, window: int) -> np.ndarray:

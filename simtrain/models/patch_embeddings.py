@@ -7,13 +7,11 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from simdata.common.errors import UserError
 from simtrain.config.registries import PATCH_EMBEDDINGS
 
 
@@ -88,12 +86,5 @@ def find(name: str) -> type[PatchEmbedding]:
         If there is none, it cannot be imported, or it is no `PatchEmbedding`.
     """
     found = PATCH_EMBEDDINGS.subclass(name, PatchEmbedding)
-    signature = inspect.signature(found)
-    try:
-        signature.bind(patches=1, vertices=1, frames=1, dim=1)
-    except TypeError:
-        raise UserError(
-            f"patch embedding {PATCH_EMBEDDINGS.place(name)}: {found.__name__}{signature} cannot be called "
-            "with (patches, vertices, frames, dim)"
-        ) from None
+    PATCH_EMBEDDINGS.must_take(name, found, keywords=("patches", "vertices", "frames", "dim"))
     return found

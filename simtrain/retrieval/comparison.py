@@ -10,9 +10,8 @@ signs).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,24 +21,14 @@ import pandas as pd
 from simdata.common.errors import UserError
 from simtrain.data.windows import EXPERIMENTS
 from simtrain.retrieval.bootstrap import Bootstrap
-from simtrain.retrieval.protocol import Protocol
-from simtrain.retrieval.scores import TOP, percentile
+from simtrain.retrieval.metrics import RetrievalMetric, chosen
+from simtrain.retrieval.protocol import SETTINGS, Protocol
 
 ALL_WAYS = 12  # subjects: 4,096 ways of signs
 SOME_WAYS = 10_000
 WINDOW = ["draw", "subject", "movie", "second", "clip_second", "pool"]  # what both tests must have alike
 TEXTS = {"experiment": str, "direction": str, "subject": str, "movie": str}
 AGAIN = "test it again with `simtrain retrieve` or `simtrain baseline`"
-
-
-def _hit(k: int, rank: np.ndarray, pool: np.ndarray) -> np.ndarray:
-    return (rank <= k).astype(float)
-
-
-VALUES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    **{f"top-{k}": partial(_hit, k) for k in TOP},
-    "percentile": percentile,
-}
 
 
 class Difference(NamedTuple):
@@ -105,7 +94,7 @@ class RankTable:
         try:
             content = json.loads(summary.read_text())
             windows = pd.read_csv(table, dtype=TEXTS, keep_default_na=False)
-            protocol = {name: content["protocol"][name] for name in Protocol.__dataclass_fields__}
+            protocol = {name: content["protocol"][name] for name in SETTINGS}
             expected = {
                 (experiment, direction): protocol["draws"] * of_experiment["tested_clips"]
                 for experiment, of_experiment in content["experiments"].items()
@@ -121,17 +110,21 @@ class RankTable:
     @classmethod
     def of(cls, name: str, protocol: Protocol, windows: pd.DataFrame) -> RankTable:
         """A test that is in memory."""
-        return cls(name, asdict(protocol), windows)
+        return cls(name, protocol.settings, windows)
 
 
 def compare_tests(
-    one: RankTable, other: RankTable, experiment: str | None
+    one: RankTable,
+    other: RankTable,
+    experiment: str | None,
+    metrics: Mapping[str, RetrievalMetric] | None = None,
 ) -> tuple[list[Difference], list[SubjectDifference]]:
     """Paired differences, over subjects and of each.
 
     Parameters
     ----------
     experiment : that both were tested in; None: all of those
+    metrics : as `compared_metrics` gives; None: the standard ones
 
     Raises
     ------
@@ -139,6 +132,7 @@ def compare_tests(
         If the tests differ in more than the model, or subjects were averaged.
     """
     _must_be_one_test(one, other)
+    compared = compared_metrics() if metrics is None else metrics
     overall: list[Difference] = []
     of_subjects: list[SubjectDifference] = []
     for name, direction in _shared(one, other, experiment):
@@ -149,12 +143,30 @@ def compare_tests(
                 "store, frames, lag and the windows of their embeddings must be the same"
             )
         subject = first["subject"].to_numpy()
-        for figure, value in VALUES.items():
-            hits, others = (value(of["rank"].to_numpy(), of["pool"].to_numpy()) for of in (first, second))
+        for figure, metric in compared.items():
+            hits, others = (
+                metric.value(of["rank"].to_numpy(), of["pool"].to_numpy()).astype(float)
+                for of in (first, second)
+            )
             head = name, direction, figure
             overall.append(_overall(head, hits, others, subject, one.protocol["seed"]))
             of_subjects += _by_subject(head, hits, others, subject)
     return overall, of_subjects
+
+
+def compared_metrics(names: Iterable[str] = ()) -> dict[str, RetrievalMetric]:
+    """The standard metrics that are means over windows, and those of ``names``.
+
+    Raises
+    ------
+    UserError
+        As `retrieval.metrics.chosen`, and if one of ``names`` is a median.
+    """
+    asked = list(names)
+    found, wanted = chosen(asked), {text.rpartition(":")[2] for text in asked}
+    if medians := [name for name, metric in found.items() if metric.reduce == "median" and name in wanted]:
+        raise UserError(f"`metrics`: {medians[0]} is a median, which is not compared window by window")
+    return {name: metric for name, metric in found.items() if metric.reduce == "mean"}
 
 
 def sign_flip_p(sums: np.ndarray, seed: int) -> float:

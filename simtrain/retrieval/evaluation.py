@@ -17,6 +17,7 @@ from simtrain.data.dataset import Dataset
 from simtrain.data.windows import EXPERIMENTS, Windows, select
 from simtrain.models.embeddings import embed_fmri
 from simtrain.retrieval.cache import Bank
+from simtrain.retrieval.metrics import chosen
 from simtrain.retrieval.pools import draw_pools, gap
 from simtrain.retrieval.protocol import Protocol
 from simtrain.retrieval.scores import SHIFTS, Score, draw_shifts, score_draws
@@ -183,6 +184,7 @@ class _Test:
         used = np.unique(np.concatenate([pool for draw in pools for pool in draw]))
         self._units, self._row = units[used], row[used]
         self._pools = [[np.searchsorted(used, pool) for pool in draw] for draw in pools]
+        self._metrics = chosen(protocol.metrics)
         self._windows = windows[members(self._units, windows, seconds)]
 
     def score(self, lags: Sequence[int]) -> dict[int, dict[str, Score]]:
@@ -215,7 +217,8 @@ class _Test:
     def _directions(self, fmri: np.ndarray, stimuli: dict[str, np.ndarray]) -> dict[str, Score]:
         scores = {}
         for modality, embedded in stimuli.items():
-            there, back = score_draws(fmri, embedded[self._order], self._pools, self._row, self._shifts)
+            stimulus = embedded[self._order]
+            there, back = score_draws(fmri, stimulus, self._pools, self._row, self._shifts, self._metrics)
             scores |= {f"fmri->{modality}": there, f"{modality}->fmri": back}
         return scores
 

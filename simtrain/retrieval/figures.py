@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from simdata.common.errors import UserError
 from simtrain.retrieval.bootstrap import CONFIDENCE
 from simtrain.retrieval.evaluation import RetrievalResult
-from simtrain.retrieval.scores import TOP
+from simtrain.retrieval.metrics import TOP
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

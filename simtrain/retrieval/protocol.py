@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
 from simdata.common.errors import UserError
 from simtrain.common.choices import must_be_at_least, must_be_one_of
+from simtrain.retrieval.metrics import chosen
 
 NEGATIVES = ("same-movie", "cross-movie")
 WHOLE_MOVIE = "movie"
@@ -25,6 +26,7 @@ class Protocol:
     average_subjects : test the mean of the subjects' embeddings of the same window
     average_windows : test means over that many consecutive seconds of one film clip
     shuffle : control: every clip gets another's stimulus
+    metrics : beside the standard ones (`simtrain.retrieval.metrics`); they change no rank
 
     Raises
     ------
@@ -42,9 +44,11 @@ class Protocol:
     hard: bool = False
     average_subjects: bool = False
     average_windows: int = 1
+    metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._must_be_in_range()
+        chosen(self.metrics)
         if self.hard and self.negatives != "same-movie":
             raise UserError(
                 f"`hard` with `negatives` {self.negatives}: only clips of the same movie are near in time; "
@@ -67,6 +71,11 @@ class Protocol:
         must_be_one_of("negatives", self.negatives, NEGATIVES)
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the ranks: name of a parameter -> its value."""
+        return {name: getattr(self, name) for name in SETTINGS}
+
+    @property
     def whole_movie(self) -> bool:
         return self.pool == WHOLE_MOVIE
 
@@ -77,3 +86,6 @@ class Protocol:
         subjects = ", mean of subjects" if self.average_subjects else ""
         shuffled = ", stimulus shuffled" if self.shuffle else ""
         return f"{pool}{negatives}, lag {self.lag} s{seconds}{subjects}{shuffled}"
+
+
+SETTINGS = tuple(one.name for one in fields(Protocol) if one.name != "metrics")

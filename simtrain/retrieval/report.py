@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ from simtrain.data.dataset import Dataset
 from simtrain.retrieval import figures, tables
 from simtrain.retrieval.bootstrap import CONFIDENCE, RESAMPLES
 from simtrain.retrieval.evaluation import RetrievalResult
+from simtrain.retrieval.metrics import POSITIONS, STANDARD, RetrievalMetric, Top1, chosen
 from simtrain.retrieval.protocol import Protocol
-from simtrain.retrieval.scores import SHIFTS, TOP
+from simtrain.retrieval.scores import SHIFTS
 from simtrain.retrieval.summary import Measure
 
 
@@ -27,26 +27,27 @@ def narrow_table(title: str, caption: str) -> Table:
 
 
 def show(results: Mapping[str, RetrievalResult], protocol: Protocol, console: Console) -> None:
-    """Print a table: mean and s.d. over draws, below them the interval over subjects, beside chance."""
-    # Where pools differ in size, ranks do not compare, and percentiles come with them.
-    positions = ("median_rank", "percentile") if protocol.whole_movie else ("median_rank",)
+    """Print a table: mean and s.d. over draws, below them the interval over subjects, beside chance.
+
+    Metrics beside the standard ones, and top-1 by lag, have tables of their own.
+    """
+    columns = _columns(protocol)
     table = narrow_table(f"Retrieval: {protocol}", _caption(protocol))
     for column in ("experiment", "direction"):
         table.add_column(column, no_wrap=True)
-    for column in (*(f"top-{k} %" for k in TOP), *(_short(name) for name in positions), "p"):
+    for column in (*(metric.heading or name for name, metric in columns.items()), "p"):
         table.add_column(column, justify="right", no_wrap=True)
     for name, result in results.items():
         for direction, measures in result.measures.items():
-            cells = [_cell(measures[f"top-{k}"]) for k in TOP]
-            cells += [f"{measures[position].mean:.1f}" for position in positions]
+            cells = [_cell(measures[one], metric) for one, metric in columns.items()]
             table.add_row(name, direction, *cells, f"{measures['top-1'].p:.3f}")
         measures = next(iter(result.measures.values()))
-        chance = [f"{100 * measures[f'top-{k}'].chance:.1f}" for k in TOP]
-        table.add_row(
-            name, "chance", *chance, *(f"{measures[position].chance:.1f}" for position in positions)
-        )
+        chance = [_number(measures[one].chance, metric) for one, metric in columns.items()]
+        table.add_row(name, "chance", *chance)
         table.add_section()
     console.print(table)
+    if protocol.metrics:
+        console.print(_table_of_others(results, protocol))
     if any(result.lags for result in results.values()):
         console.print(_lag_table(results))
 
@@ -77,7 +78,7 @@ def write(
     rows : of every table, as `retrieval.tables.build` gives; that of every tested window is left to CSV
     """
     content = {
-        "protocol": {**asdict(protocol), "shifts": SHIFTS, "resamples": RESAMPLES, "confidence": CONFIDENCE},
+        "protocol": {**protocol.settings, "shifts": SHIFTS, "resamples": RESAMPLES, "confidence": CONFIDENCE},
         "chance": None if protocol.whole_movie else _chance(next(iter(results.values()))),
         "experiments": {name: _as_json(result) for name, result in results.items()},
         "tables": {name: table for name, table in rows.items() if name != "windows"},
@@ -112,7 +113,7 @@ def _direction(measures: Mapping[str, Measure]) -> dict[str, Any]:
 
 def _chance(result: RetrievalResult) -> dict[str, float]:
     measures = next(iter(result.measures.values()))
-    return {f"top-{k}": measures[f"top-{k}"].chance for k in TOP}
+    return {name: one.chance for name, one in measures.items() if name not in POSITIONS}
 
 
 def _lag_table(results: Mapping[str, RetrievalResult]) -> Table:
@@ -123,24 +124,66 @@ def _lag_table(results: Mapping[str, RetrievalResult]) -> Table:
     table.add_column("experiment", no_wrap=True)
     for column in ("lag s", *directions):
         table.add_column(column, justify="right", no_wrap=True)
+    top1 = Top1()
     for name, result in found.items():
         for lag in result.lags[directions[0]]:
-            cells = [_cell(result.lags[direction][lag]["top-1"]) for direction in directions]
+            cells = [_cell(result.lags[direction][lag]["top-1"], top1) for direction in directions]
             table.add_row(name, str(lag), *cells)
         table.add_section()
     return table
 
 
-def _cell(share: Measure) -> str:
-    """Mean and s.d. in percent, below them the interval."""
-    shown = f"{100 * share.mean:.1f}±{100 * share.sd:.1f}"
-    if share.interval is None:
-        return shown
-    return f"{shown}\n{100 * share.interval.low:.1f}–{100 * share.interval.high:.1f}"  # noqa: RUF001
+def _table_of_others(results: Mapping[str, RetrievalResult], protocol: Protocol) -> Table:
+    """A row for each experiment, direction and metric that is no standard one."""
+    others = {name: one for name, one in chosen(protocol.metrics).items() if name not in STANDARD}
+    notes = "; ".join(f"{one.heading or name}: {one.note}" for name, one in others.items() if one.note)
+    table = narrow_table("Other metrics", notes)
+    for column in ("experiment", "direction", "metric"):
+        table.add_column(column, no_wrap=True)
+    for column in ("mean ± s.d.", "interval", "chance", "p"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, result in results.items():
+        for direction, measures in result.measures.items():
+            for key, metric in others.items():
+                one = measures[key]
+                spread, interval = _spread(one, metric), _interval(one, metric) or ""
+                p = "" if one.p is None else f"{one.p:.3f}"
+                heading, chance = metric.heading or key, _number(one.chance, metric)
+                table.add_row(name, direction, heading, spread, interval, chance, p)
+        table.add_section()
+    return table
 
 
-def _short(name: str) -> str:
-    return {"median_rank": "rank", "percentile": "%ile"}[name]
+def _columns(protocol: Protocol) -> dict[str, RetrievalMetric]:
+    """The standard metrics that are shown: where pools differ in size, ranks do not compare.
+
+    Percentiles do, and are shown then.
+    """
+    hidden = () if protocol.whole_movie else ("percentile",)
+    return {name: metric for name, metric in chosen().items() if name not in hidden}
+
+
+def _cell(measure: Measure, metric: RetrievalMetric) -> str:
+    """The mean; of a share in percent, with its s.d., and below them the interval."""
+    if not metric.percent:
+        return _number(measure.mean, metric)
+    interval = _interval(measure, metric)
+    return _spread(measure, metric) if interval is None else f"{_spread(measure, metric)}\n{interval}"
+
+
+def _spread(measure: Measure, metric: RetrievalMetric) -> str:
+    return f"{_number(measure.mean, metric)}±{_number(measure.sd, metric)}"
+
+
+def _interval(measure: Measure, metric: RetrievalMetric) -> str | None:
+    if measure.interval is None:
+        return None
+    low, high = (_number(bound, metric) for bound in measure.interval)
+    return f"{low}–{high}"  # noqa: RUF001
+
+
+def _number(value: float, metric: RetrievalMetric) -> str:
+    return f"{100 * value:.1f}" if metric.percent else f"{value:.{metric.digits}f}"
 
 
 def _caption(protocol: Protocol) -> str:
@@ -149,8 +192,8 @@ def _caption(protocol: Protocol) -> str:
         if protocol.average_subjects
         else (f"below: {CONFIDENCE} % interval over subjects")
     )
-    percentile = "; %ile: mean percent of the negatives that come first" if protocol.whole_movie else ""
+    notes = [f"{one.heading or name}: {one.note}" for name, one in _columns(protocol).items() if one.note]
     return (
-        f"mean ± s.d. of {protocol.draws} draws; {interval}; rank: the median{percentile}; "
+        f"mean ± s.d. of {protocol.draws} draws; {interval}; {'; '.join(notes)}; "
         f"p: of top-1, against {SHIFTS} shifts"
     )

@@ -11,15 +11,14 @@ better) / (1 + shifts).
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from simdata.common.errors import UserError
+from simtrain.retrieval.metrics import RetrievalMetric
 
-TOP = (1, 5, 10)
 SMALLEST_SHIFT = 10  # rows, of one second or more
 SHIFTS = 1000
 ROUNDING = 1e-6  # of a cosine in float32, summed in any order
@@ -33,27 +32,14 @@ class Score:
     ----------
     rank : (draws, tested) int32 of the true candidate, 1 is best
     pool : (draws, tested) int32, the number of candidates
-    p : p-value of the mean over all tested windows of being among the first k, for each k
-    p_percentile : p-value of the mean percentile
+    metrics : by their names
+    p : name of a metric that has one -> p-value of its mean over all tested windows
     """
 
     rank: np.ndarray
     pool: np.ndarray
-    p: dict[int, float]
-    p_percentile: float
-
-    @property
-    def percentile(self) -> np.ndarray:
-        """(draws, tested) percent of the negatives that come before the true one: 0 is best, 50 chance."""
-        return percentile(self.rank, self.pool)
-
-    def hit(self, k: int) -> np.ndarray:
-        """(draws, tested) bool: whether the true candidate is among the first k."""
-        return self.rank <= k
-
-    def chance(self, k: int) -> float:
-        """Expected share of hits at random: k / pool, averaged over the tested windows."""
-        return math.fsum(np.minimum(1, k / self.pool).flat) / self.pool.size
+    metrics: Mapping[str, RetrievalMetric]
+    p: Mapping[str, float]
 
 
 def draw_shifts(
@@ -92,6 +78,7 @@ def score_draws(
     pools: Sequence[Sequence[np.ndarray]],
     row: np.ndarray,
     shifts: np.ndarray,
+    metrics: Mapping[str, RetrievalMetric],
 ) -> tuple[Score, Score]:
     """From fMRI to the stimulus, and back.
 
@@ -105,8 +92,9 @@ def score_draws(
     pools : for each draw and each tested window (pool,) positions in ``fmri``, the true one first
     row : (windows,) stimulus row of each window
     shifts : (1 + n, rows), the first of which leaves every row in its place
+    metrics : by their names
     """
-    there, back = _Tally(len(shifts)), _Tally(len(shifts))
+    there, back = _Tally(len(shifts), metrics), _Tally(len(shifts), metrics)
     for draw in pools:
         for pool in draw:
             of_true = stimulus @ fmri[pool[0]]
@@ -118,29 +106,24 @@ def score_draws(
 
 
 class _Tally:
-    """Sums up ranks at every shift, of which the first is none; keeps those without a shift."""
+    """Sums up values of ranks at every shift, of which the first is none; keeps the ranks without a shift."""
 
-    def __init__(self, shifts: int) -> None:
+    def __init__(self, shifts: int, metrics: Mapping[str, RetrievalMetric]) -> None:
         self._rank: list[int] = []
         self._pool: list[int] = []
-        self._hits = {k: np.zeros(shifts, dtype=np.int64) for k in TOP}
-        self._percentile = np.zeros(shifts)
+        self._metrics = metrics
+        means = {name: metric for name, metric in metrics.items() if metric.reduce == "mean"}
+        self._sums = {name: np.zeros(shifts) for name in means}
+        self._values = [(metric.value, self._sums[name]) for name, metric in means.items()]
 
     def add(self, rank: np.ndarray, pool: int) -> None:
         """One tested window: (shifts,) ranks in a pool of that size."""
         self._rank.append(int(rank[0]))
         self._pool.append(pool)
-        for k, hits in self._hits.items():
-            hits += rank <= k
-        self._percentile += percentile(rank, pool)
+        for value, sums in self._values:
+            sums += value(rank, pool)
 
     def score(self, draws: int) -> Score:
         rank, pool = (np.array(of, dtype=np.int32).reshape(draws, -1) for of in (self._rank, self._pool))
-        p = {k: float(np.mean(hits >= hits[0])) for k, hits in self._hits.items()}
-        # Sums in another order differ in the last digit.
-        as_good = self._percentile <= self._percentile[0] * (1 + 1e-12)
-        return Score(rank, pool, p, float(as_good.mean()))
-
-
-def percentile(rank: np.ndarray, pool: np.ndarray | int) -> np.ndarray:
-    return 100 * (rank - 1) / (pool - 1)
+        p = {name: self._metrics[name].p(sums) for name, sums in self._sums.items()}
+        return Score(rank, pool, self._metrics, p)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simtrain.retrieval.bootstrap import Bootstrap, Interval
-from simtrain.retrieval.scores import TOP, Score
+from simtrain.retrieval.scores import Score
 
 
 class Measure(NamedTuple):
@@ -25,29 +25,22 @@ class Measure(NamedTuple):
 
 
 def summarise(score: Score, subject: np.ndarray, seed: int) -> dict[str, Measure]:
-    """``top-1``, ``top-5`` and ``top-10`` (shares), ``median_rank`` and ``percentile`` (the mean one).
+    """The figures of all metrics of a score, by their names.
 
     Parameters
     ----------
     subject : (draws, tested) whose window was tested
     """
     bootstrap = Bootstrap(subject, seed)
-    found = {}
-    for k in TOP:
-        hit = score.hit(k)
-        found[f"top-{k}"] = _measure(hit.mean(axis=1), bootstrap.mean(hit), score.chance(k), score.p[k])
-    found["median_rank"] = _measure(
-        np.median(score.rank, axis=1),
-        bootstrap.median(score.rank),
-        float((score.pool + 1).mean() / 2),
-        None,
-    )
-    percentile = score.percentile
-    found["percentile"] = _measure(
-        percentile.mean(axis=1), bootstrap.mean(percentile), 50.0, score.p_percentile
-    )
-    return found
+    return {name: _measure(score, name, bootstrap) for name in score.metrics}
 
 
-def _measure(draws: np.ndarray, interval: Interval | None, chance: float, p: float | None) -> Measure:
-    return Measure(float(draws.mean()), float(draws.std()), interval, chance, p)
+def _measure(score: Score, name: str, bootstrap: Bootstrap) -> Measure:
+    metric = score.metrics[name]
+    values = metric.value(score.rank, score.pool)
+    if metric.reduce == "median":
+        draws, interval = np.median(values, axis=1), bootstrap.median(values)
+    else:
+        draws, interval = values.mean(axis=1), bootstrap.mean(values)
+    chance = metric.chance(score.pool)
+    return Measure(float(draws.mean()), float(draws.std()), interval, chance, score.p.get(name))

@@ -11,7 +11,8 @@ import numpy as np
 
 from simtrain.data.dataset import Dataset
 from simtrain.retrieval.evaluation import RetrievalResult
-from simtrain.retrieval.scores import TOP, Score
+from simtrain.retrieval.metrics import POSITIONS, TOP
+from simtrain.retrieval.scores import Score
 from simtrain.retrieval.units import EVERYONE
 
 NAMES = ("subjects", "clips", "lags", "windows")
@@ -50,18 +51,31 @@ def write(folder: Path, tables: Mapping[str, list[Row]]) -> None:
 def _grouped(head: Row, labels: Mapping[str, np.ndarray], score: Score) -> Iterator[Row]:
     """One row for each combination of labels, in their order: what the tested windows with it came to."""
     keys = list(zip(*labels.values(), strict=True))
-    rank, pool, percentile = score.rank.ravel(), score.pool.ravel(), score.percentile.ravel()
+    rank, pool = score.rank.ravel(), score.pool.ravel()
     for key in sorted(set(keys)):
         own = np.array([one == key for one in keys])
         yield {
             **head,
             **dict(zip(labels, key, strict=True)),
-            **{f"top{k}": float((rank[own] <= k).mean()) for k in TOP},
-            **{f"chance{k}": float(np.minimum(1, k / pool[own]).mean()) for k in TOP},
-            "median_rank": float(np.median(rank[own])),
-            "percentile": float(percentile[own].mean()),
+            **_figures(score, rank[own], pool[own]),
             "n": int(own.sum()),
         }
+
+
+def _figures(score: Score, rank: np.ndarray, pool: np.ndarray) -> Row:
+    """All metrics of (n,) tested windows; beside chance, but for those whose chance is plain."""
+    figures = {name: metric.figure(rank, pool) for name, metric in score.metrics.items()}
+    chance = {
+        name: float(metric.expected(pool).mean())
+        for name, metric in score.metrics.items()
+        if name not in POSITIONS
+    }
+    return {
+        **{f"top{k}": figures.pop(f"top-{k}") for k in TOP},
+        **{f"chance{k}": chance.pop(f"top-{k}") for k in TOP},
+        **figures,
+        **{f"chance_{name}": value for name, value in chance.items()},
+    }
 
 
 def _each(head: Row, labels: Mapping[str, np.ndarray], tested: np.ndarray, score: Score) -> Iterator[Row]:

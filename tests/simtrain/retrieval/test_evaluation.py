@@ -19,8 +19,9 @@ from simtrain.data.windows import WINDOW
 from simtrain.retrieval import figures, report, tables
 from simtrain.retrieval.cache import Bank
 from simtrain.retrieval.evaluation import retrieve
+from simtrain.retrieval.metrics import TOP, chosen
 from simtrain.retrieval.protocol import Protocol
-from simtrain.retrieval.scores import TOP, Score, draw_shifts, ranks, score_draws
+from simtrain.retrieval.scores import Score, draw_shifts, ranks, score_draws
 from simtrain.retrieval.summary import summarise
 from simtrain.retrieval.units import EVERYONE
 
@@ -287,7 +288,8 @@ def test_scores_equal_a_loop_over_windows_and_shifts(seed):
     ]
     row = rng.integers(0, rows, windows)
     shifts = np.concatenate([np.arange(rows)[None], draw_shifts(rng, np.repeat([0, 1], 20), count)])
-    there, back = score_draws(fmri.astype("f4"), stimulus.astype("f4"), pools, row, shifts)
+    metrics = chosen(["mrr"])
+    there, back = score_draws(fmri.astype("f4"), stimulus.astype("f4"), pools, row, shifts, metrics)
     for score, forward in ((there, True), (back, False)):
         rank = np.zeros((len(shifts), draws, tested))
         size = np.array([[len(pool) for pool in draw] for draw in pools])
@@ -303,16 +305,22 @@ def test_scores_equal_a_loop_over_windows_and_shifts(seed):
         np.testing.assert_array_equal(score.pool, size)
         for k in TOP:
             share = (rank <= k).mean(axis=(1, 2))
-            assert score.p[k] == pytest.approx((1 + (share[1:] >= share[0] - 1e-12).sum()) / (1 + count))
+            assert score.p[f"top-{k}"] == pytest.approx(
+                (1 + (share[1:] >= share[0] - 1e-12).sum()) / (1 + count)
+            )
         percentile = (100 * (rank - 1) / (size - 1)).mean(axis=(1, 2))
         as_good = (percentile[1:] <= percentile[0] + 1e-9).sum()
-        assert score.p_percentile == pytest.approx((1 + as_good) / (1 + count))
+        assert score.p["percentile"] == pytest.approx((1 + as_good) / (1 + count))
+        reciprocal = (1 / rank).mean(axis=(1, 2))
+        as_good = (reciprocal[1:] >= reciprocal[0] - 1e-12).sum()
+        assert score.p["mrr"] == pytest.approx((1 + as_good) / (1 + count))
+        assert "median_rank" not in score.p
 
 
 def test_a_summary_is_over_draws_and_its_chance_over_pools():
     rank = np.array([[1, 2, 6], [1, 1, 9]], np.int32)
     pool = np.array([[2, 4, 10], [2, 4, 20]], np.int32)
-    score = Score(rank, pool, dict.fromkeys(TOP, 0.5), 0.25)
+    score = Score(rank, pool, chosen(["mrr"]), {"top-1": 0.5, "percentile": 0.25})
     found = summarise(score, np.array([[0, 1, 1], [0, 0, 1]]), seed=0)
     assert found["top-1"].mean == pytest.approx((1 / 3 + 2 / 3) / 2)
     assert found["top-1"].sd == pytest.approx(1 / 6)
@@ -323,3 +331,6 @@ def test_a_summary_is_over_draws_and_its_chance_over_pools():
     percentiles = [0, 100 / 3, 500 / 9, 0, 0, 800 / 19]
     assert found["percentile"].mean == pytest.approx(np.mean(percentiles))
     assert (found["percentile"].p, found["percentile"].chance) == (0.25, 50)
+    assert found["mrr"].mean == pytest.approx((1 + 1 / 2 + 1 / 6 + 1 + 1 + 1 / 9) / 6)
+    harmonic = [sum(1 / place for place in range(1, of + 1)) / of for of in (2, 4, 10, 2, 4, 20)]
+    assert found["mrr"].chance == pytest.approx(np.mean(harmonic))
