@@ -6,14 +6,9 @@ before a function is called. None of them prints, needs the main thread, or chan
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import wraps
-from inspect import signature
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_args
-
-import click
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from simdata.common.errors import UserError
 from simdata.common.local_path import local
@@ -28,33 +23,9 @@ if TYPE_CHECKING:
     from simdata.rechunking import RechunkSummary
     from simdata.release.catalog import Catalog
 
-Given = ParamSpec("Given")
-Result = TypeVar("Result")
 StrPath = str | Path
-OPTION = re.compile(r"(?<![\w/-])--([a-z]+(?:-[a-z]+)*)(?![\w-])")
-PLURAL = {"encoder": "encoders", "subject": "subjects"}  # options that are repeated
 OnError = Literal["stop", "skip"]
 ON_ERROR: tuple[OnError, ...] = get_args(OnError)
-
-
-def _naming_parameters(function: Callable[Given, Result]) -> Callable[Given, Result]:
-    """For callers from Python: a message that names an option of the command line names the parameter."""
-    parameters = signature(function).parameters
-
-    def parameter(option: re.Match[str]) -> str:
-        name = PLURAL.get(option[1], option[1]).replace("-", "_")
-        return f"`{name}`" if name in parameters else option[0]
-
-    @wraps(function)
-    def told(*args: Given.args, **options: Given.kwargs) -> Result:
-        try:
-            return function(*args, **options)
-        except UserError as error:
-            if click.get_current_context(silent=True) is None:  # not from a command line
-                error.args = (OPTION.sub(parameter, str(error)),)
-            raise
-
-    return told
 
 
 def open(path: StrPath) -> xr.Dataset:
@@ -90,7 +61,6 @@ def open(path: StrPath) -> xr.Dataset:
     return open_store(path)
 
 
-@_naming_parameters
 def build(
     catalog: StrPath | Catalog,
     *,
@@ -173,7 +143,6 @@ def build(
     )
 
 
-@_naming_parameters
 def embed(
     store: StrPath,
     *,
@@ -228,7 +197,6 @@ def embed(
     )
 
 
-@_naming_parameters
 def import_embeddings(
     store: StrPath,
     sources: Mapping[str, StrPath] | StrPath | Iterable[StrPath],
@@ -303,7 +271,6 @@ def import_embeddings(
     )
 
 
-@_naming_parameters
 def rechunk(
     store: StrPath, out: StrPath, *, layout: str, progress: Progress | Callback | None = None
 ) -> RechunkSummary:

@@ -127,7 +127,7 @@ def _is_there(out: Path) -> bool:
         return True
     if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(
-            f"--out {out}: is there and is not a simdata store (it has no zarr.json); give another place, or "
+            f"`out` {out}: is there and is not a simdata store (it has no zarr.json); give another place, or "
             "remove it"
         )
     return False
@@ -154,7 +154,7 @@ def _usable(found: Found, options: Options, summary: BuildSummary) -> list[Run]:
     if found.unusable and (options.on_error == "stop" or not usable):
         others = len(found.unusable) - 1
         more = f"\n{others} more cannot be read" if others else ""
-        hint = "\n--on-error skip leaves out what cannot be read" if usable else "\nNo run can be read"
+        hint = "\n`on_error` skip leaves out what cannot be read" if usable else "\nNo run can be read"
         raise UserError(f"{found.unusable[0][1]}{more}{hint}")
     summary.skipped |= {run.key: str(error) for run, error in found.unusable}
     return found.runs
@@ -258,7 +258,7 @@ def _make_ready(
     if metadata.catalog_sha256 != recipe.catalog_sha256:
         changes = compare(before, recipe.catalog)
         if changes.refused:
-            raise UserError(f"--out {out}: was built with another catalog: {changes.refused}")
+            raise UserError(f"`out` {out}: was built with another catalog: {changes.refused}")
         revise(out, staging, recipe.catalog, recipe.catalog_metadata())
         summary.notes.append(f"the catalog was edited ({changes.told}); the store follows it now")
         store = open_store(out)
@@ -272,8 +272,8 @@ def _check_recipe(wanted: dict[str, Any], out: Path, store: Metadata) -> None:
     for key in dict.fromkeys([*wanted, *found]):
         if wanted.get(key) != found.get(key):
             raise UserError(
-                f"--out {out}: was built with {key} = {found.get(key)}, not {wanted.get(key)}. "
-                "Build with the same options, or to another --out"
+                f"`out` {out}: was built with {key} = {found.get(key)}, not {wanted.get(key)}. "
+                "Build with the same options, or to another `out`"
             )
 
 
@@ -282,7 +282,7 @@ def _check_layout(out: Path) -> None:
     layout = read_layout(zarr.open_array(out, path="bold", mode="r"))
     if layout is None or not layout.is_as_built:
         raise UserError(
-            f"--out {out}: its BOLD was laid out anew, by `simdata rechunk` or xarray, and new runs would "
+            f"`out` {out}: its BOLD was laid out anew, by `simdata rechunk` or xarray, and new runs would "
             "not fit in. Build to the store that it was made from, or `simdata rechunk` this one with "
             "--layout seconds and build to that"
         )

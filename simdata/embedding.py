@@ -133,7 +133,7 @@ def _find_films(dataset: xr.Dataset, movies: Path, on_error: str, summary: Embed
         else:
             films.append(film)
     if not films:
-        raise UserError(f"--movies {movies}: has no film that the store was built from")
+        raise UserError(f"`movies` {movies}: has no film that the store was built from")
     return films
 
 

@@ -11,10 +11,12 @@ from typing import Any
 
 import click
 
+from simdata.common.parameter_names import TranslatingGroup
+
 Places = Mapping[str, tuple[str, str]]  # a command's name -> (module:object, its line in --help)
 
 
-class LazyGroup(click.Group):
+class LazyGroup(TranslatingGroup):
     """Commands by where they are.
 
     Parameters

@@ -46,7 +46,7 @@ def workers_within(max_memory: int | None, needed: int, workers: int) -> int:
         return workers
     if max_memory < needed:
         have, least = max_memory / 1e6, needed / 1e6
-        raise UserError(f"--max-memory {have:.0f}MB is too little: one worker needs {least:.0f}MB here")
+        raise UserError(f"`max_memory` {have:.0f}MB is too little: one worker needs {least:.0f}MB here")
     return max(1, min(workers, (max_memory - LEADER) // needed))
 
 
@@ -111,5 +111,5 @@ def _outcome(item: Item, future: Future) -> Result | UserError:
     except KilledWorker:
         return UserError(
             f"{item.path}: the process that converted it was killed, twice. Is there too little memory "
-            "(--max-memory, fewer --workers), or does reading the file fail?"
+            "(`max_memory`, fewer `workers`), or does reading the file fail?"
         )

@@ -99,7 +99,7 @@ class Source:
         """(clips, features) float32 of a file or folder, less those that are dropped."""
         rows = read_rows(self.path, self.key, numbers=(0, 1, layout.first), step=layout.stride)
         if self.drop_last >= len(rows):
-            raise UserError(f"{self}: has {count(len(rows))}; --drop-last {self.drop_last} leaves none")
+            raise UserError(f"{self}: has {count(len(rows))}; `drop_last` {self.drop_last} leaves none")
         return rows[: len(rows) - self.drop_last]
 
     def record(self) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def check_one_encoder(given: Mapping[str, Source], rows: Mapping[str, np.ndarray
         if rows[movie].shape[1] != rows[first].shape[1]:
             raise UserError(
                 f"{given[movie]}: has {rows[movie].shape[1]} features, {given[first]} has "
-                f"{rows[first].shape[1]}; import those of different encoders under different --name"
+                f"{rows[first].shape[1]}; import those of different encoders under different `name`"
             )
     for place, movie in enumerate(others, start=1):
         for earlier in list(given)[:place]:
@@ -137,7 +137,7 @@ def check_values(source: Source, rows: np.ndarray, layout: Layout, allow_missing
     if missing.any() and not allow_missing:
         raise UserError(
             f"{source}: is all NaN in {_name_rows(np.flatnonzero(missing), layout)}; compute these clips "
-            "again, or leave them NaN with --allow-missing"
+            "again, or leave them NaN with `allow_missing`"
         )
 
 
@@ -148,15 +148,15 @@ def check_count(
     inside, wanted = film.clips_inside(layout), film.clips_wanted(layout)
     if (allow_missing or len(rows) >= wanted) and len(rows) <= inside:
         return
-    found = count(len(rows)) + (f" after --drop-last {source.drop_last}" if source.drop_last else "")
+    found = count(len(rows)) + (f" after `drop_last` {source.drop_last}" if source.drop_last else "")
     clips = f"{layout.clip(0)} to {layout.clip(inside - 1)}" if inside else "none"
     problem = (
         f"{source}: has {found}, but the film of {film.movie} lasts {film.duration:.2f} s, and {inside} "
         f"clips of {layout.window} s lie wholly inside it ({clips})"
     )
-    question = "Is it of this film, and do --window, --first and --stride say what its rows are?"
+    question = "Is it of this film, and do `window`, `first` and `stride` say what its rows are?"
     if len(rows) < wanted:
-        raise UserError(f"{problem}. {question} If the last are lacking, --allow-missing makes them NaN")
+        raise UserError(f"{problem}. {question} If the last are lacking, `allow_missing` makes them NaN")
     excess = len(rows) - inside
     drop = _drop(film, source, excess)
     if equal_at_end(rows) >= excess:
@@ -176,7 +176,7 @@ def check_last(
         raise UserError(
             f"{source}: its last {repeats + 1} rows are equal, but {film.movie} goes on there "
             f"({layout.clip(len(rows) - 2)} and {layout.clip(len(rows) - 1)}): the last clip was repeated to "
-            f"fill the file. {_drop(film, source, repeats)}, and --allow-missing leaves NaN in its place"
+            f"fill the file. {_drop(film, source, repeats)}, and `allow_missing` leaves NaN in its place"
         )
 
 
@@ -197,7 +197,7 @@ def _stands_still(dataset: xr.Dataset, film: StoredFilm, modality: str, start: i
 
 def _drop(film: StoredFilm, source: Source, number: int) -> str:
     what = "it" if number == 1 else "them"
-    return f"--drop-last {film.movie}={source.drop_last + number} drops {what}"
+    return f"`drop_last` {film.movie}={source.drop_last + number} drops {what}"
 
 
 def _name_rows(rows: np.ndarray, layout: Layout) -> str:

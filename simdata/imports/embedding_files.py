@@ -120,7 +120,7 @@ def clip_files(folder: Path, numbers: Sequence[int], step: int) -> list[Path]:
         allowed = " or ".join(map(str, sorted(set(numbers))))
         raise UserError(
             f"{folder}: begins with {name}, number {first}, where {allowed} should be. Are files missing? "
-            f"If this clip begins at second {first} of the movie, give --first {first}"
+            f"If this clip begins at second {first} of the movie, give `first` {first}"
         )
     steps = [after[0] - before[0] for before, after in pairwise(clips)]
     unit = step if steps and set(steps) == {step} else 1
@@ -203,9 +203,9 @@ def _choose(path: Path, names: Sequence[str], key: str | None) -> str:
     if key is None and len(names) == 1:
         return names[0]
     if key is None:
-        raise UserError(f"{path}: holds {len(names)} arrays ({listed(names)}); choose one with --key KEY")
+        raise UserError(f"{path}: holds {len(names)} arrays ({listed(names)}); choose one with `key` KEY")
     if key.strip("/") not in names:
-        raise UserError(f"{path}: has no array {key!r} (--key); it has: {listed(names)}")
+        raise UserError(f"{path}: has no array {key!r} (`key`); it has: {listed(names)}")
     return key.strip("/")
 
 

@@ -122,7 +122,7 @@ def _movies_in(path: Path, key: str | None, movies: Sequence[str]) -> list[tuple
     if path.is_dir():
         raise UserError(f"{path}: does not say of which movie its clips are; write MOVIE={path}")
     if key is not None and MOVIE not in key:
-        raise UserError(f"--key {key}: would be the same for all movies in {path}; write {MOVIE} in it")
+        raise UserError(f"`key` {key}: would be the same for all movies in {path}; write {MOVIE} in it")
     with of_source(path):
         names = names_of(path)
     keys = {movie: (key or MOVIE).replace(MOVIE, movie).strip("/") for movie in movies}
@@ -132,7 +132,7 @@ def _movies_in(path: Path, key: str | None, movies: Sequence[str]) -> list[tuple
     if not found or (others and key is None):
         raise UserError(
             f"{path}: has arrays that are no movies of the store ({listed(others)}); those are "
-            f"{', '.join(movies)}. Say what to read by --key, such as --key '{MOVIE}', or write MOVIE={path}"
+            f"{', '.join(movies)}. Say what to read by `key`, such as `key` '{MOVIE}', or write MOVIE={path}"
         )
     return found
 
@@ -149,7 +149,7 @@ def _drops(texts: Sequence[str], movies: Sequence[str]) -> dict[str, int]:
         movie, _, number = text.rpartition("=")
         if not number.isdecimal() or (movie and movie not in movies):
             raise UserError(
-                f"--drop-last {text}: write a number, or MOVIE=NUMBER with a movie that is given "
+                f"`drop_last` {text}: write a number, or MOVIE=NUMBER with a movie that is given "
                 f"({', '.join(movies)})"
             )
         drops |= dict.fromkeys([movie] if movie else movies, int(number))
@@ -164,7 +164,7 @@ def _check_all_movies(
     if (lacking := [str(movie) for movie in complete if movie not in films]) and not allow_missing:
         raise UserError(
             f"{layout.array} would have no rows of {', '.join(lacking)}: give them as MOVIE=PATH, or leave "
-            "them NaN with --allow-missing"
+            "them NaN with `allow_missing`"
         )
 
 

@@ -8,7 +8,7 @@ from simdata.release.catalog import Catalog, Movie
 
 FREE = ("name", "title", "reference", "stimulus_lag", "bold", "subject_pattern")  # no value comes from them
 FREE_OF_A_MOVIE = ("phase_encoding", "session", "video", "segments")
-REBUILD = "build to another --out"
+REBUILD = "build to another `out`"
 
 
 @dataclass

@@ -74,7 +74,7 @@ class Found:
 def find_subjects(catalog: Catalog, source: Path) -> list[str]:
     """Ids of all subjects that have a folder or file where a bold pattern puts one, sorted."""
     if not os.path.isdir(source):
-        raise UserError(f"--source {source}: is not a folder")
+        raise UserError(f"`source` {source}: is not a folder")
     subjects: set[str] = set()
     for pattern in catalog.bold:
         naming = Naming.of(catalog, pattern)
@@ -198,13 +198,13 @@ def find_runs(catalog: Catalog, source: Path, subjects: Sequence[str] | None = N
         for movie in catalog.movies:
             _find_run(catalog, source, subject, movie, found)
     if subjects is not None and (missing := set(seen) - set(found.with_runs)):
-        raise UserError(f"--source {source}: has no run of subject {', '.join(sorted(missing))}")
+        raise UserError(f"`source` {source}: has no run of subject {', '.join(sorted(missing))}")
     _refuse_shared_files(found)
     if not found.with_runs:
         expected = "\n  ".join(catalog.bold)
         hint = "" if catalog.subject_pattern == ".+" else f"\nwith subjects like {catalog.subject_pattern}"
         raise UserError(
-            f"--source {source}: has no run of catalog {catalog.name}. It looks for\n  {expected}{hint}"
+            f"`source` {source}: has no run of catalog {catalog.name}. It looks for\n  {expected}{hint}"
         )
     return found
 
@@ -244,7 +244,7 @@ def _check_ids(catalog: Catalog, subjects: Sequence[str]) -> None:
     for subject in subjects:
         if "/" in subject or subject.startswith(".") or not re.fullmatch(catalog.subject_pattern, subject):
             raise UserError(
-                f"--subject {subject}: is not an id of catalog {catalog.name} (subject_pattern "
+                f"`subjects` {subject}: is not an id of catalog {catalog.name} (subject_pattern "
                 f"{catalog.subject_pattern})"
             )
 
@@ -294,19 +294,19 @@ def find_film(movie: Movie, movies: Path) -> Film:
         If there is none, or more than one, or it cannot be read.
     """
     if not os.path.isdir(movies):
-        raise UserError(f"--movies {movies}: is not a folder")
+        raise UserError(f"`movies` {movies}: is not a folder")
     found = _matching(movies, movie.video.split("/"))
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise UserError(
-            f"--movies {movies}: has several films of {movie.name} ({names}); keep what was shown"
+            f"`movies` {movies}: has several films of {movie.name} ({names}); keep what was shown"
         )
     if not found:
         other = _matching(movies, movie.video.split("/"), re.IGNORECASE)
         hint = f"; {other[0].name} differs in upper and lower case" if other else ""
-        raise UserError(f"--movies {movies}: has no film of {movie.name} (looked for {movie.video}{hint})")
+        raise UserError(f"`movies` {movies}: has no film of {movie.name} (looked for {movie.video}{hint})")
     if not is_utf8(str(found[0])):
-        raise UserError(f"--movies {movies}: the name of the film of {movie.name} is not UTF-8; rename it")
+        raise UserError(f"`movies` {movies}: the name of the film of {movie.name} is not UTF-8; rename it")
     check_content(found[0])
     return Film(movie, found[0], str(found[0].relative_to(movies)))
 

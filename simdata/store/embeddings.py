@@ -147,14 +147,14 @@ def present_films(store: Path, name: str, features: int, attributes: dict[str, A
     """
     group = zarr.open_group(store, mode="r")
     if name in Metadata.of(group, store).recipe["encoders"]:
-        raise UserError(f"{name} belongs to `simdata build`: choose another name (name=..., --name)")
+        raise UserError(f"{name} belongs to `simdata build`: choose another name (name=..., `name`)")
     for other, present in group.arrays():
         # xarray opens no store in which a dimension has two lengths.
         named = dimensions_of(present)[-1:] == (feature_dimension(name),)
         if other != name and named and present.shape[-1] != features:
             raise UserError(
                 f"{name}: {other} has another number of features under this name; choose another "
-                "(name=..., --name)"
+                "(name=..., `name`)"
             )
     if name not in group or array_of(group, name).shape[-1] != features:
         return None

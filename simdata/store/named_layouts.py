@@ -80,6 +80,6 @@ def parse_layout(text: str) -> NamedLayout:
     """
     name, *pairs = text.split(",")
     if name not in LAYOUTS:
-        raise UserError(f"--layout {text}: there is no layout {name!r}; choose one of {', '.join(LAYOUTS)}")
-    settings = key_values([f"name={name}", *pairs], f"--layout {text}", "seconds=10")
-    return validate(LAYOUTS[name], settings, f"--layout {text} has invalid settings")
+        raise UserError(f"`layout` {text}: there is no layout {name!r}; choose one of {', '.join(LAYOUTS)}")
+    settings = key_values([f"name={name}", *pairs], f"`layout` {text}", "seconds=10")
+    return validate(LAYOUTS[name], settings, f"`layout` {text} has invalid settings")

@@ -10,7 +10,6 @@ import click
 
 from simdata.common.errors import UserError
 from simdata.common.lazy_commands import LazyGroup
-from simdata.common.parameter_names import TranslatingGroup
 from simtrain.common import processes
 
 # Where each command is, and its line in --help: torch and the rest are imported for the one that is called.
@@ -57,7 +56,7 @@ COMMANDS = {
 }
 
 
-class _Commands(TranslatingGroup, LazyGroup):
+class _Commands(LazyGroup):
     def invoke(self, ctx: click.Context) -> Any:
         """Ctrl-C is a line and the status that shells know it by, not a traceback."""
         try:
