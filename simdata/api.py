@@ -202,7 +202,7 @@ def import_embeddings(
     sources: Mapping[str, StrPath] | StrPath | Iterable[StrPath],
     *,
     name: str,
-    modality: Literal["video", "audio"],
+    modality: str,
     window: int = 3,
     first: int = 0,
     stride: int = 1,
@@ -225,8 +225,9 @@ def import_embeddings(
         a file per clip, in the order of the numbers in their names.
     name : str
         The array becomes ``<modality>_<name>``.
-    modality : {"video", "audio"}
-        Of the film.
+    modality : str
+        What of the film a row tells of: ``video``, ``audio``, or another word of lower-case letters and
+        digits, such as ``text``.
     window, first, stride : int
         Length of a clip, second at which row 0's clip begins, and from one clip to the next, in s.
     key : str, optional

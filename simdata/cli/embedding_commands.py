@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import click
 
@@ -47,7 +46,7 @@ def embed_command(store: Path, movies: Path, encoders: tuple[str, ...], on_error
 @click.argument("store", type=LOCAL)
 @click.argument("sources", metavar="MOVIE=PATH...", nargs=-1, required=True)
 @click.option("--name", required=True, help="Of the embeddings: they become <modality>_<name>.")
-@click.option("--modality", type=click.Choice(["video", "audio"]), required=True)
+@click.option("--modality", required=True, help="Such as video, audio or text.")
 @click.option(
     "--window",
     type=int,
@@ -86,7 +85,7 @@ def import_embeddings_command(
     store: Path,
     sources: tuple[str, ...],
     name: str,
-    modality: Literal["video", "audio"],
+    modality: str,
     window: int,
     first: int,
     stride: int,

@@ -12,7 +12,15 @@ from itertools import combinations
 from simdata.common.errors import UserError
 from simdata.common.pydantic_faults import key_values, validate
 from simdata.common.registry import Registry
-from simdata.encoders.base import AudioEncoder, Encoder, Grid, Settings, VideoEncoder, uniform_frames
+from simdata.encoders.base import (
+    AudioEncoder,
+    Encoder,
+    Grid,
+    Settings,
+    VideoEncoder,
+    uniform_frames,
+    valid_modality,
+)
 
 __all__ = [
     "AudioEncoder",
@@ -43,7 +51,12 @@ def find(name: str) -> type[Encoder]:
     UserError
         If there is none of that name, it cannot be imported, or it is no encoder.
     """
-    return REGISTRY.subclass(name, VideoEncoder, AudioEncoder)
+    found = REGISTRY.subclass(name, VideoEncoder, AudioEncoder)
+    try:
+        valid_modality(found.modality)
+    except ValueError as error:
+        raise UserError(f"encoder {REGISTRY.place(name)}: {error}") from None
+    return found
 
 
 def create(text: str) -> Encoder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,28 @@ from simdata.common.errors import UserError
 Fit = Literal["stretch", "crop"]
 Interpolation = Literal["bilinear", "bicubic"]
 
+MODALITY = re.compile("[a-z][a-z0-9]*")
+TAKEN = (
+    "bold",
+    "film",
+    "fmri",
+    "phase",
+    "run",
+    "scene",
+    "simdata",
+    "subject",
+)  # the store's own arrays begin so
 END_OF_FILM = "rows whose window is not wholly inside the film are NaN; nothing is padded or repeated"
+
+
+def valid_modality(text: str) -> str:
+    """A modality's name, as it is; raises ValueError unless arrays can be called by it."""
+    if not MODALITY.fullmatch(text) or text in TAKEN:
+        raise ValueError(
+            f"{text!r} is no modality: give video, audio, or another word of lower-case letters and digits "
+            f"but {', '.join(TAKEN)}"
+        )
+    return text
 
 
 class Settings(BaseModel):
@@ -46,7 +68,8 @@ class Encoder(ABC):
     name : names the array ``<modality>_<name>`` and its last dimension ``<name>_feature``
     encoder : the name under which it is registered
     summary : a line for ``simdata encoders list``
-    modality : "video" or "audio"
+    modality : what of the film a row tells of: "video", "audio", or another word of lower-case letters and
+        digits, such as "text" of an encoder that hears speech (`AudioEncoder`) or reads it (`VideoEncoder`)
     features : length of a row
     window, stride : seconds
     weights_sha256 : of the file of weights, "" without

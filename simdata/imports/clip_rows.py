@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import xarray as xr
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from simdata.common.errors import UserError
-from simdata.encoders.base import END_OF_FILM, Settings
+from simdata.encoders.base import END_OF_FILM, Settings, valid_modality
 from simdata.imports.embedding_files import LISTED, file_record, place_of, read_rows
 from simdata.store.provenance import film_record
 from simdata.store.schema import COMPLETE
+
+STORED = {"video": "frame", "audio": "waveform"}  # what the store has of the film itself
 
 
 class Layout(Settings):
     """What the files hold: row i describes the clip [first + i * stride, + window) s of the movie."""
 
     name: Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
-    modality: Literal["video", "audio"]
+    modality: Annotated[str, AfterValidator(valid_modality)]
     window: Annotated[int, Field(ge=1)] = 3
     first: Annotated[int, Field(ge=0)] = 0
 
@@ -167,9 +169,12 @@ def check_count(
 def check_last(
     dataset: xr.Dataset, film: StoredFilm, source: Source, rows: np.ndarray, layout: Layout
 ) -> None:
-    """Raise a UserError if the last row is there twice, as in published files, while the film goes on."""
+    """Raise a UserError if the last row is there twice, as in published files, while the film goes on.
+
+    Of other modalities than video and audio, equal rows may be right: text has them while nobody speaks.
+    """
     repeats = equal_at_end(rows)
-    if not repeats:
+    if not repeats or layout.modality not in STORED:
         return
     start, after = layout.starts(len(rows))[-2:].tolist()
     if not _stands_still(dataset, film, layout.modality, start, after + layout.window):
@@ -190,7 +195,7 @@ def _stands_still(dataset: xr.Dataset, film: StoredFilm, modality: str, start: i
     """Whether all seconds of [start, stop) of the film are alike, so that equal rows are right there."""
     if stop > film.volumes:
         return False
-    stored = dataset["frame" if modality == "video" else "waveform"].sel(movie=film.movie)
+    stored = dataset[STORED[modality]].sel(movie=film.movie)
     seconds = stored[start:stop].values
     return bool((seconds == seconds[:1]).all())
 

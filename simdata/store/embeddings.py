@@ -143,11 +143,14 @@ def present_films(store: Path, name: str, features: int, attributes: dict[str, A
     Raises
     ------
     UserError
-        If the array is one of those that `simdata build` makes, or another one's features go by its name.
+        If the array is one of those that `simdata build` makes or no embedding, or another one's features go
+        by its name.
     """
     group = zarr.open_group(store, mode="r")
     if name in Metadata.of(group, store).recipe["encoders"]:
         raise UserError(f"{name} belongs to `simdata build`: choose another name (name=..., `name`)")
+    if name in group and "modality" not in group[name].attrs:
+        raise UserError(f"{name} is there, and is no embedding: choose another name (name=..., `name`)")
     for other, present in group.arrays():
         # xarray opens no store in which a dimension has two lengths.
         named = dimensions_of(present)[-1:] == (feature_dimension(name),)

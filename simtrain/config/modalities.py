@@ -2,7 +2,7 @@
 
 ``fmri`` is BOLD. ``video`` and ``audio`` are the store's embedding of that kind, its only one or the one that
 ``data.video`` or ``data.audio`` names. Any other modality is the name of an embedding in the store, such as
-``video_clip``, so that a model may have several of a kind.
+``video_clip`` or ``text_gpt2``, so that a model may have several of a kind, and of any kind.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 
 KINDS = ("fmri", "video", "audio")
-PATTERN = "fmri|(video|audio)(_[A-Za-z0-9_-]+)?"
+PATTERN = "fmri|video|audio|[a-z][a-z0-9]*_[A-Za-z0-9_-]+"
+OTHER_KINDS = 0.1  # weight of two kinds of which one is not among KINDS, such as fmri and text
 
 Pair = tuple[str, str]
 
@@ -28,8 +29,13 @@ def key(pair: Pair) -> str:
 
 
 def pairs(modalities: Iterable[str]) -> list[Pair]:
-    """All pairs, in the order of their kinds."""
-    return list(combinations(sorted(modalities, key=lambda modality: KINDS.index(kind(modality))), 2))
+    """All pairs, in the order of their kinds; those beyond ``KINDS`` come last, by the alphabet."""
+    return list(combinations(sorted(modalities, key=lambda modality: _place(kind(modality))), 2))
+
+
+def kinds(pair: Pair) -> str:
+    """The `key` of a pair's kinds: ``fmri_video`` of ``fmri`` and ``video_clip``."""
+    return key((kind(pair[0]), kind(pair[1])))
 
 
 def weigh(modalities: Iterable[str], weights: Mapping[str, float]) -> dict[Pair, float]:
@@ -41,12 +47,16 @@ def weigh(modalities: Iterable[str], weights: Mapping[str, float]) -> dict[Pair,
         one kind that has no weight of its own has 0: it would not look at BOLD.
     """
     found = pairs(modalities)
-    kinds = {pair: key((kind(pair[0]), kind(pair[1]))) for pair in found}
-    count = Counter(kinds.values())
+    count = Counter(map(kinds, found))
 
     def weight(pair: Pair) -> float:
-        if key(pair) in weights and key(pair) != kinds[pair]:
+        one, other = map(kind, pair)
+        if key(pair) in weights and key(pair) != kinds(pair):
             return weights[key(pair)]
-        return weights.get(kinds[pair], 0.0) / count[kinds[pair]]
+        return weights.get(kinds(pair), 0.0 if one == other else OTHER_KINDS) / count[kinds(pair)]
 
     return {pair: weight(pair) for pair in found}
+
+
+def _place(kind: str) -> tuple[int, str]:
+    return (KINDS.index(kind), "") if kind in KINDS else (len(KINDS), kind)

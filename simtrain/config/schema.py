@@ -153,7 +153,8 @@ class Projector(_Strict):
 class Weights(_Strict):
     """Weight of each pair of modalities in the loss; renormalised over the pairs in use.
 
-    The three with a default are of kinds: several pairs of the same kinds share them evenly.
+    The three with a default are of kinds: several pairs of the same kinds share them evenly. Two kinds of
+    which one is another, such as fmri_text, have 0.1 unless they are given a weight.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -163,7 +164,7 @@ class Weights(_Strict):
             Number,
             Field(
                 description="Weight of a pair of named embeddings, such as fmri_video_clip or "
-                "video_clip_audio_wav2vec2, instead of its share."
+                "video_clip_audio_wav2vec2, instead of its share; or of two other kinds, such as fmri_text."
             ),
         ],
     ] = Field(init=False)
@@ -305,7 +306,9 @@ class Config(Recipe):
             raise ValueError("modalities names one twice")
         if "fmri" not in self.modalities:
             raise ValueError("modalities must contain fmri")
-        keys = {named.key(pair) for pair in self.pair_weights}
+        if wrong := [name for name in self.stimuli if named.kind(name) == "fmri"]:
+            raise ValueError(f"modalities has {wrong[0]}: no embedding of a film is called so")
+        keys = {of(pair) for pair in self.pair_weights for of in (named.key, named.kinds)}
         if unknown := sorted(set(self.loss.weights.__pydantic_extra__) - keys):
             raise ValueError(
                 f"loss.weights has {', '.join(unknown)}, but the pairs in use are {', '.join(sorted(keys))}"

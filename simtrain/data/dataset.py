@@ -197,7 +197,7 @@ def _opened(path: str | Path) -> Dataset:
         scene_split=view.scene_split.values,
         cortex=view.cortex.values.astype(bool),
         lag=metadata.stimulus_lag,
-        encoders={modality: _known_encoders(view, modality) for modality in STIMULI},
+        encoders=_known_encoders(view),
         identity=_identity(path, view, metadata),
         view=view,
         segments=_segments(view),
@@ -246,11 +246,14 @@ def _must_have(dataset: Dataset, variable: str) -> None:
         )
 
 
-def _known_encoders(store: xr.Dataset, modality: str) -> list[str]:
-    names = sorted(
-        str(name) for name, array in store.data_vars.items() if array.attrs.get("modality") == modality
-    )
-    return [name.removeprefix(f"{modality}_") for name in names]
+def _known_encoders(store: xr.Dataset) -> dict[str, list[str]]:
+    """The names of the embeddings of each kind, those of video and audio first, if only as empty lists."""
+    found: dict[str, list[str]] = {kind: [] for kind in STIMULI}
+    for name, array in sorted(store.data_vars.items(), key=lambda item: str(item[0])):
+        if "modality" in array.attrs:
+            kind = str(array.attrs["modality"])
+            found.setdefault(kind, []).append(str(name).removeprefix(f"{kind}_"))
+    return found
 
 
 def _encoder(dataset: Dataset, modality: str, wanted: str | None) -> str:

@@ -71,15 +71,17 @@ def trained(store, tmp_path_factory) -> Run:
 
 @pytest.fixture(scope="session")
 def rich_store(store, tmp_path_factory) -> Path:
-    """The small store with a second video embedding, of another film: it says nothing of BOLD."""
+    """The small store with text, and a second video embedding, of another film, that says nothing of BOLD."""
     path = tmp_path_factory.mktemp("rich") / "rich.zarr"
     shutil.copytree(store, path)
     rng = np.random.default_rng(1)
     latent = rng.standard_normal((len(VOLUMES), SECONDS, LATENT))
     noise = planted_embedding(rng, latent, "video", "noise", 12)
+    of_film = np.random.default_rng(0).standard_normal(latent.shape)
+    words = planted_embedding(rng, of_film, "text", "words", 6)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        added = xr.Dataset({"video_noise": noise})
+        added = xr.Dataset({"video_noise": noise, "text_words": words})
         added.to_zarr(path, mode="a", zarr_format=3, consolidated=True)
     return path
 

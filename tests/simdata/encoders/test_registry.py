@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from film_files import write_film
@@ -119,3 +120,22 @@ def test_settings_are_shown_with_what_they_mean():
     shown = CliRunner().invoke(cli, ["encoders", "show", "videomae"]).output
     assert "resize = exact  (exact: as the publisher's processor" in shown
     assert "frames = None  ([NUMBER:]even, linspace or interval:N" in shown
+
+
+def test_an_encoder_may_be_of_another_modality_than_what_it_is_given(tmp_path, theirs):
+    code = (
+        "import numpy as np\n"
+        "from simdata.encoders import AudioEncoder\n"
+        "class Words(AudioEncoder):\n"
+        "    modality, encoder, features = 'text', 'words', 2\n"
+        "    def encode(self, span, starts): return np.full((len(starts), 2), span.std(), np.float32)\n"
+        "    def parameters(self): return {}\n"
+        "class Wrong(Words):\n"
+        "    modality = 'bold'\n"
+    )
+    theirs("words = theirs_module:Words\nwrong = theirs_module:Wrong", code)
+    film = write_film(tmp_path / "film.mp4", seconds=4)
+    (block,) = stimulus_blocks(film, [encoders.create("words")], [(0, 4)])
+    assert np.isfinite(block.embeddings["text_words"][:2]).all()
+    with pytest.raises(UserError, match=r"encoder wrong of theirs .*'bold' is no modality"):
+        encoders.create("wrong")

@@ -8,6 +8,7 @@ import sys
 import h5py
 import numpy as np
 import pytest
+import xarray as xr
 import zarr
 from film_files import write_film
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from store_files import VOLUMES, build, call, contents, opened
 
 from simdata.common.errors import UserError
+from simdata.encoders.base import valid_modality
 from simdata.imports.clip_rows import Layout, StoredFilm, equal_at_end
 from simdata.imports.embedding_files import clip_files
 from simdata.imports.importing import import_embeddings
@@ -320,6 +322,29 @@ def test_equal_rows_are_right_where_the_film_stands_still(own, rows, modality, a
     repeated = rows | {"B": np.vstack([rows["B"][:-1], rows["B"][-2:-1]])}
     import_files(own, *save(own, repeated), options=["--modality", modality])
     check_stored(own, repeated, array=f"{modality}_mine")
+
+
+def test_embeddings_are_of_any_modality_and_text_may_repeat(own, rows):
+    silent = rows | {"B": np.vstack([rows["B"][:-1], rows["B"][-2:-1]])}
+    import_files(own, *save(own, silent), options=["--modality", "text"])
+    check_stored(own, silent, array="text_mine")
+    assert open_dataset(own / "s.zarr").encoders["text"] == ["mine"]
+    for name in ("phase", "bold", "Text", "a_b", "2d"):
+        message = f"modality: .*{name!r} is no modality: give video, audio, or another word"
+        refused(own, save(own, rows), message, ["--modality", name])
+
+
+def test_no_array_of_the_stores_own_begins_as_a_modality_may(own):
+    names = [name for name, array in opened(own).variables.items() if "modality" not in array.attrs]
+    for first in {name.split("_")[0] for name in names if "_" in name}:
+        with pytest.raises(ValueError, match=f"'{first}' is no modality"):
+            valid_modality(first)
+
+
+def test_an_array_that_is_no_embedding_is_not_replaced(own, rows):
+    note = xr.Dataset({"text_mine": ("movie", [1, 2])})
+    note.to_zarr(own / "s.zarr", mode="a", consolidated=True)
+    refused(own, save(own, rows), "text_mine is there, and is no embedding", ["--modality", "text"])
 
 
 def test_values_that_are_not_finite_are_named(own, rows):

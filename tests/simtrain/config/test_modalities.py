@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simdata.common.errors import UserError
 from simtrain.config.composition import load
 from simtrain.config.modalities import KINDS, kind, pairs, weigh
 
@@ -51,3 +52,17 @@ def test_pairs_are_in_the_order_of_their_kinds(modalities):
     found = pairs(modalities)
     assert len(found) == 6
     assert all(KINDS.index(kind(one)) <= KINDS.index(kind(other)) for one, other in found)
+
+
+def test_other_kinds_come_last_and_have_a_weight_unless_they_are_given_one():
+    found = weigh(["fmri", "text_gpt2", "video", "text_bert"], {"fmri_video": 0.8})
+    assert next(iter(found)) == ("fmri", "video")
+    assert found["fmri", "text_gpt2"] == found["fmri", "text_bert"] == pytest.approx(0.05)
+    assert found["video", "text_gpt2"] == pytest.approx(0.05)
+    assert found["text_gpt2", "text_bert"] == 0
+    assert weigh(["fmri", "text_gpt2"], {"fmri_text": 0.5}) == {("fmri", "text_gpt2"): 0.5}
+    config = load("demo", ["loss.weights.fmri_text=0.3"], "fmri,video,text_gpt2")
+    assert config.pair_weights["fmri", "text_gpt2"] == 0.3
+    for wrong in ("text", "Text_gpt2", "fmri_x", "te-xt_a"):
+        with pytest.raises(UserError, match="modalities"):
+            load("demo", [], f"fmri,{wrong}")

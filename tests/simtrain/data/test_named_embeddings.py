@@ -1,4 +1,4 @@
-"""A model of several embeddings of one kind, through every command."""
+"""A model of several embeddings of one kind, and of a kind of its own, through every command."""
 
 import json
 
@@ -13,7 +13,7 @@ from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.training.run_folder import Run
 
-NAMES = ("video_shapes", "video_noise", "audio_tones")
+NAMES = ("video_shapes", "video_noise", "audio_tones", "text_words")
 MODALITIES = "fmri," + ",".join(NAMES)
 TRAINING = ["model.ico=1", "model.dim=32", "model.depth=1", "model.dim_head=32", "train.steps=60"]
 TRAINING += ["train.batch_size=32", "train.learning_rate=4e-3", "train.validation_samples=32"]
@@ -32,6 +32,7 @@ def test_each_embedding_is_trained_and_tested_by_its_name(run, rich_store):
     assert set(found) == {d for name in NAMES for d in (f"fmri->{name}", f"{name}->fmri")}
     assert found["fmri->video_shapes"]["top-1"]["mean"] > 0.3  # chance: 0.125
     assert found["fmri->video_shapes"]["top-1"]["mean"] > found["fmri->video_noise"]["top-1"]["mean"] + 0.1
+    assert found["fmri->text_words"]["top-1"]["mean"] > 0.2
     logged = json.loads((run / "metrics.jsonl").read_text().splitlines()[0])
     assert "train/fmri-video_noise" in logged
     assert "train/video_shapes-video_noise" not in logged  # a pair of one kind has no weight
@@ -55,7 +56,7 @@ def test_the_other_commands_know_the_names(run, rich_store, tmp_path):
 def test_an_unknown_modality_of_saliency_lists_the_models_own(run, rich_store):
     result = CliRunner().invoke(cli, ["saliency", str(run), str(rich_store), "--modality", "video"])
     assert result.exit_code != 0
-    assert "video_shapes, video_noise, audio_tones" in str(result.output) + str(result.exception)
+    assert "video_shapes, video_noise, audio_tones, text_words" in str(result.output) + str(result.exception)
 
 
 def test_a_short_name_stands_beside_a_full_one_unless_they_are_the_same(rich_store):
