@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import zarr
+from filelock import FileLock, Timeout
 
 from simdata.common.errors import UserError
 from simdata.store.axes import check_variables
@@ -82,9 +82,12 @@ def _settle(store: Path) -> None:
 
 @contextmanager
 def _held(path: Path, otherwise: str) -> Iterator[None]:
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(otherwise) from None
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(otherwise) from None
+    try:
         yield
+    finally:
+        lock.release()
