@@ -16,8 +16,9 @@ A clip's picture is the thumbnail of the second in its middle.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from simdata.store import BoldReader
 from simtrain.common.choices import must_be_at_least, must_be_one_of
 from simtrain.common.finite import must_tell_apart
 from simtrain.config.modalities import kind
-from simtrain.data.dataset import Dataset
+from simtrain.data.dataset import Dataset, Embedding
 from simtrain.data.features import Stimuli
 from simtrain.data.windows import Windows, training, validation
 from simtrain.models.embeddings import embed_fmri
@@ -122,6 +123,16 @@ class ReconstructionResult:
     panels: list[Panel]
 
 
+@dataclass(frozen=True)
+class _Decoding:
+    """A decoder, and what it is told (`Info`), but for the subject."""
+
+    decoder: Decoder
+    features: str
+    attributes: Mapping[str, Any]
+    size: tuple[int, int]
+
+
 class Reconstructor:
     """A run's model and the gallery of a store, ready to reconstruct its experiments.
 
@@ -167,9 +178,8 @@ class Reconstructor:
         self.temperature = self._learner.loss.temperature
         self._gallery = self._read(*find_gallery(self._used.clips, settings.scenes))
         must_tell_apart(self._gallery.vectors, self._modality, "clips of the gallery", run.path)
-        self._decoder = decoder
-        self._info = None if decoder is None else self._describe(seen)
-        self.linear = None
+        self._decoding = None if decoder is None else self._describe(decoder, seen)
+        self.linear: LinearMap | None = None
         if settings.features is not None:
             self.linear = self._fit_map(seen[f"video_{settings.features}"].values)
 
@@ -214,14 +224,14 @@ class Reconstructor:
             must_tell_apart(film.targets.vectors, self._modality, "clips", f"{self._run.path}, {name}")
             perfect = film.perfect()
             of_movie = list(self._by_subject(windows[windows["movie"] == movie]))
-            panels = {}
+            panels: dict[int, list[int]] = {}
             for row in sorted(shown & set(here.tolist())):  # of the subjects in turn
                 panels.setdefault(turn % len(of_movie), []).append(row - here[0])
                 turn += 1
             for which, (units, fmri) in enumerate(of_movie):
                 made = film.look_up(fmri)
-                if self._decoder is not None:
-                    film.add_decoded(made, self._decode(units, fmri))
+                if self._decoding is not None:
+                    film.add_decoded(made, self._decode(self._decoding, units, fmri))
                 book.add(film, units, made, perfect, shifts[:, here] - here[0], panels.get(which, []))
             progress(name, number, len(movies))
         return book.result()
@@ -253,16 +263,17 @@ class Reconstructor:
         settings = self.settings
         return Lookup(settings.exclude, self._apart, settings.neighbours, self.temperature, self._device)
 
-    def _decode(self, units: np.ndarray, fmri: np.ndarray) -> np.ndarray:
+    def _decode(self, decoding: _Decoding, units: np.ndarray, fmri: np.ndarray) -> np.ndarray:
         subject = int(units["subject"][0])
         named = "mean" if subject == EVERYONE else self._dataset.subjects[subject]
         handed = fmri if self.linear is None else self.linear.predict(fmri)
-        return decode(self._decoder, handed, Info(**self._info, subject=named))
+        info = Info(decoding.features, decoding.attributes, decoding.size, subject=named)
+        return decode(decoding.decoder, handed, info)
 
-    def _describe(self, seen: dict) -> dict:
+    def _describe(self, decoder: Decoder, seen: Mapping[str, Embedding]) -> _Decoding:
         size = self._gallery.pictures.frames.shape[1:3]
         if self.settings.features is None:
-            return {"features": COMMON, "attributes": {}, "size": size}
+            return _Decoding(decoder, COMMON, {}, size)
         variable = f"video_{self.settings.features}"
         if variable not in seen:
             known = ", ".join(self._dataset.encoders["video"])
@@ -270,7 +281,7 @@ class Reconstructor:
                 f"{self._dataset.path} has no video embedding {self.settings.features!r}; it has: {known}"
             )
         attributes = dict(self._dataset.view[variable].attrs)
-        return {"features": variable, "attributes": attributes, "size": size}
+        return _Decoding(decoder, variable, attributes, size)
 
     def _fit_map(self, features: np.ndarray) -> LinearMap:
         """To (movies, seconds, features), from training windows; its penalty from those of validation."""
@@ -293,7 +304,8 @@ class _Book:
 
     def __init__(self, shifts: int) -> None:
         self._shifts = shifts
-        self._scores: dict[tuple[str, str], Tally | Reference] = {}
+        self._scores: dict[tuple[str, str], Tally] = {}
+        self._references: dict[tuple[str, str], Reference] = {}
         self._two_way: dict[tuple[str, str], Tally] = {}
         self._windows: list[np.ndarray] = []
         self._nearest: list[np.ndarray] = []
@@ -319,14 +331,16 @@ class _Book:
             self._two_way.setdefault(key, Tally(self._shifts)).add(identified, shifts)
         # The same again for every subject: so that all figures are means over the same windows.
         for maker, name, values in film.references():
-            self._scores.setdefault((maker, name), Reference()).add(values)
+            self._references.setdefault((maker, name), Reference()).add(values)
         self._panels += [_panel(film, units[row], made, perfect, row) for row in shown]
 
     def result(self) -> ReconstructionResult:
+        scores = {key: tally.outcome() for key, tally in self._scores.items()}
+        scores |= {key: reference.outcome() for key, reference in self._references.items()}
         return ReconstructionResult(
             windows=np.concatenate(self._windows),
             nearest=np.concatenate(self._nearest),
-            scores={key: tally.outcome() for key, tally in self._scores.items()},
+            scores=scores,
             two_way={key: tally.outcome() for key, tally in self._two_way.items()},
             gallery=(min(self._sizes), max(self._sizes)),
             panels=self._panels,

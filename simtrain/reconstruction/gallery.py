@@ -46,8 +46,9 @@ class Clips:
         return len(self.movie)
 
     def __getitem__(self, rows: np.ndarray | slice) -> Clips:
-        one_each = (values[rows] for values in (self.movie, self.clip, self.scene, self.vectors))
-        return Clips(*one_each, self.pictures[rows])
+        return Clips(
+            self.movie[rows], self.clip[rows], self.scene[rows], self.vectors[rows], self.pictures[rows]
+        )
 
 
 def read_clips(
@@ -83,7 +84,8 @@ def find_gallery(clips: np.ndarray, scenes: str) -> tuple[np.ndarray, np.ndarray
     ----------
     clips : (movies, seconds) as `simtrain.data.windows.clip_split` gives
     """
-    return np.nonzero(clips == TRAIN if scenes == "train" else clips)
+    movie, clip = np.nonzero(clips == TRAIN if scenes == "train" else clips)
+    return movie, clip
 
 
 def groups(targets: Clips, exclude: str) -> list[np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -45,9 +45,9 @@ class Made:
     nearest : (n, 2) int, movie and second of the nearest clip
     """
 
-    scores: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
-    frames: dict[str, np.ndarray] = field(default_factory=dict)
-    nearest: np.ndarray | None = None
+    scores: dict[tuple[str, str], np.ndarray]
+    frames: dict[str, np.ndarray]
+    nearest: np.ndarray
 
 
 @dataclass(frozen=True)
