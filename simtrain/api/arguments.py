@@ -18,7 +18,7 @@ class HasPath(Protocol):
     path: Path
 
 
-RunLike = str | PathLike | HasPath
+RunLike = str | PathLike[str] | HasPath
 
 
 def folder_of(run: RunLike) -> Path:

@@ -40,7 +40,7 @@ class Comparison:
         self.metrics = pd.DataFrame(self.differences).astype({"low": float, "high": float})
         self.subjects = pd.DataFrame(self._of_subjects)
 
-    def save(self, path: str | PathLike) -> None:
+    def save(self, path: str | PathLike[str]) -> None:
         """Write all of it as JSON; missing intervals are null."""
         content = {
             "names": list(self.names),
@@ -68,7 +68,7 @@ def compare(
 
     Parameters
     ----------
-    one, other : str, PathLike, object with a ``path``, or Retrieval
+    one, other : str, PathLike[str], object with a ``path``, or Retrieval
         Folder of a run that `simtrain retrieve` has tested or of a baseline, such as ``baselines/ridge``; an
         object whose ``path`` is one; or what `retrieve` or `baseline` returned.
     experiment : str

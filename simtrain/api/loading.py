@@ -150,7 +150,7 @@ class SampleBatches:
 
 
 def batches(
-    store: str | PathLike,
+    store: str | PathLike[str],
     split: str = "train",
     *,
     batch_size: int | None = None,
@@ -170,7 +170,7 @@ def batches(
 
     Parameters
     ----------
-    store : str or PathLike
+    store : str or PathLike[str]
         Path or URL of a store that simdata built.
     split : str
         ``train``; ``val``; ``test``, which is all of ``new-subjects``, ``new-scenes`` and what is new in
@@ -198,7 +198,7 @@ def batches(
     shuffle : bool
         False: in the store's order, with a smaller batch at the end of an epoch; True: as in training, where
         the few samples that fill no batch are left out, others in every epoch.
-    config : str, PathLike, dict or Config, optional
+    config : str, PathLike[str], dict or Config, optional
         What else decides (such as ``data.lag_jitter``), as for `simtrain.fit`; of a run:
         ``load_run(path).config``.
 

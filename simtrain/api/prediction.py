@@ -17,7 +17,7 @@ from simtrain.data.dataset import StoreLike, open_dataset
 def predict(
     run: RunLike,
     store: StoreLike,
-    out: str | PathLike,
+    out: str | PathLike[str],
     *,
     subjects: Sequence[str] | None = None,
     hemispheres: bool = False,
@@ -28,11 +28,11 @@ def predict(
 
     Parameters
     ----------
-    run : str, PathLike or object with a ``path``
+    run : str, PathLike[str] or object with a ``path``
         Folder of a run of `simtrain fit`, or an object whose ``path`` is one.
-    store : str, PathLike or Dataset
+    store : str, PathLike[str] or Dataset
         Path or URL of a store that simdata built, or an opened one.
-    out : str or PathLike
+    out : str or PathLike[str]
         Zarr store to write; it appears whole or not at all.
     subjects : sequence of str, optional
         Their ids; None: all of the store.
@@ -74,4 +74,5 @@ def predict(
         by_hemisphere=hemispheres,
         **({} if progress is None else {"progress": progress}),
     )
-    return xr.open_zarr(place)
+    written: xr.Dataset = xr.open_zarr(place)
+    return written

@@ -53,7 +53,7 @@ class Reconstructions:
         """``scores``, ``subjects``, ``clips`` and ``windows``, as in the CSV files."""
         return {name: pd.DataFrame(rows) for name, rows in self._rows.items()}
 
-    def save(self, folder: str | PathLike) -> None:
+    def save(self, folder: str | PathLike[str]) -> None:
         """Write reconstruction.json, the tables, and a contact sheet of every experiment that has panels."""
         place = local(folder, "folder")
         tables.write(place, self._rows)
@@ -84,7 +84,7 @@ def reconstruct(
     device: str = "auto",
     progress: Callable[[str, int, int], None] = lambda experiment, done, total: None,
     save: bool = True,
-    out: str | PathLike | None = None,
+    out: str | PathLike[str] | None = None,
 ) -> Reconstructions:
     """Show what the BOLD of held-out windows says was seen, in pictures of other clips of the film.
 
@@ -93,9 +93,9 @@ def reconstruct(
 
     Parameters
     ----------
-    run : str, PathLike or object with a ``path``
+    run : str, PathLike[str] or object with a ``path``
         Folder of a run of `simtrain fit`, or an object whose ``path`` is one; trained with video.
-    store : str, PathLike or Dataset
+    store : str, PathLike[str] or Dataset
         Path or URL of a store that simdata built, or an opened one.
     experiment : str
         What was held out of training: ``new-subjects``, ``new-scenes``, ``both``, or ``all`` that the store
@@ -128,7 +128,7 @@ def reconstruct(
         Called with an experiment, the number of the movie that is done, and the number of movies.
     save : bool
         Write files, as `simtrain reconstruct` does.
-    out : str or PathLike, optional
+    out : str or PathLike[str], optional
         Folder to write them to; None: the folder reconstruction of the run.
 
     Returns

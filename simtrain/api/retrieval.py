@@ -107,15 +107,15 @@ def retrieve(
     seed: int = Protocol.seed,
     device: str = "auto",
     save: bool = True,
-    out: str | PathLike | None = None,
+    out: str | PathLike[str] | None = None,
 ) -> Retrieval:
     """Test a trained model: which clip was seen, and which BOLD it gave rise to.
 
     Parameters
     ----------
-    run : str, PathLike or object with a ``path``
+    run : str, PathLike[str] or object with a ``path``
         Folder of a run of `simtrain fit`, or an object whose ``path`` is one.
-    store : str, PathLike or Dataset
+    store : str, PathLike[str] or Dataset
         Path or URL of a store that simdata built, or an opened one.
     experiment : str
         What was held out of training: ``new-subjects``, ``new-scenes``, ``both``, or ``all`` that the store
@@ -151,7 +151,7 @@ def retrieve(
         Where to compute; auto takes the GPU if there is one.
     save : bool
         Write retrieval.json and the folder retrieval, as `simtrain retrieve` does.
-    out : str or PathLike, optional
+    out : str or PathLike[str], optional
         Folder to write them to; None: the run's.
 
     Returns
@@ -203,7 +203,7 @@ def retrieve(
 
 def baseline(
     store: StoreLike,
-    out: str | PathLike,
+    out: str | PathLike[str],
     kinds: str | Iterable[str] = tuple(KINDS),
     *,
     modalities: str | Iterable[str] | None = None,
@@ -232,9 +232,9 @@ def baseline(
 
     Parameters
     ----------
-    store : str, PathLike or Dataset
+    store : str, PathLike[str] or Dataset
         Path or URL of a store that simdata built, or an opened one.
-    out : str or PathLike
+    out : str or PathLike[str]
         Folder; ``out``/KIND gets retrieval.json, its tables, what was fitted, and fit.json.
     kinds : str or iterable of str
         ``ridge`` regression to stimulus embeddings, ``pca`` with SIM's projectors, or ``ceiling``, how far

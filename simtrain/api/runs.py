@@ -18,7 +18,7 @@ from simtrain.common import interrupts, processes
 from simtrain.common.choices import must_be_one_of
 from simtrain.common.device import torch_device
 from simtrain.config import composition
-from simtrain.config.schema import AnyRecipe, Config, PretrainConfig, Recipe
+from simtrain.config.schema import AnyConfig, Config, PretrainConfig, Recipe
 from simtrain.data.dataset import open_dataset
 from simtrain.data.feeds import KINDS
 from simtrain.models.factory import must_have_parts
@@ -27,7 +27,7 @@ from simtrain.training.run_folder import AnyRun, PretrainRun, Run
 from simtrain.training.starting import start_run
 
 Overrides = Mapping[str, Any] | Iterable[str]
-ConfigLike = str | PathLike | Mapping[str, Any] | Recipe
+ConfigLike = str | PathLike[str] | Mapping[str, Any] | Recipe
 Progress = bool | Callable[[int, int, dict[str, float]], object] | None
 
 
@@ -63,8 +63,8 @@ class TrainedRun:
 
 
 def fit(
-    store: str | PathLike,
-    out: str | PathLike,
+    store: str | PathLike[str],
+    out: str | PathLike[str],
     config: ConfigLike | None = None,
     *,
     overrides: Overrides = (),
@@ -84,11 +84,11 @@ def fit(
 
     Parameters
     ----------
-    store : str or PathLike
+    store : str or PathLike[str]
         Path or URL of a store that simdata built.
-    out : str or PathLike
+    out : str or PathLike[str]
         Run folder: new, empty, or of a run to go on with.
-    config : str, PathLike, dict or Config, optional
+    config : str, PathLike[str], dict or Config, optional
         Name of a preset, path of a YAML file, mapping of the same form, or a `Config`; None: that of the run
         in ``out``, or sim-tiny.
     overrides : dict or iterable of str
@@ -134,8 +134,8 @@ def fit(
 
 
 def pretrain(
-    store: str | PathLike,
-    out: str | PathLike,
+    store: str | PathLike[str],
+    out: str | PathLike[str],
     config: ConfigLike | None = None,
     *,
     overrides: Overrides = (),
@@ -147,11 +147,11 @@ def pretrain(
 
     Parameters
     ----------
-    store : str or PathLike
+    store : str or PathLike[str]
         Path or URL of a store that simdata built.
-    out : str or PathLike
+    out : str or PathLike[str]
         Run folder: new, empty, or of a run to go on with.
-    config : str, PathLike, dict or Config, optional
+    config : str, PathLike[str], dict or Config, optional
         Name of a preset of pretraining, path of a YAML file, mapping, or `PretrainConfig`; None: that of the
         run in ``out``, or sim-tiny.
     overrides : dict or iterable of str
@@ -181,12 +181,12 @@ def pretrain(
     return _train(pretraining.pretrain, kind, store, out, config, overrides, None, device, feed, progress)
 
 
-def load_run(path: str | PathLike) -> TrainedRun:
+def load_run(path: str | PathLike[str]) -> TrainedRun:
     """Open a run folder, of `fit` or of `pretrain`.
 
     Parameters
     ----------
-    path : str or PathLike
+    path : str or PathLike[str]
         The folder.
 
     Returns
@@ -253,8 +253,8 @@ def asked_for(
     config: ConfigLike | None,
     overrides: Overrides,
     modalities: str | Iterable[str] | None,
-    kind: type[AnyRecipe],
-) -> AnyRecipe:
+    kind: type[AnyConfig],
+) -> AnyConfig:
     """What is asked for: changes of an existing run's own configuration, unless another is named."""
     file = out / "config.yaml"
     if file.exists() and config is None and modalities is None:
@@ -264,8 +264,8 @@ def asked_for(
 
 
 def composed(
-    config: ConfigLike, overrides: Overrides, modalities: str | Iterable[str] | None, kind: type[AnyRecipe]
-) -> AnyRecipe:
+    config: ConfigLike, overrides: Overrides, modalities: str | Iterable[str] | None, kind: type[AnyConfig]
+) -> AnyConfig:
     """A configuration of a kind from any form of it, with overrides on top."""
     names = modalities if modalities is None or isinstance(modalities, str) else ",".join(modalities)
     if isinstance(config, Recipe) and not isinstance(config, kind):
@@ -293,9 +293,9 @@ def _texts(overrides: Overrides) -> list[str]:
 
 def _train(
     train: Callable[..., int | None],
-    kind: type[AnyRecipe],
-    store: str | PathLike,
-    out: str | PathLike,
+    kind: type[AnyConfig],
+    store: str | PathLike[str],
+    out: str | PathLike[str],
     config: ConfigLike | None,
     overrides: Overrides,
     modalities: str | Iterable[str] | None,

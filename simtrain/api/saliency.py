@@ -67,7 +67,7 @@ class Saliency:
 
     def save(
         self,
-        folder: str | PathLike,
+        folder: str | PathLike[str],
         *,
         mesh: str = STORED,
         by_frame: bool = False,
@@ -113,21 +113,21 @@ def saliency(
     randomise: bool = False,
     seed: int = 0,
     mesh: str = STORED,
-    parcels: Sequence[str | PathLike] = (),
+    parcels: Sequence[str | PathLike[str]] = (),
     figures: bool = False,
-    surfaces: Sequence[str | PathLike] = (),
+    surfaces: Sequence[str | PathLike[str]] = (),
     device: str = "auto",
     progress: Callable[[str, int, int], None] = lambda subject, done, total: None,
     save: bool = True,
-    out: str | PathLike | None = None,
+    out: str | PathLike[str] | None = None,
 ) -> Saliency:
     """Map the parts of the cortex that a trained model relies on.
 
     Parameters
     ----------
-    run : str, PathLike or object with a ``path``
+    run : str, PathLike[str] or object with a ``path``
         Folder of a run of `simtrain fit`, or an object whose ``path`` is one.
-    store : str, PathLike or Dataset
+    store : str, PathLike[str] or Dataset
         Path or URL of a store that simdata built, or an opened one.
     method : {"integrated-gradients", "gradient", "sensitivity", "rollout", "attention"}
         Of the similarity to the true clip: ``integrated-gradients`` (Sundararajan et al. 2017, arXiv
@@ -163,11 +163,11 @@ def saliency(
         Of the random weights.
     mesh : {"ico6", "32k", "59k"}
         To write on: ``ico6``, the store's, or HCP's ``32k`` or ``59k``.
-    parcels : sequence of str or PathLike
+    parcels : sequence of str or PathLike[str]
         Files of an atlas on that mesh, for a table: a dlabel.nii, or label.gii of each hemisphere.
     figures : bool
         Write a picture, too; needs matplotlib.
-    surfaces : sequence of str or PathLike
+    surfaces : sequence of str or PathLike[str]
         Draw on these surf.gii on that mesh, one of each hemisphere.
     device : {"auto", "cpu", "cuda"}
         Where to compute; auto takes the GPU if there is one.
@@ -175,7 +175,7 @@ def saliency(
         Called with a subject, its number and the number of subjects.
     save : bool
         Write files, as `simtrain saliency` does.
-    out : str or PathLike, optional
+    out : str or PathLike[str], optional
         Folder to write them to; None: the folder saliency of the run.
 
     Returns

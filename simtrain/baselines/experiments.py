@@ -56,7 +56,8 @@ class BaselineSettings:
 class TwoSided(Protocol):
     """A baseline that compares windows with clips in a space of their own for each modality."""
 
-    modalities: tuple[str, ...]
+    @property
+    def modalities(self) -> tuple[str, ...]: ...
 
     def from_windows(self, windows: np.ndarray, modality: str) -> np.ndarray:
         """(n, dim) of windows."""

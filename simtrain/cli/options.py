@@ -21,7 +21,7 @@ from simtrain.retrieval.protocol import WHOLE_MOVIE
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class Pool(click.ParamType):
+class Pool(click.ParamType[int | str]):
     """A number of candidates, 2 or more, or the whole movie."""
 
     name = "N|movie"
@@ -36,7 +36,7 @@ class Pool(click.ParamType):
         return int(value)
 
 
-class Location(click.ParamType):
+class Location(click.ParamType[str | Path]):
     """A folder or a URL."""
 
     name = "PATH|URL"
@@ -45,7 +45,7 @@ class Location(click.ParamType):
         return location(value)
 
 
-class Lags(click.ParamType):
+class Lags(click.ParamType[range]):
     """``A:B``: every second from A to B, both included; A may be negative."""
 
     name = "A:B"

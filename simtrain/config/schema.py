@@ -331,6 +331,7 @@ class Config(Recipe):
 
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
+AnyConfig = TypeVar("AnyConfig", Config, PretrainConfig)
 Changes = dict[str, tuple[Any, Any]]
 
 

@@ -157,7 +157,7 @@ def open_dataset(store: StoreLike) -> Dataset:
 
     Parameters
     ----------
-    store : str, PathLike or Dataset
+    store : str, PathLike[str] or Dataset
         Path or URL of a store that simdata built; an opened one is returned as it is.
 
     Returns

@@ -12,20 +12,17 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
 
 from simdata.common.errors import UserError
-from simtrain.config.schema import Config, PretrainConfig
+from simtrain.config.schema import AnyConfig
 from simtrain.models.sit import SiT
 from simtrain.surface.patches import arrangement, read_patches
 
 FILE = "patches.csv"
 HASH = "sha256:"
-
-AnyConfig = TypeVar("AnyConfig", Config, PretrainConfig)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ class Model(Interface):
     ``window`` is how many s its windows cover, the longer of BOLD and clip.
     """
 
-    window: int
+    @property
+    def window(self) -> int: ...
 
     def embed_clips(self, movie: np.ndarray, clip: np.ndarray) -> dict[str, torch.Tensor]:
         """(n, dim) of every stimulus modality for clips that begin at second ``clip`` of ``movie``."""
@@ -215,7 +216,7 @@ class _Test:
         return vectors
 
     def _directions(self, fmri: np.ndarray, stimuli: dict[str, np.ndarray]) -> dict[str, Score]:
-        scores = {}
+        scores: dict[str, Score] = {}
         for modality, embedded in stimuli.items():
             stimulus = embedded[self._order]
             there, back = score_draws(fmri, stimulus, self._pools, self._row, self._shifts, self._metrics)

@@ -13,6 +13,7 @@ from simdata.common.errors import UserError
 from simtrain.retrieval.bootstrap import CONFIDENCE
 from simtrain.retrieval.evaluation import RetrievalResult
 from simtrain.retrieval.metrics import TOP
+from simtrain.retrieval.tables import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +45,7 @@ def require(parameter: str = "`figures`", instead: str = "leave it out") -> None
 
 
 def write(
-    folder: Path, results: Mapping[str, RetrievalResult], tables: Mapping[str, list[dict]], title: str
+    folder: Path, results: Mapping[str, RetrievalResult], tables: Mapping[str, list[Row]], title: str
 ) -> None:
     """``folder``/top.png and clips.png, and lags.png if lags were asked for.
 
@@ -87,8 +88,10 @@ def _top(results: Mapping[str, RetrievalResult], title: str, path: Path) -> None
     _save(figure, panels, path)
 
 
-def _lags(rows: list[dict], title: str, path: Path) -> None:
+def _lags(rows: list[Row], title: str, path: Path) -> None:
     """Top-1 over lag, a band for the interval, a line at chance."""
+    from matplotlib.ticker import AutoLocator
+
     figure, panels = _panels(_distinct(rows, "experiment"), title, SPREAD, width=1.2)
     for name, axes in panels.items():
         own = [row for row in rows if row["experiment"] == name]
@@ -100,12 +103,14 @@ def _lags(rows: list[dict], title: str, path: Path) -> None:
                 low, high = ([100 * row[bound] for row in curve] for bound in ("low", "high"))
                 axes.fill_between(lags, low, high, color=colour, alpha=0.15, lw=0)
         axes.axhline(100 * own[0]["chance"], color="black", ls="--", lw=1)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        whole = AutoLocator()
+        whole.set_params(integer=True)
+        axes.xaxis.set_major_locator(whole)
         axes.set(title=name, xlabel="lag from stimulus to BOLD, s", ylabel="top-1, %")
     _save(figure, panels, path)
 
 
-def _clips(rows: list[dict], title: str, path: Path) -> None:
+def _clips(rows: list[Row], title: str, path: Path) -> None:
     """Top-10 of every film clip: top-1 of the few windows of one clip would be mostly 0."""
     figure, panels = _panels(_distinct(rows, "experiment"), title, DASHED, width=2)
     for name, axes in panels.items():
@@ -147,7 +152,7 @@ def _save(figure: Figure, panels: Mapping[str, Axes], path: Path) -> None:
     figure.savefig(path, dpi=DPI)
 
 
-def _distinct(rows: list[dict], key: str) -> list[str]:
+def _distinct(rows: list[Row], key: str) -> list[str]:
     return list(dict.fromkeys(row[key] for row in rows))
 
 

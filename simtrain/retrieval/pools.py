@@ -47,14 +47,14 @@ def draw_pools(
     """
     tested = rng.choice(len(windows), size=min(protocol.clips, len(windows)), replace=False)
     negatives = [_negatives(windows, true, protocol, apart) for true in tested]
-    fewest = min(map(len, negatives))
-    if fewest == 0 or (not protocol.whole_movie and fewest < protocol.pool - 1):
+    fewest, wanted = min(map(len, negatives)), protocol.pool_negatives
+    if fewest == 0 or (wanted is not None and fewest < wanted):
         advice = (
             f"use `pool` {fewest + 1} or less, or other `negatives`" if fewest else "use other `negatives`"
         )
         raise UserError(f"{name}: a window has only {fewest} {protocol.negatives} negatives; {advice}")
-    if not (protocol.whole_movie or protocol.hard):
-        negatives = [rng.choice(candidates, protocol.pool - 1, replace=False) for candidates in negatives]
+    if wanted is not None and not protocol.hard:
+        negatives = [rng.choice(candidates, wanted, replace=False) for candidates in negatives]
     return [np.concatenate([[true], chosen]) for true, chosen in zip(tested, negatives, strict=True)]
 
 
@@ -69,4 +69,4 @@ def _negatives(windows: np.ndarray, true: int, protocol: Protocol, apart: int) -
     if not protocol.hard:
         return far
     # Windows are in order of time, so a stable sort puts the earlier of two equally near ones first.
-    return far[np.argsort(distance[far], kind="stable")][: protocol.pool - 1]
+    return far[np.argsort(distance[far], kind="stable")][: protocol.pool_negatives]

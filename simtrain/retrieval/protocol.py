@@ -76,6 +76,11 @@ class Protocol:
         return {name: getattr(self, name) for name in SETTINGS}
 
     @property
+    def pool_negatives(self) -> int | None:
+        """How many stand against the true one; None: all that there are."""
+        return self.pool - 1 if isinstance(self.pool, int) else None
+
+    @property
     def whole_movie(self) -> bool:
         return self.pool == WHOLE_MOVIE
 

@@ -69,7 +69,10 @@ def save(
 
 
 def write(
-    path: Path, results: Mapping[str, RetrievalResult], protocol: Protocol, rows: Mapping[str, list[dict]]
+    path: Path,
+    results: Mapping[str, RetrievalResult],
+    protocol: Protocol,
+    rows: Mapping[str, list[tables.Row]],
 ) -> None:
     """All figures as JSON: shares from 0 to 1, mean and s.d. over draws, intervals over subjects.
 

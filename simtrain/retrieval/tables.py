@@ -118,7 +118,7 @@ def labels(windows: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, np.ndarra
     movie = [dataset.movies[position] for position in windows["movie"]]
     codes = dataset.segment[windows["movie"], windows["clip"]]
     clip = [dataset.segments.get(int(code), f"segment-{code}") for code in codes]
-    return tuple(np.array(of, dtype=object) for of in (subject, movie, clip))
+    return np.array(subject, object), np.array(movie, object), np.array(clip, object)
 
 
 def subject_name(dataset: Dataset, position: int) -> str:

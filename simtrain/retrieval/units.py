@@ -8,6 +8,7 @@ its subject is ``EVERYONE``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 
 import numpy as np
 
@@ -74,7 +75,7 @@ def average_clips(
     embed : gives the embeddings of clips by movie and second
     """
     later = [embed(movie, clip + by) for by in range(seconds)]
-    return {modality: _unit_length(sum(one[modality] for one in later)) for modality in later[0]}
+    return {modality: _unit_length(reduce(np.add, (one[modality] for one in later))) for modality in later[0]}
 
 
 def _goes_on(windows: np.ndarray, segment: np.ndarray, seconds: int) -> np.ndarray:
@@ -107,7 +108,7 @@ class _Table:
         found[inside] = self._values[self._place(windows[inside], later)]
         return found
 
-    def _place(self, windows: np.ndarray, later: int) -> tuple:
+    def _place(self, windows: np.ndarray, later: int) -> tuple[np.ndarray | slice, np.ndarray, np.ndarray]:
         everyone = len(windows) > 0 and windows["subject"][0] == EVERYONE
         subject = slice(None) if everyone else windows["subject"]
         return subject, windows["movie"], windows["second"] + later

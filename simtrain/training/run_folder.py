@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self
 
@@ -53,7 +54,7 @@ class RunFolder(Generic[AnyResolved]):
         self.path, self.config, self.notes = path, config, notes
 
     @classmethod
-    def open(cls, path: str | Path) -> Self:
+    def open(cls, path: str | PathLike[str]) -> Self:
         """An existing run.
 
         Raises
