@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict
 
 import torch
 import yaml
@@ -22,6 +22,7 @@ from simdata.common import json_text
 from simdata.common.errors import UserError
 from simtrain.common.finite import must_be_sound
 from simtrain.config.schema import Config, Encoder, PretrainConfig
+from simtrain.data.dataset import Identity
 from simtrain.models.factory import surface_encoder
 from simtrain.surface.patches import patch_vertices
 from simtrain.training import checkpoint
@@ -43,17 +44,36 @@ SHAPING = (
 )
 
 
-@dataclass(frozen=True)
-class Initial:
-    """An encoder's weights, and where they come from.
+class Around(TypedDict, total=False):
+    """What the run folder around a checkpoint says of it, as JSON; empty where there is none.
 
-    ``origin`` is plain JSON: ``name`` of the run or file, and where known its ``step``, ``config``,
-    ``store``, ``seen_subjects``, on whom the weights were trained or validated, and ``seen_scenes``, hashes
-    of the sets of scenes by movie.
+    Attributes
+    ----------
+    config : of the run
+    store : of its identity, the catalog and the number of runs
+    seen_subjects : on whom the weights were trained or validated
+    seen_scenes : movie -> hashes of the sets of its scenes
     """
 
+    config: dict[str, Any]
+    store: dict[str, str | int]
+    seen_subjects: list[str]
+    seen_scenes: dict[str, list[str]]
+
+
+class Origin(Around, total=False):
+    """Where weights come from: the name of the run or file, and what is known of it."""
+
+    name: Required[str]
+    step: int | None
+
+
+@dataclass(frozen=True)
+class Initial:
+    """An encoder's weights, and where they come from."""
+
     encoder: dict[str, Tensor]
-    origin: dict[str, Any]
+    origin: Origin
 
     @property
     def key(self) -> str:
@@ -206,16 +226,20 @@ def _encoder_of(state: Any) -> dict[str, Tensor]:
     }
 
 
-def _run_around(file: Path) -> dict[str, Any]:
+def _run_around(file: Path) -> Around:
     """What the run folder that a checkpoint lies in says of it."""
     config, store = file.with_name("config.yaml"), file.with_name("store.json")
     if not (config.is_file() and store.is_file()):
         return {}
-    identity = json.loads(store.read_text())
+    identity: Identity = json.loads(store.read_text())
     seen = {subject for subject, split in identity["subjects"].items() if split != "test"}
     return {
         "config": yaml.safe_load(config.read_text()),
-        "store": {key: identity[key] for key in ("catalog_name", "catalog_sha256", "runs")},
+        "store": {
+            "catalog_name": identity["catalog_name"],
+            "catalog_sha256": identity["catalog_sha256"],
+            "runs": identity["runs"],
+        },
         "seen_subjects": sorted(seen | Initial.seen_subjects(file.parent)),
         "seen_scenes": {
             movie: sorted(hashes)
@@ -232,10 +256,11 @@ def merged(own: Mapping[str, str], earlier: Mapping[str, Iterable[str]]) -> dict
     return found
 
 
-def _origin(run: Path) -> dict[str, Any]:
+def _origin(run: Path) -> Around:
     """What the run in a folder says of the weights that it began with."""
     record = run / RECORD
-    return json.loads(record.read_text())["origin"] if record.exists() else {}
+    origin: Around = json.loads(record.read_text())["origin"] if record.exists() else {}
+    return origin
 
 
 def _shapes(weights: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
