@@ -33,10 +33,10 @@ from simdata.common import json_text
 from simdata.store import BoldReader
 from simtrain.data.dataset import Dataset, Embedding
 from simtrain.data.features import Stimuli
-from simtrain.data.feeds import Device, Feed, Memory, Runs, Stream
+from simtrain.data.feeds import Device, Feed, Memory, Scans, Stream
 from simtrain.data.feeds.team import Team
 from simtrain.data.windows import SAMPLE
-from simtrain.models.input import Frames
+from simtrain.models.input import FramePatches
 from simtrain.surface.patches import patch_vertices
 
 VERTICES, HEMISPHERES, FRAMES = 40962, 2, 3
@@ -96,8 +96,8 @@ def draw(dataset: Dataset, size: int, batches: int) -> list[tuple[np.ndarray, No
     return [(batch, None) for batch in samples]
 
 
-def plain(frames: Frames, stored: Tensor, hemisphere: Tensor) -> Tensor:
-    """What `Frames` gives, as a few lines of torch say it."""
+def plain(frames: FramePatches, stored: Tensor, hemisphere: Tensor) -> Tensor:
+    """What `FramePatches` gives, as a few lines of torch say it."""
     cortex = frames.cortex.float()[hemisphere][:, None]
     count = cortex.sum(dim=-1, keepdim=True)
     values = torch.where(cortex > 0, stored.float(), 0.0)
@@ -116,7 +116,7 @@ class Maker:
             modality: Embedding(modality, rng.standard_normal((1, seconds, features), dtype=np.float32), 3)
             for modality, features in FEATURES.items()
         }
-        self.frames = Frames(dataset.cortex, patch_vertices(ico)).to(device)
+        self.frames = FramePatches(dataset.cortex, patch_vertices(ico)).to(device)
         self._stimuli, self._device = Stimuli(embeddings).to(device), device
 
     def __call__(self, samples: np.ndarray, stored: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -140,7 +140,7 @@ def sides(options: argparse.Namespace, dataset: Dataset) -> Iterator[tuple[str, 
     device = torch.device(options.device)
     reader, asked = BoldReader(dataset.path), draw(dataset, options.batch, options.batches)
     everything = np.concatenate([samples for samples, _ in asked])
-    runs, maker = Runs(everything, dataset, reader), Maker(dataset, options.ico, device)
+    runs, maker = Scans(everything, dataset, reader), Maker(dataset, options.ico, device)
     window = FRAMES * VERTICES
     source, target = np.ones(COPIED, np.uint8), np.zeros(COPIED, np.uint8)
     feeds: dict[tuple[str, int], Feed] = {}
@@ -187,7 +187,7 @@ def sides(options: argparse.Namespace, dataset: Dataset) -> Iterator[tuple[str, 
                 )
         for dtype in ("int8", "float16", "float32"):
             values = stored.to(getattr(torch, dtype))
-            for name, formulation in (("plain", plain), ("ours", Frames.forward)):
+            for name, formulation in (("plain", plain), ("ours", FramePatches.forward)):
                 yield (
                     f"step of {dtype}, {name}, {threads} threads",
                     lambda f=formulation, values=values, threads=threads: step(f, values, threads),

@@ -41,7 +41,7 @@ from simtrain.data import windows
 from simtrain.data.dataset import open_dataset
 from simtrain.data.features import Stimuli
 from simtrain.data.feeds import Stream
-from simtrain.models.input import Frames
+from simtrain.models.input import FramePatches
 from simtrain.surface.patches import patch_vertices
 
 FRAMES, BATCH, ICO, LAG = 3, 64, 3, 6
@@ -115,7 +115,7 @@ def by_number(data: Data, read: Callable[[int], np.ndarray]) -> tuple[Pass, Pass
 def simtrain_side(data: Data, folder: Path) -> tuple[Pass, Pass]:
     reader, frames, stimuli = (
         BoldReader(data.store),
-        Frames(data.cortex, data.patches),
+        FramePatches(data.cortex, data.patches),
         Stimuli(data.embeddings),
     )
     feed = Stream(reader, FRAMES, torch.device("cpu"))

@@ -258,14 +258,14 @@ def import_embeddings(
     ImportSummary('video_mine', written=True, movies=['B'])
     """
     from simdata.common.pydantic_faults import validate
-    from simdata.imports.clip_rows import Layout
+    from simdata.imports.clip_rows import ClipLayout
     from simdata.imports.importing import import_embeddings as import_files
 
     options = {"name": name, "modality": modality, "window": window, "first": first, "stride": stride}
     return import_files(
         local(store, "`store`"),
         _pairs(sources),
-        layout=validate(Layout, options, "import-embeddings has invalid options"),
+        layout=validate(ClipLayout, options, "import-embeddings has invalid options"),
         key=key,
         drop_last=(str(drop_last),) if isinstance(drop_last, int) else _pairs(drop_last),
         allow_missing=allow_missing,

@@ -27,7 +27,7 @@ from simtrain.models.embeddings import embed_hemispheres, mean_of_hemispheres
 from simtrain.models.learner import Learner
 from simtrain.retrieval.selection import positions
 from simtrain.training import checkpoint
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 from simtrain.training.software import software_versions
 from simtrain.training.trained_model import load_learner
 
@@ -36,7 +36,7 @@ RUN = ("subject", "movie", "second")
 
 
 def predict(
-    run: Run,
+    run: FitRun,
     dataset: Dataset,
     out: Path,
     device: torch.device,
@@ -88,7 +88,7 @@ def predict(
 
 def _write_fmri(
     group: zarr.Group,
-    run: Run,
+    run: FitRun,
     learner: Learner,
     used: Windows,
     chosen: list[int],
@@ -120,7 +120,7 @@ def _spread(values: np.ndarray, second: np.ndarray, seconds: int) -> np.ndarray:
 
 
 @torch.no_grad()
-def _write_stimuli(group: zarr.Group, run: Run, learner: Learner, clips: np.ndarray) -> None:
+def _write_stimuli(group: zarr.Group, run: FitRun, learner: Learner, clips: np.ndarray) -> None:
     movie, second = np.nonzero(clips)
     for modality, values in learner.embed_clips(movie, second).items():
         vectors = values.cpu().numpy()
@@ -131,7 +131,7 @@ def _write_stimuli(group: zarr.Group, run: Run, learner: Learner, clips: np.ndar
 
 
 def _template(
-    run: Run, dataset: Dataset, clips: np.ndarray, chosen: list[int], by_hemisphere: bool
+    run: FitRun, dataset: Dataset, clips: np.ndarray, chosen: list[int], by_hemisphere: bool
 ) -> xr.Dataset:
     """The store without its embeddings, all of which read as NaN."""
     (movies, seconds), dim = clips.shape, run.config.projector.dim
@@ -193,7 +193,7 @@ def _coordinates(
     }
 
 
-def _attributes(run: Run, dataset: Dataset) -> dict[str, Any]:
+def _attributes(run: FitRun, dataset: Dataset) -> dict[str, Any]:
     config = run.config
     attributes = {
         "Conventions": "CF-1.11",

@@ -145,3 +145,12 @@ def test_the_ground_stands_on_nothing(graph, ground, may):
 def test_no_file_name_means_two_things():
     names = {package: {p.stem for p in (ROOT / package).rglob("*.py")} for package in PACKAGES}
     assert names["simdata"] & names["simtrain"] == set(SAME_NAME)
+
+
+def test_no_two_public_classes_have_one_name():
+    places = defaultdict(list)
+    for module, path in _modules().items():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(module)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}

@@ -17,7 +17,7 @@ from simdata.store.encoding import ENCODINGS
 UNITS = ("", "K", "M", "G")
 
 
-class Memory(click.ParamType):
+class MemorySize(click.ParamType):
     """A number of bytes such as 4GB (10^9) or 800MiB (2^20)."""
 
     name = "size"
@@ -59,7 +59,7 @@ class Memory(click.ParamType):
 )
 @click.option(
     "--max-memory",
-    type=Memory(),
+    type=MemorySize(),
     default=default(simdata.build, "max_memory"),
     help="Use fewer workers if they might need more, e.g. 4GB.",
 )

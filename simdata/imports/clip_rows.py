@@ -20,7 +20,7 @@ from simdata.store.schema import COMPLETE
 STORED = {"video": "frame", "audio": "waveform"}  # what the store has of the film itself
 
 
-class Layout(Settings):
+class ClipLayout(Settings):
     """What the files hold: row i describes the clip [first + i * stride, + window) s of the movie."""
 
     name: Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
@@ -75,19 +75,19 @@ class StoredFilm:
             raise UserError(f"{movie}: its film is not in the store; run `simdata build` with it first")
         return cls(movie, int(of_movie.volumes), float(of_movie.film_duration), record)
 
-    def clips_inside(self, layout: Layout) -> int:
+    def clips_inside(self, layout: ClipLayout) -> int:
         """How many clips lie wholly inside the film."""
         # Half a picture is a container's rounding of its length.
         seconds = int(self.duration + 0.5 / self.record["frame_rate"])
         return max((seconds - layout.window - layout.first) // layout.stride + 1, 0)
 
-    def clips_wanted(self, layout: Layout) -> int:
+    def clips_wanted(self, layout: ClipLayout) -> int:
         """How many of them begin within the run: the others have no place in the store."""
         return min(self.clips_inside(layout), len(range(layout.first, self.volumes, layout.stride)))
 
 
 @dataclass(frozen=True)
-class Source:
+class RowSource:
     """Where the rows of a movie are, and how many are to be dropped from their end."""
 
     path: Path
@@ -97,7 +97,7 @@ class Source:
     def __str__(self) -> str:
         return place_of(self.path, self.key)
 
-    def read(self, layout: Layout) -> np.ndarray:
+    def read(self, layout: ClipLayout) -> np.ndarray:
         """(clips, features) float32 of a file or folder, less those that are dropped."""
         rows = read_rows(self.path, self.key, numbers=(0, 1, layout.first), step=layout.stride)
         if self.drop_last >= len(rows):
@@ -109,7 +109,7 @@ class Source:
         return file_record(self.path) | {"key": self.key or "", "drop_last": self.drop_last}
 
 
-def check_one_encoder(given: Mapping[str, Source], rows: Mapping[str, np.ndarray]) -> None:
+def check_one_encoder(given: Mapping[str, RowSource], rows: Mapping[str, np.ndarray]) -> None:
     """Raise a UserError if two movies' rows cannot be from one encoder, or are the very same."""
     first, *others = given
     for movie in others:
@@ -127,7 +127,7 @@ def check_one_encoder(given: Mapping[str, Source], rows: Mapping[str, np.ndarray
                 )
 
 
-def check_values(source: Source, rows: np.ndarray, layout: Layout, allow_missing: bool) -> None:
+def check_values(source: RowSource, rows: np.ndarray, layout: ClipLayout, allow_missing: bool) -> None:
     """Raise a UserError for rows that are not finite; with ``allow_missing`` they may be wholly NaN."""
     missing = np.isnan(rows).all(axis=1)
     broken = np.flatnonzero(~np.isfinite(rows).all(axis=1) & ~missing)
@@ -144,7 +144,7 @@ def check_values(source: Source, rows: np.ndarray, layout: Layout, allow_missing
 
 
 def check_count(
-    film: StoredFilm, source: Source, rows: np.ndarray, layout: Layout, allow_missing: bool
+    film: StoredFilm, source: RowSource, rows: np.ndarray, layout: ClipLayout, allow_missing: bool
 ) -> None:
     """Raise a UserError unless each clip of a film has a row; the last may lack it with ``allow_missing``."""
     inside, wanted = film.clips_inside(layout), film.clips_wanted(layout)
@@ -167,7 +167,7 @@ def check_count(
 
 
 def check_last(
-    dataset: xr.Dataset, film: StoredFilm, source: Source, rows: np.ndarray, layout: Layout
+    dataset: xr.Dataset, film: StoredFilm, source: RowSource, rows: np.ndarray, layout: ClipLayout
 ) -> None:
     """Raise a UserError if the last row is there twice, as in published files, while the film goes on.
 
@@ -200,12 +200,12 @@ def _stands_still(dataset: xr.Dataset, film: StoredFilm, modality: str, start: i
     return bool((seconds == seconds[:1]).all())
 
 
-def _drop(film: StoredFilm, source: Source, number: int) -> str:
+def _drop(film: StoredFilm, source: RowSource, number: int) -> str:
     what = "it" if number == 1 else "them"
     return f"`drop_last` {film.movie}={source.drop_last + number} drops {what}"
 
 
-def _name_rows(rows: np.ndarray, layout: Layout) -> str:
+def _name_rows(rows: np.ndarray, layout: ClipLayout) -> str:
     named = [f"{row} ({layout.clip(row)})" for row in rows[:LISTED].tolist()]
     more = f" and {len(rows) - LISTED} more" if len(rows) > LISTED else ""
     return f"row{'s' if len(rows) > 1 else ''} {', '.join(named)}{more}"

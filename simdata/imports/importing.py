@@ -13,8 +13,8 @@ import xarray as xr
 from simdata.common.errors import UserError
 from simdata.common.faults import of_source, of_store
 from simdata.imports.clip_rows import (
-    Layout,
-    Source,
+    ClipLayout,
+    RowSource,
     StoredFilm,
     check_count,
     check_last,
@@ -48,7 +48,7 @@ def import_embeddings(
     store: Path,
     sources: Sequence[str],
     *,
-    layout: Layout,
+    layout: ClipLayout,
     key: str | None = None,
     drop_last: Sequence[str] = (),
     allow_missing: bool = False,
@@ -97,7 +97,7 @@ def import_embeddings(
 
 def _assign(
     dataset: xr.Dataset, texts: Sequence[str], key: str | None, drop_last: Sequence[str]
-) -> dict[str, Source]:
+) -> dict[str, RowSource]:
     """The source of each movie that is given, in the store's order."""
     movies = [str(movie) for movie in dataset.movie.values]
     places: list[tuple[str, Path, str | None]] = []
@@ -113,7 +113,7 @@ def _assign(
     if twice := [movie for movie in movies if found.count(movie) > 1]:
         raise UserError(f"{twice[0]} is given {found.count(twice[0])} times; give one file of it")
     drops = _drops(drop_last, found)
-    given = {movie: Source(path, name, drops[movie]) for movie, path, name in places}
+    given = {movie: RowSource(path, name, drops[movie]) for movie, path, name in places}
     return {movie: given[movie] for movie in movies if movie in given}
 
 
@@ -137,7 +137,7 @@ def _movies_in(path: Path, key: str | None, movies: Sequence[str]) -> list[tuple
     return found
 
 
-def _read(source: Source, layout: Layout) -> np.ndarray:
+def _read(source: RowSource, layout: ClipLayout) -> np.ndarray:
     with of_source(source.path):
         return source.read(layout)
 
@@ -157,7 +157,7 @@ def _drops(texts: Sequence[str], movies: Sequence[str]) -> dict[str, int]:
 
 
 def _check_all_movies(
-    dataset: xr.Dataset, films: Mapping[str, Any], layout: Layout, allow_missing: bool
+    dataset: xr.Dataset, films: Mapping[str, Any], layout: ClipLayout, allow_missing: bool
 ) -> None:
     """Raise a UserError if the array would lack a movie whose film is in the store."""
     complete = dataset.movie.values[dataset.film_status.values == COMPLETE]
@@ -168,7 +168,7 @@ def _check_all_movies(
         )
 
 
-def _write(staged: StagedEmbeddings, film: StoredFilm, rows: np.ndarray, layout: Layout) -> None:
+def _write(staged: StagedEmbeddings, film: StoredFilm, rows: np.ndarray, layout: ClipLayout) -> None:
     table = np.full((film.volumes, rows.shape[1]), np.nan, np.float32)
     starts = layout.starts(len(rows))
     stored = starts < film.volumes
@@ -177,7 +177,7 @@ def _write(staged: StagedEmbeddings, film: StoredFilm, rows: np.ndarray, layout:
         staged.write(film.movie, start, table[start:stop])
 
 
-def _tell(film: StoredFilm, rows: np.ndarray, layout: Layout) -> str:
+def _tell(film: StoredFilm, rows: np.ndarray, layout: ClipLayout) -> str:
     """How the rows lie on the film's clock."""
     lacking = film.clips_wanted(layout) - len(rows) + int(np.isnan(rows).all(axis=1).sum())
     text = f"{count(len(rows))}, {layout.clip(0)} to {layout.clip(len(rows) - 1)}"

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from simtrain.common.choices import must_be_one_of
 from simtrain.data.windows import ALL, EXPERIMENTS
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 
 
 class HasPath(Protocol):
@@ -26,9 +26,9 @@ def folder_of(run: RunLike) -> Path:
     return Path(run if isinstance(run, str | PathLike) else run.path)
 
 
-def open_run(run: RunLike) -> Run:
+def open_run(run: RunLike) -> FitRun:
     """The run in a folder, or of an object that has a ``path``."""
-    return Run.open(folder_of(run))
+    return FitRun.open(folder_of(run))
 
 
 def one_or_all(experiment: str) -> str | None:

@@ -25,7 +25,7 @@ from simtrain.data.feeds import KINDS, Feed, open_feed
 from simtrain.data.lag_jitter import training_samples
 from simtrain.data.order import Cursor, shuffled_batches
 from simtrain.data.windows import Windows
-from simtrain.models.input import Frames
+from simtrain.models.input import FramePatches
 from simtrain.surface.patches import patch_vertices
 
 __all__ = ["SampleBatch", "SampleBatches", "batches", "open_dataset"]
@@ -97,7 +97,7 @@ class SampleBatches:
         stimuli = Stimuli(found.embeddings)
         stimuli.fit(found.clips)
         self._stimuli = stimuli.to(device)
-        self._frames = Frames(dataset.cortex, patch_vertices(config.model.ico)).to(device)
+        self._frames = FramePatches(dataset.cortex, patch_vertices(config.model.ico)).to(device)
         self._feed: Feed | None = None
 
     def __len__(self) -> int:

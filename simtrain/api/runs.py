@@ -18,16 +18,16 @@ from simtrain.common import interrupts, processes
 from simtrain.common.choices import must_be_one_of
 from simtrain.common.device import torch_device
 from simtrain.config import composition
-from simtrain.config.schema import AnyConfig, Config, PretrainConfig, Recipe
+from simtrain.config.schema import AnyConfig, BaseConfig, Config, PretrainConfig
 from simtrain.data.dataset import open_dataset
 from simtrain.data.feeds import KINDS
 from simtrain.models.factory import must_have_parts
 from simtrain.training import loop, pretraining, scalars
-from simtrain.training.run_folder import AnyRun, PretrainRun, Run
+from simtrain.training.run_folder import AnyRun, FitRun, PretrainRun
 from simtrain.training.starting import start_run
 
 Overrides = Mapping[str, Any] | Iterable[str]
-ConfigLike = str | PathLike[str] | Mapping[str, Any] | Recipe
+ConfigLike = str | PathLike[str] | Mapping[str, Any] | BaseConfig
 Progress = bool | Callable[[int, int, dict[str, float]], object] | None
 
 
@@ -87,7 +87,7 @@ def fit(
     store : str or PathLike[str]
         Path or URL of a store that simdata built.
     out : str or PathLike[str]
-        Run folder: new, empty, or of a run to go on with.
+        FitRun folder: new, empty, or of a run to go on with.
     config : str, PathLike[str], dict or Config, optional
         Name of a preset, path of a YAML file, mapping of the same form, or a `Config`; None: that of the run
         in ``out``, or sim-tiny.
@@ -150,7 +150,7 @@ def pretrain(
     store : str or PathLike[str]
         Path or URL of a store that simdata built.
     out : str or PathLike[str]
-        Run folder: new, empty, or of a run to go on with.
+        FitRun folder: new, empty, or of a run to go on with.
     config : str, PathLike[str], dict or Config, optional
         Name of a preset of pretraining, path of a YAML file, mapping, or `PretrainConfig`; None: that of the
         run in ``out``, or sim-tiny.
@@ -209,7 +209,7 @@ def load_run(path: str | PathLike[str]) -> TrainedRun:
     file = Path(path) / "config.yaml"
     data = composition.read_yaml(file.read_text(), str(file)) if file.is_file() else {}
     pretrained = isinstance(data, dict) and "mae" in data
-    return TrainedRun((PretrainRun if pretrained else Run).open(path))
+    return TrainedRun((PretrainRun if pretrained else FitRun).open(path))
 
 
 def load_config(
@@ -268,18 +268,18 @@ def composed(
 ) -> AnyConfig:
     """A configuration of a kind from any form of it, with overrides on top."""
     names = modalities if modalities is None or isinstance(modalities, str) else ",".join(modalities)
-    if isinstance(config, Recipe) and not isinstance(config, kind):
+    if isinstance(config, BaseConfig) and not isinstance(config, kind):
         raise UserError(f"config: a {type(config).__name__} is given, and a {kind.__name__} is needed")
-    if isinstance(config, Recipe):
+    if isinstance(config, BaseConfig):
         config = config.model_dump(mode="json")
     if isinstance(config, Mapping):
         return composition.overridden(dict(config), "config", _texts(overrides), names, kind)
     return composition.load(str(config), _texts(overrides), names, kind=kind)
 
 
-def run_kind(kind: type[Recipe]) -> type[AnyRun]:
+def run_kind(kind: type[BaseConfig]) -> type[AnyRun]:
     """What a run of a kind of configuration is."""
-    return PretrainRun if kind is PretrainConfig else Run
+    return PretrainRun if kind is PretrainConfig else FitRun
 
 
 def _texts(overrides: Overrides) -> list[str]:

@@ -24,7 +24,7 @@ from simtrain.surface.gifti import read_surface, write_maps, write_sphere
 from simtrain.surface.parcels import Parcels, table
 from simtrain.surface.vertices import resample, sphere
 from simtrain.training import checkpoint
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 from simtrain.training.software import software_versions
 
 MEAN, RANDOM = "mean", "mean, random weights"
@@ -118,7 +118,7 @@ def write(
 
 
 def record(
-    run: Run, dataset: Dataset, method: Method, selection: Selection, saliency: Attributions
+    run: FitRun, dataset: Dataset, method: Method, selection: Selection, saliency: Attributions
 ) -> dict[str, Any]:
     """What the maps are, for the JSON."""
     chosen = asdict(selection)

@@ -19,7 +19,7 @@ from simtrain.data.windows import HEMISPHERES, by_hemisphere
 from simtrain.models.embeddings import must_see
 from simtrain.models.learner import Learner
 from simtrain.retrieval.selection import by_subject
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Attributions:
 
 def compute(
     learner: Learner,
-    run: Run,
+    run: FitRun,
     dataset: Dataset,
     windows: np.ndarray,
     method: Method,
@@ -91,7 +91,7 @@ def compute(
     return Attributions(ids, [len(own) for own in subjects], np.stack(maps), attribution.incomplete)
 
 
-def randomised(learner: Learner, run: Run, dataset: Dataset, seed: int) -> Learner:
+def randomised(learner: Learner, run: FitRun, dataset: Dataset, seed: int) -> Learner:
     """The same model with weights as at the start of a training; what is no weight stays.
 
     What a saliency map owes to the training, it does not share with this one's (Adebayo et al. 2018, arXiv

@@ -21,7 +21,7 @@ from simtrain.data.windows import HEMISPHERES
 from simtrain.models.learner import Learner
 from simtrain.surface.patches import patch_vertices
 from simtrain.surface.vertices import mean_over_patches
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 
 ATTENTION = ("rollout", "attention")
 GRADIENTS = ("sensitivity", "gradient", "integrated-gradients")
@@ -155,7 +155,7 @@ class Attribution:
         return values
 
 
-def modality_of(run: Run, method: str, wanted: str | None) -> str | None:
+def modality_of(run: FitRun, method: str, wanted: str | None) -> str | None:
     """The modality whose similarity is explained: the one wanted, or the run's first; None for attention.
 
     Raises

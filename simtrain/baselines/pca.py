@@ -23,7 +23,7 @@ from simtrain.data.feeds import Stream
 from simtrain.data.lag_jitter import training_samples
 from simtrain.data.order import Cursor, epoch_order, shuffled_batches
 from simtrain.data.windows import by_hemisphere
-from simtrain.models.input import Frames
+from simtrain.models.input import FramePatches
 from simtrain.models.learner import Learner
 from simtrain.models.sim import SIM
 from simtrain.training.checkpoint import tested_weights
@@ -84,9 +84,9 @@ class PcaLearner(Learner):
         self.sim = SIM(Components(axes), features, config.projector.dim, config.projector.dropout)
 
 
-def whole_hemisphere(dataset: Dataset) -> Frames:
+def whole_hemisphere(dataset: Dataset) -> FramePatches:
     """z-scored frames with all vertices as one patch."""
-    return Frames(dataset.cortex, np.arange(dataset.cortex.shape[1])[None])
+    return FramePatches(dataset.cortex, np.arange(dataset.cortex.shape[1])[None])
 
 
 def fit_axes(

@@ -13,7 +13,7 @@ from simdata.common.local_path import LOCAL
 from simdata.store.location import location
 from simtrain.common.device import DEVICES
 from simtrain.config import composition
-from simtrain.config.schema import AnyRecipe
+from simtrain.config.schema import SomeConfig
 from simtrain.data.feeds import KINDS
 from simtrain.data.windows import ALL, EXPERIMENTS
 from simtrain.retrieval.protocol import WHOLE_MOVIE
@@ -96,7 +96,7 @@ store_argument = click.argument("store", type=Location())
 run_argument = click.argument("run", type=LOCAL)
 
 
-def config_option(kind: type[AnyRecipe]) -> Callable[[Command], Command]:
+def config_option(kind: type[SomeConfig]) -> Callable[[Command], Command]:
     """``--config`` of a training, with the presets of its kind."""
     presets = ", ".join(composition.presets(kind))
     return click.option("--config", help=f"Preset ({presets}) or YAML file (default: sim-tiny).")

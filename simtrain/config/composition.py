@@ -11,12 +11,12 @@ from simdata.common.errors import UserError
 from simdata.common.fetched import is_there
 from simdata.common.pydantic_faults import validate
 from simdata.common.yaml_text import parse_yaml, read_text
-from simtrain.config.schema import AnyRecipe, Config, Recipe
+from simtrain.config.schema import BaseConfig, Config, SomeConfig
 
 DEFAULT_PRESET = "sim-tiny"
 
 
-def parse(data: Any, origin: str, kind: type[AnyRecipe]) -> AnyRecipe:
+def parse(data: Any, origin: str, kind: type[SomeConfig]) -> SomeConfig:
     """Validate what YAML gave; ``origin`` names the file in messages.
 
     Raises
@@ -33,8 +33,8 @@ def load(name_or_path: str, overrides: Iterable[str] = (), modalities: str | Non
 
 @overload
 def load(
-    name_or_path: str, overrides: Iterable[str] = (), modalities: str | None = None, *, kind: type[AnyRecipe]
-) -> AnyRecipe: ...
+    name_or_path: str, overrides: Iterable[str] = (), modalities: str | None = None, *, kind: type[SomeConfig]
+) -> SomeConfig: ...
 
 
 def load(
@@ -42,8 +42,8 @@ def load(
     overrides: Iterable[str] = (),
     modalities: str | None = None,
     *,
-    kind: type[Recipe] = Config,
-) -> Recipe:
+    kind: type[BaseConfig] = Config,
+) -> BaseConfig:
     """A shipped preset by name or a YAML file by path, with ``key=value`` overrides on top.
 
     Parameters
@@ -56,8 +56,8 @@ def load(
 
 
 def overridden(
-    data: Any, origin: str, overrides: Iterable[str], modalities: str | None, kind: type[AnyRecipe]
-) -> AnyRecipe:
+    data: Any, origin: str, overrides: Iterable[str], modalities: str | None, kind: type[SomeConfig]
+) -> SomeConfig:
     """As `load`, of what ``origin`` gave."""
     parse(data, origin, kind)
     if modalities is not None:  # first, since they decide which pairs can have a weight
@@ -69,7 +69,7 @@ def overridden(
     return parse(data, origin, kind)
 
 
-def presets(kind: type[Recipe] = Config) -> dict[str, str]:
+def presets(kind: type[BaseConfig] = Config) -> dict[str, str]:
     """Name -> text of the configurations of a kind that come with simtrain."""
     folder = files("simtrain.config.presets") / kind.folder
     found = (entry for entry in folder.iterdir() if entry.name.endswith(".yaml"))
@@ -78,7 +78,7 @@ def presets(kind: type[Recipe] = Config) -> dict[str, str]:
     }
 
 
-def _read(name_or_path: str, kind: type[Recipe]) -> tuple[Any, str]:
+def _read(name_or_path: str, kind: type[BaseConfig]) -> tuple[Any, str]:
     path, known = Path(name_or_path), presets(kind)
     if name_or_path in known:
         text, origin = known[name_or_path], f"preset {name_or_path}"

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import yaml
 
 from simtrain.config.composition import load, presets
-from simtrain.config.schema import Config, PretrainConfig, Recipe, changes
+from simtrain.config.schema import BaseConfig, Config, PretrainConfig, changes
 
-KINDS: dict[str, type[Recipe]] = {"fit": Config, "pretrain": PretrainConfig}  # by simtrain's command
+KINDS: dict[str, type[BaseConfig]] = {"fit": Config, "pretrain": PretrainConfig}  # by simtrain's command
 Schema = Mapping[str, Any]  # JSON Schema, which pydantic makes of a model
 
 
@@ -38,18 +38,18 @@ class Group(NamedTuple):
     keys: tuple[Key, ...]
 
 
-def groups(kind: type[Recipe]) -> list[Group]:
+def groups(kind: type[BaseConfig]) -> list[Group]:
     """All keys of a kind of configuration, in the order of the schema."""
     schema = kind.model_json_schema()
     return list(_groups("", schema, schema["$defs"]))
 
 
-def keys(kind: type[Recipe]) -> dict[str, Key]:
+def keys(kind: type[BaseConfig]) -> dict[str, Key]:
     """The same by name."""
     return {key.name: key for group in groups(kind) for key in group.keys}
 
 
-def settings_of_presets(kind: type[Recipe]) -> dict[str, list[str]]:
+def settings_of_presets(kind: type[BaseConfig]) -> dict[str, list[str]]:
     """Name of each preset of a kind -> where it differs from the defaults, as ``key=value``."""
     found = {name: changes(kind(), load(name, kind=kind)) for name in presets(kind)}
     return {

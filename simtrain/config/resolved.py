@@ -11,19 +11,19 @@ from typing import Annotated, TypeVar
 from pydantic import Field
 
 from simtrain.config import modalities as named
-from simtrain.config.schema import Config, Data, PretrainConfig, Window
+from simtrain.config.schema import Config, DataConfig, PretrainConfig, WindowConfig
 
 Lag = Annotated[int, Field(ge=0)]
 
 
-class ResolvedWindow(Window):
+class ResolvedWindow(WindowConfig):
     """A window of BOLD ``lag`` s behind the stimulus."""
 
     lag: Lag
 
 
-class ResolvedData(Data):
-    """As `Data`, with a lag, and the encoders of the modalities in use."""
+class ResolvedData(DataConfig):
+    """As `DataConfig`, with a lag, and the encoders of the modalities in use."""
 
     lag: Lag
 

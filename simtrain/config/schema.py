@@ -39,7 +39,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Window(_Strict):
+class WindowConfig(_Strict):
     """A window of BOLD."""
 
     frames: int = Field(default=3, ge=1, le=16, description="Seconds of BOLD in a window.")
@@ -56,7 +56,7 @@ class Window(_Strict):
         return (0, 1) if self.hemispheres == "both" else ("LR".index(self.hemispheres),)
 
 
-class Data(Window):
+class DataConfig(WindowConfig):
     """What a sample is made of: a window of BOLD, and the stimulus clip that it answers."""
 
     video: str | None = Field(
@@ -72,7 +72,7 @@ class Data(Window):
     )
 
 
-class Encoder(_Strict):
+class EncoderConfig(_Strict):
     """The surface vision transformer (`simtrain.models.sit.SiT`)."""
 
     ico: int = Field(default=3, ge=1, le=5, description="Icosphere whose faces are the patches: 20 * 4**ico.")
@@ -109,7 +109,7 @@ class Encoder(_Strict):
     )
 
 
-class Model(Encoder):
+class ModelConfig(EncoderConfig):
     """The encoder, what of its tokens it gives, and the weights that it starts from."""
 
     pool: Literal["mean", "cls"] = Field(
@@ -138,7 +138,7 @@ class Model(Encoder):
         return self
 
 
-class Projector(_Strict):
+class ProjectorConfig(_Strict):
     """From each modality's features into the common space."""
 
     dim: Count = Field(default=384, description="Dimensions of the common space.")
@@ -150,7 +150,7 @@ class Projector(_Strict):
     )
 
 
-class Weights(_Strict):
+class WeightsConfig(_Strict):
     """Weight of each pair of modalities in the loss; renormalised over the pairs in use.
 
     The three with a default are of kinds: several pairs of the same kinds share them evenly. Two kinds of
@@ -174,7 +174,7 @@ class Weights(_Strict):
     video_audio: Number = Field(default=0.1, description="Weight of video and audio.")
 
 
-class Loss(_Strict):
+class LossConfig(_Strict):
     """The contrastive loss."""
 
     kind: LossName = Field(
@@ -182,7 +182,7 @@ class Loss(_Strict):
         description="InfoNCE with a learned temperature (infonce) or with a fixed one (infonce_fixed), the "
         "sigmoid loss (siglip), or one of yours.",
     )
-    weights: Weights = Weights()
+    weights: WeightsConfig = WeightsConfig()
     temperature: Annotated[float, Field(ge=0.01, strict=False, allow_inf_nan=False)] | None = Field(
         default=None,
         description="The fixed one, or where the learned one begins; null: the loss's own, 0.07, and 0.1 "
@@ -193,7 +193,7 @@ class Loss(_Strict):
     )
 
 
-class Train(_Strict):
+class TrainConfig(_Strict):
     """The course of training."""
 
     steps: Count = Field(default=20_000, description="Updates of the weights.")
@@ -237,7 +237,7 @@ class Train(_Strict):
     compile: bool = Field(default=False, description="Compile the transformer's blocks.")
 
 
-class Masking(_Strict):
+class MaskingConfig(_Strict):
     """The masked autoencoder (`simtrain.models.mae`): which patches are hidden, and what predicts them."""
 
     mask: Literal["tubes", "random"] = Field(
@@ -256,7 +256,7 @@ class Masking(_Strict):
     decoder_dim_head: Count = Field(default=64, description="Width of an attention head in the decoder.")
 
 
-class Recipe(_Strict):
+class BaseConfig(_Strict):
     """All that determines a run, but for the store and the device."""
 
     folder: ClassVar[str]  # of its presets, below simtrain.config.presets
@@ -266,15 +266,15 @@ class Recipe(_Strict):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
-class PretrainConfig(Recipe):
+class PretrainConfig(BaseConfig):
     """What `simtrain pretrain` does: masks and decoder as published for vsMAE, the rest as for `Config`."""
 
     folder = "pretrain"
 
-    data: Window = Window()
-    model: Encoder = Encoder()
-    mae: Masking = Masking()
-    train: Train = Train()
+    data: WindowConfig = WindowConfig()
+    model: EncoderConfig = EncoderConfig()
+    mae: MaskingConfig = MaskingConfig()
+    train: TrainConfig = TrainConfig()
 
     @model_validator(mode="after")
     def _frames_are_channels(self) -> Self:
@@ -283,7 +283,7 @@ class PretrainConfig(Recipe):
         return self
 
 
-class Config(Recipe):
+class Config(BaseConfig):
     """What `simtrain fit` does."""
 
     folder = "."
@@ -294,11 +294,11 @@ class Config(Recipe):
         strict=False,
         description="What is aligned: fmri with video, audio, or embeddings by name, such as video_clip.",
     )
-    data: Data = Data()
-    model: Model = Model()
-    projector: Projector = Projector()
-    loss: Loss = Loss()
-    train: Train = Train()
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    projector: ProjectorConfig = ProjectorConfig()
+    loss: LossConfig = LossConfig()
+    train: TrainConfig = TrainConfig()
 
     @model_validator(mode="after")
     def _trainable(self) -> Self:
@@ -330,12 +330,12 @@ class Config(Recipe):
         return named.weigh(self.modalities, self.loss.weights.model_dump())
 
 
-AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
+SomeConfig = TypeVar("SomeConfig", bound=BaseConfig)
 AnyConfig = TypeVar("AnyConfig", Config, PretrainConfig)
 Changes = dict[str, tuple[Any, Any]]
 
 
-def changes(one: Recipe, other: Recipe) -> Changes:
+def changes(one: BaseConfig, other: BaseConfig) -> Changes:
     """Every key whose value differs, with both values."""
     flat_one, flat_other = leaves(one.model_dump(mode="json")), leaves(other.model_dump(mode="json"))
     keys = dict.fromkeys([*flat_one, *flat_other])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from simtrain.config.schema import Config, Encoder, PretrainConfig
+from simtrain.config.schema import Config, EncoderConfig, PretrainConfig
 from simtrain.models import losses
 from simtrain.models.patch_embeddings import find
 from simtrain.models.sit import SiT
 
 
-def surface_encoder(model: Encoder, patches: tuple[int, int], frames: int) -> SiT:
+def surface_encoder(model: EncoderConfig, patches: tuple[int, int], frames: int) -> SiT:
     """A new encoder for windows of ``frames``.
 
     Parameters

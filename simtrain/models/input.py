@@ -14,7 +14,7 @@ from simtrain.data.feeds.team import Team
 from simtrain.models.input_kernels import float_patches, integer_patches
 
 
-class Frames(nn.Module):
+class FramePatches(nn.Module):
     """Decodes windows, z-scores every frame over the cortex of its hemisphere, gathers patches.
 
     A vertex of the cortex may lack data in a run whose field of view was small; the store has its missing

@@ -24,7 +24,7 @@ def integer_patches(
     vertices: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """z-score frames of int8 over what has data and gather vertices, as `simtrain.models.input.Frames` says.
+    """z-score frames of int8 over what has data and gather vertices, as `models.input.FramePatches` says.
 
     The sums are exact. Frames travel to their patches three at a time, as the bytes of one word whose fourth
     byte says whether the vertex has data, and become numbers when they are written.

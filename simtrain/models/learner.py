@@ -11,7 +11,7 @@ from simtrain.data.dataset import Dataset, Embedding
 from simtrain.data.features import Stimuli
 from simtrain.data.windows import covered
 from simtrain.models.factory import freeze, surface_encoder
-from simtrain.models.input import Frames
+from simtrain.models.input import FramePatches
 from simtrain.models.losses import configured, false_negatives
 from simtrain.models.queue import Queue
 from simtrain.models.sim import SIM, PerTokenSIM
@@ -35,7 +35,7 @@ class Learner(nn.Module):
         self.sides = config.data.sides
         self.window = covered(config.data.frames, embeddings.values())
         patches = patch_vertices(config.model.ico)
-        self.frames = Frames(dataset.cortex, patches)
+        self.frames = FramePatches(dataset.cortex, patches)
         self.stimuli = Stimuli(embeddings)
         encoder = surface_encoder(config.model, patches.shape, config.data.frames)
         freeze(encoder, config.model.freeze)

@@ -180,7 +180,7 @@ class FixedInfoNCE(InfoNCE):
     learns_temperature = False
 
 
-class SigLIP(Contrastive):
+class SigLIPLoss(Contrastive):
     """The sigmoid loss: every pair is a yes or no of its own, with a learned scale and bias."""
 
     first_temperature = 0.1

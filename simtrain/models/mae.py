@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from simtrain.common.counts import share_near
-from simtrain.models.sit import Block, SiT, sincos_positions
+from simtrain.models.sit import SiT, TransformerBlock, sincos_positions
 
 
 class Mask(NamedTuple):
@@ -89,7 +89,9 @@ class MAE(nn.Module):
             self.mask_token = nn.Parameter(torch.randn(1, 1, dim) * 0.02)
         self.to_decoder = nn.Linear(width, dim)
         self.register_buffer("positions", sincos_positions(patches, dim), persistent=False)
-        self.blocks = nn.ModuleList(Block(dim, heads, dim_head, 4 * dim, 0.0) for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            TransformerBlock(dim, heads, dim_head, 4 * dim, 0.0) for _ in range(depth)
+        )
         self.norm = nn.LayerNorm(dim)
         self.to_values = nn.Linear(dim, encoder.patch_size)
 

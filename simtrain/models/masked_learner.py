@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from simtrain.config.resolved import ResolvedPretrainConfig
 from simtrain.models.factory import surface_encoder
-from simtrain.models.input import Frames
+from simtrain.models.input import FramePatches
 from simtrain.models.mae import MAE, Mask, draw_mask, patch_statistics
 from simtrain.surface.patches import patch_vertices
 from simtrain.surface.vertices import mean_over_patches
@@ -53,7 +53,7 @@ class MaskedLearner(nn.Module):
         super().__init__()
         self.config = config.mae
         patches = patch_vertices(config.model.ico)
-        self.frames = Frames(cortex, patches)
+        self.frames = FramePatches(cortex, patches)
         mae = config.mae
         self.mae = MAE(
             surface_encoder(config.model, patches.shape, config.data.frames),

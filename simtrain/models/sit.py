@@ -62,8 +62,8 @@ class SiT(nn.Module):
         stored = layout == "stored"
         self.register_buffer("positions", sincos_positions(patches, dim), persistent=stored)
         self.register_buffer("order", torch.arange(patch_size).repeat(patches, 1) if stored else None)
-        self.blocks: Modules[Block] = Modules(
-            Block(dim, heads, dim_head, mlp_ratio * dim, dropout) for _ in range(depth)
+        self.blocks: Modules[TransformerBlock] = Modules(
+            TransformerBlock(dim, heads, dim_head, mlp_ratio * dim, dropout) for _ in range(depth)
         )
         norms = [nn.LayerNorm(dim) for _ in range(final_norms)]
         self.norm = norms[0] if final_norms == 1 else nn.Sequential(*norms)
@@ -117,7 +117,7 @@ class SiT(nn.Module):
         return self.norm(x)
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Pre-norm transformer block: attention and MLP, each with a residual."""
 
     def __init__(self, dim: int, heads: int, dim_head: int, hidden: int, dropout: float) -> None:

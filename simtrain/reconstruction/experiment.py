@@ -36,13 +36,13 @@ from simtrain.reconstruction.decoders import COMMON, Decoder, Info, decode
 from simtrain.reconstruction.gallery import EXCLUDE, SCENES, Clips, find_gallery, read_clips
 from simtrain.reconstruction.identification import Outcome, Reference, Tally, two_way
 from simtrain.reconstruction.linear_map import LinearMap, fit_linear_map
-from simtrain.reconstruction.lookup import BEST, PERFECT, Film, Lookup, Made
+from simtrain.reconstruction.lookup import BEST, PERFECT, FilmLookup, Lookup, Made
 from simtrain.reconstruction.thumbnails import rounded
 from simtrain.retrieval.evaluation import must_be_new
 from simtrain.retrieval.pools import NEAREST
 from simtrain.retrieval.scores import SHIFTS, SMALLEST_SHIFT, draw_shifts
 from simtrain.retrieval.units import EVERYONE, average_fmri, find_units
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 from simtrain.training.trained_model import load_learner
 
 TRUTH, SHOWN_SCORE = "truth", "ssim"
@@ -153,7 +153,7 @@ class Reconstructor:
 
     def __init__(
         self,
-        run: Run,
+        run: FitRun,
         dataset: Dataset,
         settings: ReconstructionSettings,
         device: torch.device,
@@ -220,7 +220,9 @@ class Reconstructor:
         movies = np.unique(rows["movie"])
         for number, movie in enumerate(movies, 1):
             here = np.flatnonzero(rows["movie"] == movie)
-            film = Film(self._read(rows["movie"][here], rows["clip"][here]), self._gallery, self._lookup())
+            film = FilmLookup(
+                self._read(rows["movie"][here], rows["clip"][here]), self._gallery, self._lookup()
+            )
             must_tell_apart(film.targets.vectors, self._modality, "clips", f"{self._run.path}, {name}")
             perfect = film.perfect()
             of_movie = list(self._by_subject(windows[windows["movie"] == movie]))
@@ -314,7 +316,7 @@ class _Book:
 
     def add(
         self,
-        film: Film,
+        film: FilmLookup,
         units: np.ndarray,
         made: Made,
         perfect: Made,
@@ -347,7 +349,7 @@ class _Book:
         )
 
 
-def _panel(film: Film, window: np.void, made: Made, perfect: Made, row: int) -> Panel:
+def _panel(film: FilmLookup, window: np.void, made: Made, perfect: Made, row: int) -> Panel:
     frames = {TRUTH: film.targets.pictures.frames[row]}
     frames |= {maker: rounded(pictures[row]) for maker, pictures in made.frames.items()}
     best, best_score = film.best(row, SHOWN_SCORE)

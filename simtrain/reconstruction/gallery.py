@@ -17,7 +17,7 @@ from simtrain.data.dataset import Dataset
 from simtrain.data.features import Stimuli
 from simtrain.data.windows import TRAIN
 from simtrain.models.learner import Learner
-from simtrain.reconstruction.thumbnails import Pictures, read_frames
+from simtrain.reconstruction.thumbnails import Thumbnails, read_frames
 
 EXCLUDE = ("movie", "scene")
 SCENES = ("train", "all")
@@ -40,7 +40,7 @@ class Clips:
     clip: np.ndarray
     scene: np.ndarray
     vectors: np.ndarray
-    pictures: Pictures
+    pictures: Thumbnails
 
     def __len__(self) -> int:
         return len(self.movie)
@@ -73,7 +73,7 @@ def read_clips(
         embedded = [learner.embed_clips(movie[part], clip[part])[modality].float().cpu() for part in parts]
         index = (torch.from_numpy(axis.astype(np.int64)) for axis in (movie, clip))
         compared = {name: values.numpy() for name, values in features(*index).items()}
-    pictures = Pictures(read_frames(dataset, movie, clip + middle), compared)
+    pictures = Thumbnails(read_frames(dataset, movie, clip + middle), compared)
     return Clips(movie, clip, dataset.segment[movie, clip], torch.cat(embedded).numpy(), pictures)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from simtrain.reconstruction.gallery import Clips, candidates, groups, look_up
-from simtrain.reconstruction.thumbnails import Pictures, compare
+from simtrain.reconstruction.thumbnails import Thumbnails, compare
 
 NEAREST, WEIGHTED, DECODED = "nearest", "weighted", "decoder"
 PERFECT, MEAN, BEST = "perfect BOLD", "gallery mean", "gallery best"
@@ -68,7 +68,7 @@ class _Group:
     mean: Mapping[str, np.ndarray]
 
 
-class Film:
+class FilmLookup:
     """The targets of one movie, with the scores of everything in their galleries.
 
     Attributes
@@ -118,7 +118,7 @@ class Film:
     def add_decoded(self, made: Made, frames: np.ndarray) -> None:
         """Pictures (n, y, x, 3) of a decoder: it knows no gallery, and has pixels only."""
         made.frames[DECODED] = frames
-        scores = compare(Pictures(frames), self.targets.pictures, self._lookup.device)
+        scores = compare(Thumbnails(frames), self.targets.pictures, self._lookup.device)
         made.scores.update({(DECODED, name): table for name, table in scores.items()})
 
     def perfect(self) -> Made:
@@ -142,5 +142,5 @@ class Film:
         scores = group.pairs[name][:, np.flatnonzero(group.rows == row)[0]]
         return group.clips.pictures.frames[scores.argmax()], float(scores.max())
 
-    def _compare(self, made: Pictures, rows: np.ndarray) -> dict[str, np.ndarray]:
+    def _compare(self, made: Thumbnails, rows: np.ndarray) -> dict[str, np.ndarray]:
         return compare(made, self.targets.pictures[rows], self._lookup.device)

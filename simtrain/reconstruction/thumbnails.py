@@ -20,7 +20,7 @@ PIXEL_SCORES = {
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Thumbnails:
     """True or reconstructed pictures.
 
     Attributes
@@ -32,10 +32,10 @@ class Pictures:
     frames: np.ndarray
     features: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    def __getitem__(self, rows: np.ndarray | slice) -> Pictures:
-        return Pictures(self.frames[rows], {name: values[rows] for name, values in self.features.items()})
+    def __getitem__(self, rows: np.ndarray | slice) -> Thumbnails:
+        return Thumbnails(self.frames[rows], {name: values[rows] for name, values in self.features.items()})
 
-    def mixed(self, index: np.ndarray, weight: np.ndarray) -> Pictures:
+    def mixed(self, index: np.ndarray, weight: np.ndarray) -> Thumbnails:
         """(m,) weighted means of pictures, and of their features.
 
         Parameters
@@ -44,10 +44,10 @@ class Pictures:
         weight : (m, k) float32, with rows that sum to 1
         """
         features = {name: _mixed(values, index, weight) for name, values in self.features.items()}
-        return Pictures(_mixed(self.frames, index, weight), features)
+        return Thumbnails(_mixed(self.frames, index, weight), features)
 
 
-def compare(made: Pictures, true: Pictures, device: torch.device) -> dict[str, np.ndarray]:
+def compare(made: Thumbnails, true: Thumbnails, device: torch.device) -> dict[str, np.ndarray]:
     """(n, m) float32 by the name of the score: how alike each picture made is to each true one.
 
     ``PIXEL_SCORES``, and the cosine similarity of all features that ``made`` has.

@@ -23,11 +23,11 @@ from simtrain.retrieval.protocol import Protocol
 from simtrain.retrieval.scores import SHIFTS, Score, draw_shifts, score_draws
 from simtrain.retrieval.summary import Measure, summarise
 from simtrain.retrieval.units import average_clips, average_fmri, find_units, members
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 from simtrain.training.trained_model import load_learner
 
 
-class Model(Interface):
+class TestedModel(Interface):
     """What is tested: a `Learner`, or a baseline.
 
     ``window`` is how many s its windows cover, the longer of BOLD and clip.
@@ -60,7 +60,7 @@ class RetrievalResult:
 
 
 def retrieve(
-    run: Run,
+    run: FitRun,
     dataset: Dataset,
     experiment: str | None,
     protocol: Protocol,
@@ -98,7 +98,7 @@ def retrieve(
 
 
 def put_to_test(
-    model: Model, bank: Bank, dataset: Dataset, windows: np.ndarray, name: str, protocol: Protocol
+    model: TestedModel, bank: Bank, dataset: Dataset, windows: np.ndarray, name: str, protocol: Protocol
 ) -> RetrievalResult:
     """One experiment with anything that embeds clips, and a bank of what it makes of BOLD."""
     test = _Test(model, bank, dataset, windows, name, protocol)
@@ -109,7 +109,7 @@ def put_to_test(
     )
 
 
-def must_be_new(run: Run, dataset: Dataset, windows: np.ndarray, name: str) -> None:
+def must_be_new(run: FitRun, dataset: Dataset, windows: np.ndarray, name: str) -> None:
     """Refuse an experiment on subjects or scenes that a run may have seen.
 
     Raises
@@ -155,7 +155,7 @@ class _Test:
 
     def __init__(
         self,
-        model: Model,
+        model: TestedModel,
         bank: Bank,
         dataset: Dataset,
         windows: np.ndarray,

@@ -11,7 +11,7 @@ from simdata.common.errors import UserError
 from simtrain.data.dataset import Dataset
 from simtrain.data.windows import EXPERIMENTS, Windows, select
 from simtrain.retrieval.evaluation import must_be_new
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Selection:
     seconds: range | None = None
     most: int | None = None
 
-    def windows(self, run: Run, dataset: Dataset) -> np.ndarray:
+    def windows(self, run: FitRun, dataset: Dataset) -> np.ndarray:
         """(n,) WINDOW, by subject, movie and second.
 
         Raises

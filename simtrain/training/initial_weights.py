@@ -21,7 +21,7 @@ from torch import Tensor
 from simdata.common import json_text
 from simdata.common.errors import UserError
 from simtrain.common.finite import must_be_sound
-from simtrain.config.schema import Config, Encoder, PretrainConfig
+from simtrain.config.schema import Config, EncoderConfig, PretrainConfig
 from simtrain.data.dataset import Identity
 from simtrain.models.factory import surface_encoder
 from simtrain.surface.patches import patch_vertices
@@ -115,7 +115,7 @@ class Initial:
 
     @staticmethod
     def seen_scenes(run: Path) -> dict[str, list[str]]:
-        """As `simtrain.training.run_folder.Run.seen_scenes`, of earlier training alone."""
+        """As `simtrain.training.run_folder.FitRun.seen_scenes`, of earlier training alone."""
         return _origin(run).get("seen_scenes", {})
 
     def must_fit(self, config: Config) -> None:
@@ -128,7 +128,10 @@ class Initial:
         """
         if known := self.origin.get("config"):
             wanted = config.model_dump(mode="json")
-            known = {**known, "model": Encoder().model_dump() | known["model"]}  # runs from before a key
+            known = {
+                **known,
+                "model": EncoderConfig().model_dump() | known["model"],
+            }  # runs from before a key
             keys = [("data", "frames"), *(("model", name) for name in SHAPING)]
             faults = [
                 f"{section}.{name}: {known[section][name]} != {wanted[section][name]}"

@@ -27,7 +27,7 @@ from simtrain.training.contrastive import ContrastiveTraining
 from simtrain.training.footprint import training_bytes
 from simtrain.training.guard import Diverged
 from simtrain.training.initial_weights import kept_weights
-from simtrain.training.run_folder import AnyRun, Run
+from simtrain.training.run_folder import AnyRun, FitRun
 from simtrain.training.scalars import Metrics, NoMetrics, Report
 from simtrain.training.schedule import learning_rate
 from simtrain.training.step import AnyTraining
@@ -38,7 +38,7 @@ LOOKED_AT = 64  # samples, at once, for the cause of what is not finite
 
 def fit(
     dataset: Dataset,
-    run: Run,
+    run: FitRun,
     device: torch.device,
     console: Console,
     feed: str = "auto",
@@ -121,7 +121,7 @@ def go_on(
 
 
 def _prepare(
-    dataset: Dataset, run: Run, device: torch.device
+    dataset: Dataset, run: FitRun, device: torch.device
 ) -> tuple[ContrastiveTraining, np.ndarray, np.ndarray]:
     """A new training with its training and validation samples."""
     config = run.config

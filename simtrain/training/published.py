@@ -43,7 +43,7 @@ from simtrain.models.sit import SiT
 from simtrain.surface.patches import patch_vertices
 from simtrain.training import checkpoint
 from simtrain.training.contrastive import ContrastiveTraining
-from simtrain.training.run_folder import IMPORTED, Run
+from simtrain.training.run_folder import IMPORTED, FitRun
 
 DAMAGED = "the file is damaged; fetch it again"
 DIM_HEAD = 64  # of a head, in all published configurations
@@ -70,7 +70,7 @@ class Files:
 
 def import_weights(
     dataset: Dataset, out: Path, files: Files, overrides: Iterable[str] = (), heads: int | None = None
-) -> tuple[Run, list[str]]:
+) -> tuple[FitRun, list[str]]:
     """Make a run folder, at step 0, of published weights.
 
     Parameters
@@ -111,7 +111,7 @@ def import_weights(
     found = windows.Windows.of(dataset, config).find()
     stimuli = [modality for modality in projectors if modality != "fmri"]
     must_see(learner.eval(), dataset, found, stimuli, config.data.frames, files.encoder)
-    run = Run.start(out, config, dataset, table=table)
+    run = FitRun.start(out, config, dataset, table=table)
     json_text.write(out / IMPORTED, _record(files, published, tuple(projectors)))
     checkpoint.save(run.checkpoint, ContrastiveTraining(config, learner).state_dict())
     return run, _notes(files, published)

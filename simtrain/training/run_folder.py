@@ -42,7 +42,7 @@ IMPORTED = "imported.json"  # what a run of `simtrain import-weights` keeps of t
 
 
 class RunFolder(Generic[AnyResolved]):
-    """A folder and the resolved configuration in it: a `Run` or a `PretrainRun`.
+    """A folder and the resolved configuration in it: a `FitRun` or a `PretrainRun`.
 
     ``notes`` says what has changed since it was last worked on.
     """
@@ -185,7 +185,7 @@ class RunFolder(Generic[AnyResolved]):
         json_text.write(file, history)
 
 
-class Run(RunFolder[ResolvedConfig]):
+class FitRun(RunFolder[ResolvedConfig]):
     """A run of `simtrain fit`."""
 
     command, kind = "fit", ResolvedConfig
@@ -197,7 +197,7 @@ class PretrainRun(RunFolder[ResolvedPretrainConfig]):
     command, kind = "pretrain", ResolvedPretrainConfig
 
 
-AnyRun = Run | PretrainRun
+AnyRun = FitRun | PretrainRun
 
 
 def _features(config: Resolved, dataset: Dataset) -> list[Embedding]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from simtrain.common.counts import share_up
-from simtrain.config.schema import Train
+from simtrain.config.schema import TrainConfig
 
 
-def learning_rate(train: Train, update: int) -> float:
+def learning_rate(train: TrainConfig, update: int) -> float:
     """The rate of an update, counted from 1 to ``train.steps``.
 
     A straight rise to ``train.learning_rate``, which the last update of the warm-up has, then half a cosine
@@ -21,7 +21,7 @@ def learning_rate(train: Train, update: int) -> float:
     return train.learning_rate * (1 + math.cos(math.pi * (update - rising) / (train.steps - rising))) / 2
 
 
-def warmup_updates(train: Train) -> int:
+def warmup_updates(train: TrainConfig) -> int:
     """Updates until the rate is at its highest: ``train.warmup`` of all, rounded up, one at least.
 
     There is one more at least, for the end, unless there is but one.

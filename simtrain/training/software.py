@@ -13,7 +13,7 @@ from simdata.common.errors import UserError
 from simdata.common.nested import leaves
 from simdata.common.registry import Registry
 from simtrain.config.registries import BY_KEY
-from simtrain.config.schema import Recipe
+from simtrain.config.schema import BaseConfig
 
 FILE = "software.json"
 OURS = "simdata"
@@ -25,7 +25,7 @@ def software_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
-def software_of(recipe: Recipe) -> dict[str, str]:
+def software_of(recipe: BaseConfig) -> dict[str, str]:
     """As `software_versions`, with the packages that registered what a configuration names.
 
     Of ``package.module:Class`` no more is known than the configuration says.
@@ -34,12 +34,12 @@ def software_of(recipe: Recipe) -> dict[str, str]:
     return software_versions() | {name: version(name) for name in sorted(packages)} | _added(recipe)
 
 
-def write(folder: Path, recipe: Recipe) -> None:
+def write(folder: Path, recipe: BaseConfig) -> None:
     """Write what a run in ``folder`` begins with."""
     json_text.write(folder / FILE, software_of(recipe))
 
 
-def must_be_the_same(folder: Path, recipe: Recipe) -> None:
+def must_be_the_same(folder: Path, recipe: BaseConfig) -> None:
     """Refuse to go on with a run if what its configuration names is another object now.
 
     Other versions of the same packages may come.
@@ -64,7 +64,7 @@ def must_be_the_same(folder: Path, recipe: Recipe) -> None:
         )
 
 
-def _added(recipe: Recipe) -> dict[str, str]:
+def _added(recipe: BaseConfig) -> dict[str, str]:
     """Of names in a configuration that packages other than ours register, key -> name, package and object."""
     return {
         key: registry.place(name)
@@ -73,6 +73,6 @@ def _added(recipe: Recipe) -> dict[str, str]:
     }
 
 
-def _named(recipe: Recipe) -> Iterator[tuple[str, Registry, str]]:
+def _named(recipe: BaseConfig) -> Iterator[tuple[str, Registry, str]]:
     values = leaves(recipe.model_dump(mode="json"))
     return ((key, registry, values[key]) for key, registry in BY_KEY.items() if key in values)

@@ -11,7 +11,7 @@ from simtrain.data.dataset import Dataset, resolve
 from simtrain.models.factory import must_have_parts
 from simtrain.models.patch_table import resolve_patches
 from simtrain.training.initial_weights import resolve_initial
-from simtrain.training.run_folder import AnyRun, PretrainRun, Run
+from simtrain.training.run_folder import AnyRun, FitRun, PretrainRun
 
 Asked = Config | PretrainConfig
 
@@ -37,7 +37,7 @@ def start_run(dataset: Dataset, config: Asked | Callable[[], Asked], out: str | 
     ------
     UserError
         If the store lacks what the configuration names, its loss or patch embedding cannot be made, or
-        ``out`` holds something else (`Run.start`).
+        ``out`` holds something else (`FitRun.start`).
     """
     return distributed.first_before_others(
         lambda: _start(dataset, config() if callable(config) else config, Path(out))
@@ -51,4 +51,4 @@ def _start(dataset: Dataset, config: Asked, out: Path) -> AnyRun:
         return PretrainRun.start(out, resolve(with_table, dataset), dataset, table=table)
     with_weights, initial = resolve_initial(config, out)
     with_both, table = resolve_patches(with_weights, out)
-    return Run.start(out, resolve(with_both, dataset), dataset, initial, table)
+    return FitRun.start(out, resolve(with_both, dataset), dataset, initial, table)

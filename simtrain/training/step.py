@@ -16,10 +16,10 @@ from simtrain.common import distributed, finite, processes
 from simtrain.config.resolved import Resolved
 from simtrain.data.feeds import Batch
 from simtrain.data.order import Cursor
-from simtrain.models.input import Frames
+from simtrain.models.input import FramePatches
 from simtrain.models.learner import Learner
 from simtrain.models.masked_learner import MaskedLearner
-from simtrain.models.sit import Block
+from simtrain.models.sit import TransformerBlock
 from simtrain.training import accumulation
 from simtrain.training.accumulation import Losses
 from simtrain.training.early_stopping import Patience
@@ -232,7 +232,7 @@ def _compile_parts(learner: Learner | MaskedLearner) -> None:
 
     On a GPU, so is the way from stored BOLD to patches; on a CPU, that is compiled in any case.
     """
-    parts = Block if learner.device.type == "cpu" else (Block, Frames)
+    parts = TransformerBlock if learner.device.type == "cpu" else (TransformerBlock, FramePatches)
     for module in learner.modules():
         if isinstance(module, parts):
             module.compile()

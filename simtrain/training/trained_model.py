@@ -10,10 +10,10 @@ from simdata.common.errors import UserError
 from simtrain.data.dataset import Dataset
 from simtrain.models.learner import Learner
 from simtrain.training import checkpoint
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 
 
-def load_learner(run: Run, dataset: Dataset, device: torch.device) -> Learner:
+def load_learner(run: FitRun, dataset: Dataset, device: torch.device) -> Learner:
     """The trained model of a run, ready to embed windows and clips of a store.
 
     Raises

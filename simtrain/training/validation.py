@@ -9,13 +9,13 @@ import numpy as np
 import torch
 
 from simtrain.common import distributed, processes
-from simtrain.config.schema import Train
+from simtrain.config.schema import TrainConfig
 from simtrain.data.feeds import Feed
 from simtrain.data.order import epoch_order
 from simtrain.training.step import SPREAD, AnyTraining, judge
 
 
-def choose(samples: np.ndarray, train: Train) -> np.ndarray:
+def choose(samples: np.ndarray, train: TrainConfig) -> np.ndarray:
     """Those of the validation ``samples`` (SAMPLE) that validation looks at."""
     return samples[epoch_order(len(samples), train.seed, 0)][: train.validation_samples]
 

@@ -15,7 +15,7 @@ from simdata.surface.meshes import icosphere
 from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.training.loop import fit
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 
 SUBJECTS = {"s1": "train", "s2": "train", "s3": "train", "s4": "val", "s5": "test", "s6": "test"}
 VOLUMES = (64, 61)
@@ -59,10 +59,10 @@ def store(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(store, tmp_path_factory) -> Run:
+def trained(store, tmp_path_factory) -> FitRun:
     """A run that finds the clips of new subjects: what it is tested with is written below it, no more."""
     dataset = open_dataset(store)
-    run = Run.start(
+    run = FitRun.start(
         tmp_path_factory.mktemp("trained") / "run", resolve(load("demo", TRAINED), dataset), dataset
     )
     fit(dataset, run, torch.device("cpu"), Console(quiet=True))

@@ -16,7 +16,7 @@ from simtrain.data.windows import clip_split, find_windows
 from simtrain.models.embeddings import embed_fmri
 from simtrain.prediction import predict
 from simtrain.training.loop import fit
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 from simtrain.training.trained_model import load_learner
 
 CPU = torch.device("cpu")
@@ -28,7 +28,7 @@ TINY = ["model.ico=1", "model.dim=16", "model.depth=1", "train.steps=2", "train.
 def run(store, tmp_path_factory):
     dataset = open_dataset(store)
     config = resolve(load("demo", TINY), dataset)
-    run = Run.start(tmp_path_factory.mktemp("predict") / "run", config, dataset)
+    run = FitRun.start(tmp_path_factory.mktemp("predict") / "run", config, dataset)
     fit(dataset, run, CPU, Console(quiet=True))
     return run
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.training import loop as fitting
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 from simtrain.training.step import Training
 
 CPU = torch.device("cpu")
@@ -32,7 +32,9 @@ TINY = [
 
 def start_run(store, out, *overrides, modalities=None):
     dataset = open_dataset(store)
-    return dataset, Run.start(out, resolve(load("demo", [*TINY, *overrides], modalities), dataset), dataset)
+    return dataset, FitRun.start(
+        out, resolve(load("demo", [*TINY, *overrides], modalities), dataset), dataset
+    )
 
 
 def fit_run(store, out, *overrides, **options):

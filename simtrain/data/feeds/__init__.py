@@ -12,7 +12,7 @@ from simtrain.data.feeds.batch import Batch, Batches, Feed
 from simtrain.data.feeds.choice import KINDS, open_feed
 from simtrain.data.feeds.device import Device
 from simtrain.data.feeds.memory import Memory
-from simtrain.data.feeds.scans import Runs
+from simtrain.data.feeds.scans import Scans
 from simtrain.data.feeds.stream import Stream
 
-__all__ = ["KINDS", "Batch", "Batches", "Device", "Feed", "Memory", "Runs", "Stream", "open_feed"]
+__all__ = ["KINDS", "Batch", "Batches", "Device", "Feed", "Memory", "Scans", "Stream", "open_feed"]

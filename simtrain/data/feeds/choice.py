@@ -15,7 +15,7 @@ from simtrain.data.dataset import Dataset
 from simtrain.data.feeds.batch import Feed
 from simtrain.data.feeds.device import Device
 from simtrain.data.feeds.memory import Memory
-from simtrain.data.feeds.scans import Runs
+from simtrain.data.feeds.scans import Scans
 from simtrain.data.feeds.stream import Stream
 
 FEEDS = ("device", "memory", "stream")  # from the quickest on
@@ -64,7 +64,7 @@ def open_feed(
     UserError
         If the runs do not fit where they were asked to be.
     """
-    runs = Runs(samples, dataset, reader)
+    runs = Scans(samples, dataset, reader)
     room = Room(host_room(), torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None)
     needs = Needs(runs.nbytes, training)
     if kind == "auto":

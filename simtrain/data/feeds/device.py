@@ -12,7 +12,7 @@ from torch import Tensor
 
 from simtrain.data.feeds.batch import Asked, Batch, torch_type
 from simtrain.data.feeds.non_temporal import copy_windows
-from simtrain.data.feeds.scans import Runs
+from simtrain.data.feeds.scans import Scans
 
 
 class Device:
@@ -20,7 +20,7 @@ class Device:
 
     name = "device"
 
-    def __init__(self, runs: Runs, frames: int, device: torch.device) -> None:
+    def __init__(self, runs: Scans, frames: int, device: torch.device) -> None:
         self._runs, self._frames = runs, frames
         self.rows = torch.empty(runs.shape, dtype=torch_type(runs.dtype), device=device)
         runs.read_into(self.rows)

@@ -9,7 +9,7 @@ from simdata.common.cores import available_cores
 from simtrain.data.feeds.batch import Asked
 from simtrain.data.feeds.non_temporal import copy_windows
 from simtrain.data.feeds.pipeline import Ahead
-from simtrain.data.feeds.scans import Runs
+from simtrain.data.feeds.scans import Scans
 from simtrain.data.feeds.shared import shared_rows
 
 DEPTH = 2  # batches: one that is used, one that is made
@@ -26,7 +26,7 @@ class Memory:
 
     name = "memory"
 
-    def __init__(self, runs: Runs, frames: int, device: torch.device, *, copiers: int | None = None) -> None:
+    def __init__(self, runs: Scans, frames: int, device: torch.device, *, copiers: int | None = None) -> None:
         self._runs, self._frames, self._device = runs, frames, device
         self._copiers = copiers or min(COPIERS, available_cores())
         self.rows = shared_rows(runs)

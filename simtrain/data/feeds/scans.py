@@ -15,7 +15,7 @@ AXES = ("subject", "movie", "hemisphere")
 READERS = 8  # threads that read runs: a disk is quicker with several reads under way
 
 
-class Runs:
+class Scans:
     """Which runs there are, and where each lies: all have as many rows as the store has seconds.
 
     Parameters

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from simtrain.common import distributed, processes
 from simtrain.data.feeds.batch import torch_type
-from simtrain.data.feeds.scans import Runs
+from simtrain.data.feeds.scans import Scans
 
 
-def shared_rows(runs: Runs) -> Tensor:
+def shared_rows(runs: Scans) -> Tensor:
     """The rows of ``runs``, read by all processes of this machine together, each a part.
 
     The memory has no name that could outlive them: it is freed when the last process ends, killed or not.

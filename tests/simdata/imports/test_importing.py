@@ -17,7 +17,7 @@ from store_files import VOLUMES, build, call, contents, opened
 
 from simdata.common.errors import UserError
 from simdata.encoders.base import valid_modality
-from simdata.imports.clip_rows import Layout, StoredFilm, equal_at_end
+from simdata.imports.clip_rows import ClipLayout, StoredFilm, equal_at_end
 from simdata.imports.embedding_files import clip_files
 from simdata.imports.importing import import_embeddings
 from simdata.store.embeddings import StagedEmbeddings
@@ -429,7 +429,9 @@ def test_an_interrupted_import_shows_nothing_and_is_continued(own, rows, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(StagedEmbeddings, "publish", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            import_embeddings(own / "s.zarr", save(own, rows), layout=Layout(name="mine", modality="video"))
+            import_embeddings(
+                own / "s.zarr", save(own, rows), layout=ClipLayout(name="mine", modality="video")
+            )
     assert contents(own / "s.zarr", without=[".build"]) == before
     import_files(own, *save(own, rows))
     check_stored(own, rows)
@@ -477,7 +479,7 @@ def test_a_film_that_is_not_in_the_store_cannot_be_given_and_is_not_missed(own, 
 )
 def test_how_many_clips_a_film_has(duration, volumes, layout, inside, wanted):
     film = StoredFilm("A", volumes, duration, {"frame_rate": 25.0})
-    layout = Layout(name="x", modality="video", **layout)
+    layout = ClipLayout(name="x", modality="video", **layout)
     assert (film.clips_inside(layout), film.clips_wanted(layout)) == (inside, wanted)
 
 

@@ -29,7 +29,7 @@ from simtrain.surface.gifti import write_sphere
 from simtrain.surface.parcels import read_parcels
 from simtrain.surface.patches import patch_vertices
 from simtrain.training.loop import fit
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 from simtrain.training.trained_model import load_learner
 
 CPU = torch.device("cpu")
@@ -40,7 +40,7 @@ TINY += ["train.batch_size=32", "train.validation_samples=32"]
 def _fit(store, out, *overrides):
     dataset = open_dataset(store)
     config = resolve(load("demo", [*TINY, *overrides]), dataset)
-    run = Run.start(out, config, dataset)
+    run = FitRun.start(out, config, dataset)
     fit(dataset, run, CPU, Console(quiet=True))
     return run
 

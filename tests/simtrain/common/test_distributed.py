@@ -22,12 +22,12 @@ from simdata.store import BoldReader
 from simtrain.common import distributed, processes
 from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
-from simtrain.data.feeds import Memory, Runs
+from simtrain.data.feeds import Memory, Scans
 from simtrain.data.windows import SAMPLE
 from simtrain.models.losses import contrastive
 from simtrain.training import checkpoint
 from simtrain.training.loop import fit
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 
 CPU = torch.device("cpu")
 TINY = [
@@ -57,7 +57,7 @@ def _assert_same_run(one, other):
 def _fit(store, out, *overrides, feed="stream"):
     dataset = open_dataset(store)
     config = resolve(load("demo", [*TINY, *overrides]), dataset)
-    run = distributed.first_before_others(lambda: Run.start(out, config, dataset))
+    run = distributed.first_before_others(lambda: FitRun.start(out, config, dataset))
     fit(dataset, run, CPU, Console(quiet=True), feed)
 
 
@@ -91,7 +91,7 @@ def _share_runs(rank, folder, store):
     samples = np.zeros(5, SAMPLE)
     samples["subject"] = [0, 1, 3, 4, 5]
     reader = _Counting(store)
-    runs = Runs(samples, open_dataset(store), reader)
+    runs = Scans(samples, open_dataset(store), reader)
     feed = Memory(runs, 3, CPU)
     assert sorted(distributed.gather_objects(reader.subjects)) == [0, 1, 3, 4, 5]
     with feed.batches([(samples, None)], 5) as batches:

@@ -28,7 +28,7 @@ from simtrain.retrieval.scores import ranks
 from simtrain.training import checkpoint, pretraining
 from simtrain.training.contrastive import ContrastiveTraining, top1
 from simtrain.training.early_stopping import Patience
-from simtrain.training.run_folder import PretrainRun, Run
+from simtrain.training.run_folder import FitRun, PretrainRun
 
 SMALL = ["model.ico=1", "model.dim=16", "model.depth=1", "model.dim_head=16", "projector.dim=16"]
 COMMANDS = {
@@ -44,7 +44,7 @@ def untrained(store, tmp_path_factory):
     """A run of random weights."""
     dataset = open_dataset(store)
     config = resolve(load("demo", SMALL), dataset)
-    run = Run.start(tmp_path_factory.mktemp("finite") / "run", config, dataset)
+    run = FitRun.start(tmp_path_factory.mktemp("finite") / "run", config, dataset)
     embeddings = dataset.embeddings(config)
     torch.manual_seed(0)
     learner = Learner(config, dataset, embeddings)

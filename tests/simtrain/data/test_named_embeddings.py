@@ -11,7 +11,7 @@ from simdata.common.errors import UserError
 from simtrain.cli.root import cli
 from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 
 NAMES = ("video_shapes", "video_noise", "audio_tones", "text_words")
 MODALITIES = "fmri," + ",".join(NAMES)
@@ -73,4 +73,4 @@ def test_an_embedding_that_is_not_there_is_named_beside_those_that_are(rich_stor
 
 
 def test_a_run_keeps_its_names(run):
-    assert Run.open(run).config.stimuli == NAMES
+    assert FitRun.open(run).config.stimuli == NAMES

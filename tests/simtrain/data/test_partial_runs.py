@@ -1,6 +1,6 @@
 """A run that lacks vertices of the cortex: the same in every way from the store to a model, as by numpy.
 
-The rule is stated in `simtrain.models.input.Frames`.
+The rule is stated in `simtrain.models.input.FramePatches`.
 """
 
 import shutil
@@ -18,9 +18,9 @@ from simtrain.baselines.pca import whole_hemisphere
 from simtrain.config.composition import load
 from simtrain.config.schema import PretrainConfig
 from simtrain.data.dataset import open_dataset, resolve
-from simtrain.data.feeds import Batch, Device, Memory, Runs, Stream
+from simtrain.data.feeds import Batch, Device, Memory, Scans, Stream
 from simtrain.data.windows import SAMPLE
-from simtrain.models.input import Frames
+from simtrain.models.input import FramePatches
 from simtrain.models.learner import Learner
 from simtrain.models.masked_learner import MaskedLearner
 from simtrain.surface.patches import patch_vertices
@@ -88,7 +88,10 @@ def as_type(stored, dtype):
 
 @pytest.mark.parametrize("dtype", ["int8", "float16", "float32"])
 def test_ways_to_patches(dataset, stored, expected, dtype):
-    frames, side = Frames(dataset.cortex, PATCHES), torch.from_numpy(SAMPLES["hemisphere"].astype(np.int64))
+    frames, side = (
+        FramePatches(dataset.cortex, PATCHES),
+        torch.from_numpy(SAMPLES["hemisphere"].astype(np.int64)),
+    )
     batch, tolerance = torch.from_numpy(as_type(stored, dtype)), 2e-3 if dtype == "float16" else 2e-6
     compiled = torch.compile(frames.on_device, backend="aot_eager", fullgraph=True)
     for way in (frames, frames.on_device, compiled):
@@ -102,7 +105,10 @@ def test_ways_to_patches(dataset, stored, expected, dtype):
 def test_windows_of_other_lengths(dataset, stored, expected, frames):
     """A vertex has data in a window if it has them in every frame."""
     longer = np.concatenate([stored, stored], axis=1)[:, :frames].copy()
-    whole, side = Frames(dataset.cortex, PATCHES), torch.from_numpy(SAMPLES["hemisphere"].astype(np.int64))
+    whole, side = (
+        FramePatches(dataset.cortex, PATCHES),
+        torch.from_numpy(SAMPLES["hemisphere"].astype(np.int64)),
+    )
     found = whole(torch.from_numpy(longer), side)
     torch.testing.assert_close(found, whole.on_device(torch.from_numpy(longer), side), rtol=1e-6, atol=2e-6)
     once = np.concatenate([expected, expected], axis=1)[:, :frames]
@@ -114,7 +120,10 @@ def test_windows_of_other_lengths(dataset, stored, expected, frames):
 
 
 def test_a_hemisphere_without_any_data_is_zero(dataset):
-    frames, nothing = Frames(dataset.cortex, PATCHES), torch.full((1, 3, 40_962), -128, dtype=torch.int8)
+    frames, nothing = (
+        FramePatches(dataset.cortex, PATCHES),
+        torch.full((1, 3, 40_962), -128, dtype=torch.int8),
+    )
     for batch in (nothing, torch.full((1, 3, 40_962), torch.nan)):
         for way in (frames, frames.on_device):
             assert (way(batch, torch.tensor([1])) == 0).all()
@@ -123,10 +132,10 @@ def test_a_hemisphere_without_any_data_is_zero(dataset):
 @pytest.mark.parametrize("kind", ["device", "memory", "stream"])
 def test_feeds(partial, dataset, expected, kind):
     reader = BoldReader(partial)
-    runs = Runs(SAMPLES, dataset, reader)
+    runs = Scans(SAMPLES, dataset, reader)
     feed = {"device": Device, "memory": Memory}.get(kind)
     feed = feed(runs, 3, CPU) if feed else Stream(reader, 3, CPU)
-    frames = Frames(dataset.cortex, PATCHES)
+    frames = FramePatches(dataset.cortex, PATCHES)
     with feed.batches([(SAMPLES, None)], len(SAMPLES)) as batches:
         for batch in batches:
             found = frames(batch.stored, torch.from_numpy(batch.samples["hemisphere"].astype(np.int64)))

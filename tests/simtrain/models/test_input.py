@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from simtrain.models.input import Frames
+from simtrain.models.input import FramePatches
 from simtrain.surface.patches import patch_vertices
 
 SCALE = 1 / 16
 WAYS = {
-    "compiled loop": Frames.forward,
-    "torch": Frames.on_device,
+    "compiled loop": FramePatches.forward,
+    "torch": FramePatches.on_device,
     # As on a GPU with train.compile: one graph, whatever then makes kernels of it.
     "torch.compile": lambda frames, *batch: torch.compile(
         frames.on_device, backend="aot_eager", fullgraph=True
@@ -46,7 +46,7 @@ def test_frames_are_decoded_and_scored_over_the_cortex_as_by_numpy(cortex, dtype
     rng, hemisphere = np.random.default_rng(0), np.array([0, 1, 1])
     stored, patches = _stored(rng, dtype, cortex, hemisphere), patch_vertices(2)
     batch = torch.from_numpy(stored), torch.from_numpy(hemisphere)
-    got = WAYS[way](Frames(cortex, patches), *batch)
+    got = WAYS[way](FramePatches(cortex, patches), *batch)
     assert got.dtype == torch.float32
     np.testing.assert_allclose(got, _expected(stored, hemisphere, cortex, patches), rtol=1e-6, atol=1e-6)
 
@@ -56,7 +56,7 @@ def test_frames_are_decoded_and_scored_over_the_cortex_as_by_numpy(cortex, dtype
 def test_windows_of_any_length(cortex, dtype, frames):
     rng, hemisphere = np.random.default_rng(frames), np.array([1, 0])
     stored, patches = _stored(rng, dtype, cortex, hemisphere, frames), patch_vertices(1)
-    got = Frames(cortex, patches)(torch.from_numpy(stored), torch.from_numpy(hemisphere))
+    got = FramePatches(cortex, patches)(torch.from_numpy(stored), torch.from_numpy(hemisphere))
     np.testing.assert_allclose(got, _expected(stored, hemisphere, cortex, patches), rtol=1e-6, atol=1e-6)
 
 
@@ -66,14 +66,14 @@ def test_the_largest_sums_are_exact():
     stored = np.full((1, 3, 40962), -127, np.int8)
     stored[:, :, ::2] = 127
     hemisphere = np.array([1])
-    got = Frames(whole, patches)(torch.from_numpy(stored), torch.from_numpy(hemisphere))
+    got = FramePatches(whole, patches)(torch.from_numpy(stored), torch.from_numpy(hemisphere))
     np.testing.assert_allclose(got, _expected(stored, hemisphere, whole, patches), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("value", [torch.tensor(5, dtype=torch.int8), torch.tensor(0.1)])
 def test_a_flat_frame_is_zero_and_not_nan(cortex, way, value):
-    stored, frames = value.repeat(1, 2, 40962), Frames(cortex, patch_vertices(1))
+    stored, frames = value.repeat(1, 2, 40962), FramePatches(cortex, patch_vertices(1))
     for scored in (WAYS[way](frames, stored, torch.tensor([0])), frames.zscore(stored, torch.tensor([0]))):
         assert torch.equal(scored, torch.zeros_like(scored))
 
@@ -81,7 +81,7 @@ def test_a_flat_frame_is_zero_and_not_nan(cortex, way, value):
 def test_the_whole_mesh_and_its_patches_are_scored_alike(cortex):
     rng, hemisphere = np.random.default_rng(0), np.array([0, 1])
     stored = torch.from_numpy(_stored(rng, np.int8, cortex, hemisphere))
-    frames = Frames(cortex, patch_vertices(3))
+    frames = FramePatches(cortex, patch_vertices(3))
     sides = torch.from_numpy(hemisphere)
     whole = frames.zscore(stored, sides)[:, :, frames.vertices].transpose(1, 2)
     torch.testing.assert_close(frames(stored, sides), whole.reshape(2, 1280, -1), rtol=1e-6, atol=1e-6)
@@ -90,7 +90,7 @@ def test_the_whole_mesh_and_its_patches_are_scored_alike(cortex):
 def test_threads_do_not_change_a_bit(cortex):
     rng, hemisphere = np.random.default_rng(0), np.arange(7) % 2
     stored = torch.from_numpy(_stored(rng, np.int8, cortex, hemisphere))
-    frames, sides = Frames(cortex, patch_vertices(3)), torch.from_numpy(hemisphere)
+    frames, sides = FramePatches(cortex, patch_vertices(3)), torch.from_numpy(hemisphere)
     before = torch.get_num_threads()
     try:
         found = []
@@ -108,7 +108,7 @@ def test_threads_do_not_change_a_bit(cortex):
 
 def test_memory_is_used_again_only_when_autograd_is_done_with_it(cortex):
     stored = torch.from_numpy(_stored(np.random.default_rng(0), np.int8, cortex, np.array([0])))
-    frames, side = Frames(cortex, patch_vertices(1)), torch.tensor([0])
+    frames, side = FramePatches(cortex, patch_vertices(1)), torch.tensor([0])
     weight = torch.ones(frames.shape[1] * 3, 1, requires_grad=True)
     patches = frames(stored, side)
     address, expected = patches.data_ptr(), patches.sum(dim=(0, 1))[:, None].clone()

@@ -12,7 +12,7 @@ import simtrain
 from simdata.common.errors import UserError
 from simtrain.data.dataset import open_dataset
 from simtrain.models.losses import Contrastive
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 from simtrain.training.trained_model import load_learner
 
 GROUP, CPU = "simtrain.losses", torch.device("cpu")
@@ -51,7 +51,7 @@ def test_a_registered_loss_trains_and_is_what_the_run_is_tested_with(store, tmp_
     software = json.loads((run.path / "software.json").read_text())
     assert software["loss.kind"] == "margin of margins (margins_module:Margin)"
     assert software["margins"] == "1.0"
-    loss = load_learner(Run.open(run.path), open_dataset(store), CPU).loss
+    loss = load_learner(FitRun.open(run.path), open_dataset(store), CPU).loss
     torch.manual_seed(0)
     embeddings = {name: normalize(torch.randn(6, 5), dim=1) for name in ("fmri", "video", "audio")}
     _, parts = loss(embeddings, torch.zeros(6, 6, dtype=torch.bool))

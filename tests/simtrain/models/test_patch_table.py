@@ -15,7 +15,7 @@ from simtrain.models.sit import SiT
 from simtrain.surface.patches import patch_vertices
 from simtrain.training import checkpoint
 from simtrain.training.loop import fit
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 from simtrain.training.trained_model import load_learner
 
 CPU = torch.device("cpu")
@@ -56,7 +56,7 @@ def test_a_run_keeps_its_table_and_goes_on_without_the_file(store, tmp_path, shu
     file, out = _write(tmp_path / "mine.csv", shuffled), tmp_path / "run"
     fit_run(store, out, f"model.patches={file}")
     file.unlink()
-    run = Run.open(out)
+    run = FitRun.open(out)
     before = checkpoint.load(run.checkpoint)["learner"]["sim.encoder.order"]
     fit_run(store, out, f"model.patches={file}")
     table = kept_table(out, run.config.model.patches, 1)
@@ -74,7 +74,7 @@ def test_a_run_keeps_its_table_and_goes_on_without_the_file(store, tmp_path, shu
 def fit_run(store, out, *overrides):
     dataset = open_dataset(store)
     config, table = resolve_patches(load("demo", [*TINY, "train.steps=1", *overrides]), out)
-    run = Run.start(out, resolve(config, dataset), dataset, table=table)
+    run = FitRun.start(out, resolve(config, dataset), dataset, table=table)
     fit(dataset, run, CPU, Console(quiet=True))
 
 

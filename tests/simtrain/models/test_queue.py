@@ -18,7 +18,7 @@ from simtrain.models.losses import FixedInfoNCE, InfoNCE
 from simtrain.models.queue import Queue
 from simtrain.training import checkpoint
 from simtrain.training import loop as fitting
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 from simtrain.training.step import Training
 from simtrain.training.trained_model import load_learner
 
@@ -114,7 +114,7 @@ def test_a_queue_with_nothing_in_it_changes_nothing():
 def fit_run(store, out, *overrides):
     dataset = open_dataset(store)
     config = resolve(load("demo", [*TINY, "loss.queue=20", *overrides]), dataset)
-    run = Run.start(out, config, dataset)
+    run = FitRun.start(out, config, dataset)
     fitting.fit(dataset, run, CPU, Console(quiet=True))
     return run
 

@@ -24,7 +24,7 @@ from simtrain.reconstruction.decoders import load_decoder
 from simtrain.reconstruction.experiment import ReconstructionSettings, Reconstructor
 from simtrain.reconstruction.thumbnails import PIXEL_SCORES
 from simtrain.retrieval.units import EVERYONE
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 from simtrain.training.trained_model import load_learner
 
 CPU = torch.device("cpu")
@@ -299,7 +299,7 @@ def test_what_cannot_be_reconstructed_is_explained(trained, store, pixels, tmp_p
         zarr.consolidate_metadata(group.store)
     assert "has no thumbnails (frame)" in call(trained.path, without)
 
-    deaf = Run.start(
+    deaf = FitRun.start(
         tmp_path / "deaf", resolve(load("demo", [], "fmri,audio"), open_dataset(store)), open_dataset(store)
     )
     assert "was trained without video" in call(deaf.path, store)

@@ -6,7 +6,7 @@ from scipy.special import softmax
 
 from simdata.common.errors import UserError
 from simtrain.reconstruction.gallery import Clips, candidates, find_gallery, groups, look_up
-from simtrain.reconstruction.thumbnails import Pictures
+from simtrain.reconstruction.thumbnails import Thumbnails
 
 # Film clips by movie; clip 3 is shown in two movies.
 SEGMENT = np.array([[1] * 12 + [2] * 8 + [3] * 10, [4] * 15 + [3] * 10 + [0] * 5, [5] * 30], np.int8)
@@ -15,7 +15,9 @@ SEGMENT = np.array([[1] * 12 + [2] * 8 + [3] * 10, [4] * 15 + [3] * 10 + [0] * 5
 def clips_at(places):
     movie, clip = np.array(sorted(places)).reshape(-1, 2).T
     vectors = np.zeros((len(movie), 2), np.float32)
-    return Clips(movie, clip, SEGMENT[movie, clip], vectors, Pictures(np.zeros((len(movie), 1, 1, 3), "u1")))
+    return Clips(
+        movie, clip, SEGMENT[movie, clip], vectors, Thumbnails(np.zeros((len(movie), 1, 1, 3), "u1"))
+    )
 
 
 PLACES = st.tuples(st.integers(0, 2), st.integers(0, 24))
@@ -77,7 +79,7 @@ def test_a_mean_of_pictures_is_that_of_their_features_too():
         rng.standard_normal((6, 4)).astype("f4"),
     )
     index, weight = rng.integers(0, 6, (5, 3)), rng.dirichlet(np.ones(3), 5).astype("f4")
-    made = Pictures(frames, {"video_a": features}).mixed(index, weight)
+    made = Thumbnails(frames, {"video_a": features}).mixed(index, weight)
     np.testing.assert_allclose(made.frames, np.einsum("nk,nkyxc->nyxc", weight, frames[index]), rtol=1e-5)
     np.testing.assert_allclose(
         made.features["video_a"], np.einsum("nk,nkf->nf", weight, features[index]), atol=1e-6

@@ -22,12 +22,12 @@ from simtrain.common.finite import unsound
 from simtrain.config.composition import load
 from simtrain.config.schema import PretrainConfig
 from simtrain.data.dataset import open_dataset, resolve
-from simtrain.models.input import Frames
+from simtrain.models.input import FramePatches
 from simtrain.training import checkpoint, pretraining
 from simtrain.training import loop as fitting
 from simtrain.training.contrastive import ContrastiveTraining
 from simtrain.training.guard import SKIPPED_IN_A_ROW, Diverged, Guard
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 from simtrain.training.step import Training
 from simtrain.training.trained_model import load_learner
 
@@ -54,7 +54,7 @@ def stopped(store, tmp_path_factory):
 def begun(stopped, tmp_path):
     """A run that was stopped at step 6."""
     shutil.copytree(stopped.path, tmp_path / "run")
-    return Run.open(tmp_path / "run")
+    return FitRun.open(tmp_path / "run")
 
 
 def _at(patch, step, action, before=True):
@@ -165,7 +165,7 @@ def test_validation_that_is_not_finite_is_never_the_best(store, tmp_path, monkey
     with pytest.raises(UserError, match=r"validation behind step 4 is not finite \(loss\).*at step 3"):
         fit_run(store, tmp_path / "run", *settings)
     assert checkpoint.load(tmp_path / "run/best.pt")["step"] == 2
-    assert [line["step"] for line in lines_of(Run.open(tmp_path / "run"))] == [2]
+    assert [line["step"] for line in lines_of(FitRun.open(tmp_path / "run"))] == [2]
 
 
 def test_a_model_that_collapses_is_stopped_by_validation(store, tmp_path, monkeypatch):
@@ -205,7 +205,7 @@ def test_pretraining_is_guarded_too(store, tmp_path, monkeypatch):
     dataset = open_dataset(store)
     settings = [*TINY[:4], "mae.decoder_dim=8", "mae.decoder_depth=1", "mae.decoder_heads=1", *RARELY]
     config = resolve(load("sim-tiny", [*settings, "train.batch_size=8"], kind=PretrainConfig), dataset)
-    run = Run.start(tmp_path / "run", config, dataset)
+    run = FitRun.start(tmp_path / "run", config, dataset)
     _at(monkeypatch, 5, _spoil("mae.", torch.nan))
     with pytest.raises(UserError, match=r"step 5 is not finite \(loss nan.*at step 3"):
         pretraining.pretrain(dataset, run, CPU, Console(quiet=True))
@@ -214,7 +214,7 @@ def test_pretraining_is_guarded_too(store, tmp_path, monkeypatch):
 
 def test_broken_bold_is_named_instead_of_the_rate(store, tmp_path, monkeypatch):
     """The frames of a run are not finite: whatever of a store makes them so."""
-    forward, index = Frames.forward, np.zeros((58, 4), int)
+    forward, index = FramePatches.forward, np.zeros((58, 4), int)
     index[:, 0], index[:, 2] = 1, np.arange(58)  # windows of s2
     marked = torch.from_numpy(BoldReader(store).read(index, 3).astype(np.float32).sum(axis=(1, 2)))
 
@@ -223,7 +223,7 @@ def test_broken_bold_is_named_instead_of_the_rate(store, tmp_path, monkeypatch):
         bad = torch.isin(stored.float().sum(dim=(1, 2)), marked)
         return torch.where(bad[:, None, None], torch.nan, patches)
 
-    monkeypatch.setattr(Frames, "forward", broken)
+    monkeypatch.setattr(FramePatches, "forward", broken)
     with pytest.raises(UserError, match="the BOLD of s2 in M1 is not finite: build"):
         fit_run(store, tmp_path / "run", "train.batch_size=64", *RARELY[:2])
 
@@ -309,7 +309,7 @@ def _train(rank, folder, store):
 
     Training.update = broken
     config = resolve(load("demo", [*TINY, *RARELY]), dataset)
-    run = distributed.first_before_others(lambda: Run.start(folder / "run", config, dataset))
+    run = distributed.first_before_others(lambda: FitRun.start(folder / "run", config, dataset))
     told = UserError if rank == 0 else SystemExit
     with pytest.raises(told, match=r"step 5 is not finite.*at step 3" if rank == 0 else "1"):
         fitting.fit(dataset, run, CPU, Console(quiet=True), "stream")

@@ -19,7 +19,7 @@ from simtrain.retrieval.evaluation import must_be_new
 from simtrain.training import checkpoint
 from simtrain.training import loop as fitting
 from simtrain.training.initial_weights import Initial, resolve_initial, start_options
-from simtrain.training.run_folder import PretrainRun, Run
+from simtrain.training.run_folder import FitRun, PretrainRun
 
 CPU = torch.device("cpu")
 SIZE = ["model.ico=1", "model.dim=8", "model.depth=2", "model.dim_head=8"]
@@ -98,7 +98,7 @@ def copied(pretrained, tmp_path):
 def _start(store, out, *overrides):
     dataset = open_dataset(store)
     config, initial = resolve_initial(load("demo", [*SIZE, *SHORT, *overrides]), out)
-    return dataset, Run.start(out, resolve(config, dataset), dataset, initial)
+    return dataset, FitRun.start(out, resolve(config, dataset), dataset, initial)
 
 
 def _fit(store, out, *overrides):
@@ -148,7 +148,7 @@ def test_the_run_goes_on_and_is_repeated_without_the_pretraining(store, tmp_path
     run = _fit(store, tmp_path / "run", *options)
     shutil.rmtree(copied)
     _, again = _start(store, tmp_path / "run", *options)
-    assert again.config == run.config == Run.open(run.path).config
+    assert again.config == run.config == FitRun.open(run.path).config
     assert again.config.model.init == json.loads((run.path / "initial.json").read_text())["key"]
     assert _cli("fit", store, "--out", run.path).exit_code == 0
     assert str(tmp_path) not in (run.path / "config.yaml").read_text()

@@ -22,7 +22,7 @@ from simtrain.data.dataset import open_dataset, resolve
 from simtrain.training import checkpoint, lineage
 from simtrain.training.loop import fit
 from simtrain.training.pretraining import pretrain
-from simtrain.training.run_folder import PretrainRun, Run
+from simtrain.training.run_folder import FitRun, PretrainRun
 from simtrain.training.trained_model import load_learner
 
 CPU = torch.device("cpu")
@@ -192,7 +192,7 @@ def test_a_run_goes_on_when_subjects_joined_that_it_is_not_trained_on(store, tmp
     with stopping_at(2):
         fit_run(store, tmp_path / "run", *SHORT)
     dataset = _joined(open_dataset(store), split)
-    resumed = Run.start(tmp_path / "run", run.config, dataset)
+    resumed = FitRun.start(tmp_path / "run", run.config, dataset)
     assert resumed.notes == notes
     fit(dataset, resumed, CPU, Console(quiet=True))
     assert_equal(checkpoint.load(resumed.checkpoint), checkpoint.load(run.checkpoint))

@@ -12,7 +12,7 @@ from training_runs import TINY, assert_equal, fit_run, lines_of, start_run, stop
 from simdata.common.errors import UserError
 from simtrain.data.dataset import open_dataset
 from simtrain.training import checkpoint
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 from simtrain.training.step import Training, mixed_precision
 from simtrain.training.trained_model import load_learner
 
@@ -31,7 +31,7 @@ def test_the_run_folder_holds_what_is_needed_to_repeat_it(straight, store):
         *("config.yaml", "store.json", "features.npz", "software.json", "metrics.jsonl", "checkpoint.pt"),
         "tensorboard",
     }
-    assert Run.open(straight.path).config == straight.config
+    assert FitRun.open(straight.path).config == straight.config
     assert straight.config.data.lag == 6
     assert straight.store["catalog_sha256"] == "0" * 64
     assert straight.store["subjects"]["s5"] == "test"
@@ -97,7 +97,7 @@ def test_another_configuration_is_refused(store, straight):
 def test_a_damaged_configuration_is_named(tmp_path, text, fault):
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(UserError, match=rf"config\.yaml.*{fault}"):
-        Run.open(tmp_path)
+        FitRun.open(tmp_path)
 
 
 @pytest.mark.parametrize(("file", "fault"), [("checkpoint.pt", "damaged"), ("store.json", "damaged")])
@@ -105,7 +105,10 @@ def test_a_file_that_was_cut_short_is_named(store, straight, tmp_path, file, fau
     run = shutil.copytree(straight.path, tmp_path / "run")
     content = (run / file).read_bytes()
     (run / file).write_bytes(content[: len(content) // 2])
-    for use in (lambda: fit_run(store, run), lambda: load_learner(Run.open(run), open_dataset(store), CPU)):
+    for use in (
+        lambda: fit_run(store, run),
+        lambda: load_learner(FitRun.open(run), open_dataset(store), CPU),
+    ):
         with pytest.raises(UserError, match=f"{file} is .*{fault}"):
             use()
 
@@ -166,4 +169,4 @@ def test_a_signal_saves_and_says_how_to_go_on(store, tmp_path, number, status):
     said, _ = process.communicate(timeout=60)
     assert process.returncode == status
     assert f"go on with: simtrain fit {store} --out {out}" in said
-    assert checkpoint.load(out / "checkpoint.pt")["step"] == lines_of(Run.open(out))[-1]["step"]
+    assert checkpoint.load(out / "checkpoint.pt")["step"] == lines_of(FitRun.open(out))[-1]["step"]

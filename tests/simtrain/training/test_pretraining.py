@@ -26,7 +26,7 @@ from simtrain.surface.patches import patch_vertices
 from simtrain.training import checkpoint, pretraining
 from simtrain.training.pretraining import Pretraining
 from simtrain.training.pretraining_maps import load_learner, maps_of, write_reconstructions
-from simtrain.training.run_folder import PretrainRun, Run
+from simtrain.training.run_folder import FitRun, PretrainRun
 
 CPU = torch.device("cpu")
 TINY = [
@@ -210,7 +210,7 @@ def test_too_few_samples_and_another_kind_of_run_are_named(store, tmp_path, stra
     with pytest.raises(UserError, match=r"training samples.*train\.batch_size: 1000"):
         _pretrain(store, tmp_path / "run", "train.batch_size=1000")
     with pytest.raises(UserError, match=r"is a run of `simtrain pretrain`.*needs one of `simtrain fit`"):
-        Run.open(straight.path)
+        FitRun.open(straight.path)
 
 
 def test_the_presets_are_valid_and_of_the_encoders_of_fit():

@@ -19,7 +19,7 @@ from simtrain.models.published_names import read_encoder, read_state
 from simtrain.models.sit import SiT
 from simtrain.surface.patches import patch_vertices, read_patches
 from simtrain.training.published import Files, import_weights
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 from simtrain.training.trained_model import load_learner
 
 DIM, INNER, COMMON, DEPTH, FRAMES, HEADS = 16, 128, 12, 2, 3, 2
@@ -301,7 +301,7 @@ def test_an_imported_run_is_tested_and_records_its_files(weights, store, tmp_pat
     result = _invoke("import-weights", store, "--out", out, "--fmri-encoder", files.encoder, *wrappers)
     assert result.exit_code == 0, result.output
     assert f"simtrain retrieve {out} {store}" in result.output
-    assert (Run.open(out).config.model.heads, Run.open(out).config.data.lag) == (HEADS, 6)
+    assert (FitRun.open(out).config.model.heads, FitRun.open(out).config.data.lag) == (HEADS, 6)
     record = json.loads((out / "imported.json").read_text())
     digest = hashlib.sha256(files.encoder.read_bytes()).hexdigest()
     assert record["files"]["fmri-encoder"] == {"name": "fmri-encoder-best.pt", "sha256": digest}
@@ -334,7 +334,7 @@ def test_an_encoder_alone_can_only_start_a_fit(weights, store, tmp_path):
         torch.testing.assert_close(after[key], before[key], rtol=0, atol=0)
     result = _invoke("fit", store, "--out", alone, "--device", "cpu")
     assert "going on from step 0 of 1" in result.output
-    load_learner(Run.open(alone), open_dataset(store), torch.device("cpu"))
+    load_learner(FitRun.open(alone), open_dataset(store), torch.device("cpu"))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from simdata.common.errors import UserError
 from simtrain.cli.root import cli
 from simtrain.training import checkpoint
 from simtrain.training import loop as fitting
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 from simtrain.training.schedule import learning_rate
 
 SHORT = ["train.steps=4", "train.validate_every=2", "train.checkpoint_every=2", "model.dropout=0"]
@@ -33,13 +33,13 @@ def two_steps(store, tmp_path_factory):
 
 @pytest.fixture
 def half(two_steps, tmp_path):
-    return Run.open(shutil.copytree(two_steps.path, tmp_path / "run"))
+    return FitRun.open(shutil.copytree(two_steps.path, tmp_path / "run"))
 
 
 def test_what_does_not_change_the_result_may_change(store, half):
     free = ["train.log_every=2", "train.checkpoint_every=7", "train.validate_every=4", "train.accumulate=2"]
     run, _ = fit_run(store, half.path, *SHORT, *free, "model.checkpointing=true")
-    assert run.config == Run.open(half.path).config
+    assert run.config == FitRun.open(half.path).config
     assert (run.config.train.log_every, run.config.train.accumulate) == (2, 2)
     assert [line["step"] for line in lines_of(run)] == [1, 2, 2, 4, 4]
     (entry,) = json.loads((half.path / "history.json").read_text())
@@ -89,7 +89,7 @@ def test_more_steps_go_on_with_the_rate_of_a_longer_run(store, half):
 def test_what_would_be_another_run_is_refused_with_both_values(store, half, override, words):
     with pytest.raises(UserError, match=words):
         fit_run(store, half.path, *HALF, override)
-    assert Run.open(half.path).config == half.config
+    assert FitRun.open(half.path).config == half.config
     assert not (half.path / "history.json").exists()
 
 

@@ -7,7 +7,7 @@ from simdata.common.errors import UserError
 from simtrain.config.composition import load
 from simtrain.config.schema import Config, PretrainConfig
 from simtrain.data.dataset import open_dataset
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 from simtrain.training.starting import start_run
 
 WITHOUT_PROJECTOR = [setting for setting in TINY if not setting.startswith("projector")]
@@ -16,7 +16,7 @@ WITHOUT_PROJECTOR = [setting for setting in TINY if not setting.startswith("proj
 def test_what_is_left_open_comes_from_the_store(store, tmp_path):
     run = start_run(open_dataset(store), load("demo", TINY), tmp_path / "run")
     assert (run.config.data.lag, run.config.data.video, run.config.data.audio) == (6, "shapes", "tones")
-    assert Run.open(tmp_path / "run").config == run.config
+    assert FitRun.open(tmp_path / "run").config == run.config
 
 
 def test_a_pretraining_is_begun_and_opened_the_same_way(store, tmp_path):
@@ -40,7 +40,7 @@ def test_initial_weights_are_kept_by_their_hash(store, trained, tmp_path):
 def test_a_function_gives_the_configuration_of_the_folder(store, tmp_path):
     out = tmp_path / "run"
     start_run(open_dataset(store), load("demo", TINY), out)
-    assert start_run(open_dataset(store), lambda: Run.open(out).config, out).config.train.steps == 12
+    assert start_run(open_dataset(store), lambda: FitRun.open(out).config, out).config.train.steps == 12
 
 
 def test_what_the_store_lacks_leaves_no_folder(store, tmp_path):

@@ -14,7 +14,7 @@ from simtrain.data.dataset import open_dataset, resolve
 from simtrain.training import checkpoint
 from simtrain.training.contrastive import ContrastiveTraining
 from simtrain.training.loop import fit
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 from simtrain.training.step import Training
 from simtrain.training.trained_model import load_learner
 from simtrain.training.validation import Validation
@@ -106,7 +106,7 @@ def test_a_compiled_run_has_the_same_weights_by_name(store, tmp_path, monkeypatc
     compiled = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(type(self).__name__))
     run, _ = fit_run(store, tmp_path / "run", "train.steps=1", "train.compile=true", "model.depth=2")
-    assert compiled == ["Block", "Block"]
+    assert compiled == ["TransformerBlock", "TransformerBlock"]
     load_learner(run, open_dataset(store), CPU)
 
 
@@ -114,4 +114,4 @@ def test_a_jitter_larger_than_the_lag_is_refused(store, tmp_path):
     dataset = open_dataset(store)
     config = resolve(load("demo", [*TINY, "data.lag_jitter=7"]), dataset)
     with pytest.raises(UserError, match=r"data\.lag_jitter: 7 s is more than the lag of 6 s"):
-        fit(dataset, Run.start(tmp_path / "run", config, dataset), CPU, Console(quiet=True))
+        fit(dataset, FitRun.start(tmp_path / "run", config, dataset), CPU, Console(quiet=True))

@@ -20,13 +20,13 @@ from simdata.common.free_memory import host_room
 from simdata.store import BoldReader
 from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
-from simtrain.data.feeds import Device, Memory, Runs, Stream, choice, open_feed
+from simtrain.data.feeds import Device, Memory, Scans, Stream, choice, open_feed
 from simtrain.data.feeds.choice import Needs, Room, choose
 from simtrain.data.feeds.device import select_windows
 from simtrain.data.windows import SAMPLE
 from simtrain.training import checkpoint
 from simtrain.training.loop import fit
-from simtrain.training.run_folder import Run
+from simtrain.training.run_folder import FitRun
 from simtrain.training.step import Training
 
 CPU = torch.device("cpu")
@@ -56,7 +56,7 @@ def everything(store):
 @pytest.fixture(scope="module")
 def feeds(store, everything):
     dataset, reader = open_dataset(store), BoldReader(store)
-    runs = Runs(everything, dataset, reader)
+    runs = Scans(everything, dataset, reader)
     return {
         "device": Device(runs, 3, CPU),
         "memory": Memory(runs, 3, CPU, copiers=3),
@@ -131,7 +131,7 @@ def test_windows_are_selected_on_a_gpu_by_the_same_rows():
 
 def test_only_runs_in_use_are_held(store, everything, truth):
     used = everything[(everything["subject"] == 4) & (everything["hemisphere"] == 1)]
-    runs = Runs(used, open_dataset(store), BoldReader(store))
+    runs = Scans(used, open_dataset(store), BoldReader(store))
     assert len(runs) == 2
     assert runs.nbytes == 2 * 64 * 40962
     rows = Device(runs, 3, CPU).rows.view(2, 64, -1).numpy()
@@ -140,7 +140,7 @@ def test_only_runs_in_use_are_held(store, everything, truth):
 
 
 def test_runs_can_be_read_in_parts(store, everything):
-    runs = Runs(everything, open_dataset(store), BoldReader(store))
+    runs = Scans(everything, open_dataset(store), BoldReader(store))
     whole, parts = (torch.zeros(runs.shape, dtype=torch.int8) for _ in range(2))
     runs.read_into(whole)
     for part in (2, 0, 1):
@@ -158,7 +158,7 @@ TINY = [
 
 def fit_run(store, out, feed):
     dataset = open_dataset(store)
-    run = Run.start(out, resolve(load("demo", TINY), dataset), dataset)
+    run = FitRun.start(out, resolve(load("demo", TINY), dataset), dataset)
     return run, fit(dataset, run, CPU, Console(quiet=True), feed)
 
 
