@@ -12,6 +12,7 @@ from simtrain.config.resolved import ResolvedPretrainConfig
 from simtrain.models.factory import surface_encoder
 from simtrain.models.input import FramePatches
 from simtrain.models.mae import MAE, Mask, draw_mask, patch_statistics
+from simtrain.models.sit import SiT
 from simtrain.surface.patches import patch_vertices
 from simtrain.surface.vertices import mean_over_patches
 
@@ -64,6 +65,11 @@ class MaskedLearner(nn.Module):
             heads=mae.decoder_heads,
             dim_head=mae.decoder_dim_head,
         )
+
+    @property
+    def encoder(self) -> SiT:
+        """What `simtrain fit` starts from."""
+        return self.mae.encoder
 
     @property
     def device(self) -> torch.device:

@@ -15,18 +15,17 @@ from simdata.common.errors import UserError
 from simdata.store import BoldReader
 from simtrain.common import distributed, finite, interrupts, processes
 from simtrain.common.interrupts import Interrupts
-from simtrain.data import windows
 from simtrain.data.dataset import Dataset
 from simtrain.data.feeds import Batches, Stream, open_feed
-from simtrain.data.lag_jitter import training_samples
 from simtrain.data.order import shuffled_batches
+from simtrain.data.windows import Windows
 from simtrain.models.learner import Learner
-from simtrain.models.patch_table import kept_table
 from simtrain.training import checkpoint, validation
 from simtrain.training.contrastive import ContrastiveTraining
 from simtrain.training.footprint import training_bytes
 from simtrain.training.guard import Diverged
 from simtrain.training.initial_weights import kept_weights
+from simtrain.training.preparation import find_samples, new_learner
 from simtrain.training.run_folder import AnyRun, FitRun
 from simtrain.training.scalars import Metrics, NoMetrics, Report
 from simtrain.training.schedule import learning_rate
@@ -56,8 +55,12 @@ def fit(
     The number of the signal that stopped it before (`common.interrupts`), None if it came to its end.
     """
     with interrupts.caught():
-        prepared = _prepare(dataset, run, device)
-        return go_on(*prepared, dataset, run, console, feed, run.config.data.lag_jitter, report)
+        used = Windows.of(dataset, run.config)
+        samples, held_out = find_samples(used, run.config)
+        learner = new_learner(run, lambda: _learner(used, run))
+        training = ContrastiveTraining(run.config, learner.to(device))
+        jitter = run.config.data.lag_jitter
+        return go_on(training, samples, held_out, dataset, run, console, feed, jitter, report)
 
 
 def go_on(
@@ -120,28 +123,13 @@ def go_on(
     return stopped
 
 
-def _prepare(
-    dataset: Dataset, run: FitRun, device: torch.device
-) -> tuple[ContrastiveTraining, np.ndarray, np.ndarray]:
-    """A new training with its training and validation samples."""
-    config = run.config
-    used = windows.Windows.of(dataset, config)
-    found = used.find()
-    samples = training_samples(windows.training(found), config.data)
-    if len(samples) < config.train.batch_size:
-        raise UserError(
-            f"{dataset.path} has {len(samples)} training samples at a lag of {config.data.lag} s, less than "
-            f"a batch (train.batch_size: {config.train.batch_size}): see `simdata info` for its runs and sets"
-        )
-    torch.manual_seed(config.train.seed)
-    learner = Learner(config, dataset, used.embeddings)
+def _learner(used: Windows, run: FitRun) -> Learner:
+    """A new one, which knows the clips of training scenes, and the encoder that it starts from."""
+    learner = Learner(run.config, used.dataset, used.embeddings)
     learner.stimuli.fit(used.clips)
-    if config.model.init is not None:
-        learner.encoder.load_state_dict(kept_weights(run.path, config.model.init))
-    if config.model.patches is not None:
-        kept_table(run.path, config.model.patches, config.model.ico).lay_out(learner.encoder)
-    training = ContrastiveTraining(config, learner.to(device))
-    return training, samples, windows.by_hemisphere(windows.validation(found), config.data.sides)
+    if run.config.model.init is not None:
+        learner.encoder.load_state_dict(kept_weights(run.path, run.config.model.init))
+    return learner
 
 
 def _loop(

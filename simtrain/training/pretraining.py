@@ -10,17 +10,16 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from simdata.common.errors import UserError
 from simtrain.common import distributed, processes
-from simtrain.data import windows
 from simtrain.data.dataset import Dataset
 from simtrain.data.feeds import Batch
+from simtrain.data.windows import Windows
 from simtrain.models.mae import Mask, masked_error
 from simtrain.models.masked_learner import Filled, MaskedLearner
-from simtrain.models.patch_table import kept_table
 from simtrain.training import accumulation
 from simtrain.training.accumulation import Losses
 from simtrain.training.loop import go_on
+from simtrain.training.preparation import find_samples, new_learner
 from simtrain.training.run_folder import PretrainRun
 from simtrain.training.scalars import Report
 from simtrain.training.step import Training
@@ -92,19 +91,7 @@ def pretrain(
     report: Report | None = None,
 ) -> int | None:
     """As `training.loop.fit`: to the configured number of steps, from the last checkpoint if there is one."""
-    found = windows.Windows.of(dataset, run.config).find()
-    sides = run.config.data.sides
-    samples = windows.by_hemisphere(windows.training(found), sides)
-    if len(samples) < run.config.train.batch_size:
-        raise UserError(
-            f"{dataset.path} has {len(samples)} training samples, less than a batch "
-            f"(train.batch_size: {run.config.train.batch_size}): see `simdata info` for its runs and sets"
-        )
-    torch.manual_seed(run.config.train.seed)
-    learner = MaskedLearner(run.config, dataset.cortex)
-    model = run.config.model
-    if model.patches is not None:
-        kept_table(run.path, model.patches, model.ico).lay_out(learner.mae.encoder)
+    samples, held_out = find_samples(Windows.of(dataset, run.config), run.config)
+    learner = new_learner(run, lambda: MaskedLearner(run.config, dataset.cortex))
     training = Pretraining(run.config, learner.to(device))
-    held_out = windows.by_hemisphere(windows.validation(found), sides)
     return go_on(training, samples, held_out, dataset, run, console, feed, report=report)

@@ -13,7 +13,7 @@ from simdata.common.errors import UserError
 from simtrain.cli.root import cli
 from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
-from simtrain.data.windows import EXPERIMENTS, WINDOW
+from simtrain.data.windows import EXPERIMENTS, WINDOW, Windows
 from simtrain.models.factory import freeze, surface_encoder
 from simtrain.retrieval.evaluation import must_be_new
 from simtrain.training import checkpoint
@@ -115,11 +115,11 @@ def _encoder(run):
 
 def test_training_starts_from_the_weights_of_the_pretraining(store, tmp_path, pretrained):
     dataset, run = _start(store, tmp_path / "run", f"model.init={pretrained}")
-    training, _, _ = fitting._prepare(dataset, run, CPU)
+    learner = fitting._learner(Windows.of(dataset, run.config), run)
     expected = checkpoint.load(pretrained / "checkpoint.pt")["learner"]
-    for name, weights in training.learner.sim.encoder.state_dict().items():
+    for name, weights in learner.encoder.state_dict().items():
         assert torch.equal(weights, expected[f"mae.encoder.{name}"])
-    assert all(parameter.requires_grad for parameter in training.learner.parameters())
+    assert all(parameter.requires_grad for parameter in learner.parameters())
 
 
 @pytest.mark.parametrize(
