@@ -165,7 +165,7 @@ def _feeds(store: Path, runs: np.ndarray) -> dict[str, Way]:
 
 
 def _from_disk(store: Path, runs: np.ndarray, *, threads: int = 1, cold: bool = False) -> Way:
-    """With a reader of its own each round, since what a reader has mapped cannot be dropped from memory."""
+    """Each round has a reader of its own, since what a reader has mapped cannot be dropped from memory."""
     shape = BoldReader(store).shape
     windows = len(runs) * shape[2] * shape[3] // FRAMES
 

@@ -45,7 +45,7 @@ def print_info(path: Path, console: Console) -> None:
 
 
 def _findings(path: Path, store: xr.Dataset) -> dict[str, list[str]]:
-    """By run, what was found in it that is not as it is in others."""
+    """What was found in each run that is not as it is in others."""
     found: dict[str, list[str]] = {}
     runs = {key: record for key, record in records(store, path).items() if "density" in record}
     for key, record in runs.items():

@@ -47,7 +47,7 @@ class DenseSeries:
 
     @property
     def stored_kind(self) -> str:
-        """Of the file's own numbers: "f" for floats, "i" or "u" for whole ones."""
+        """The kind of the file's own numbers: "f" for floats, "i" or "u" for whole ones."""
         return self._matrix.dtype.kind
 
     def cortices(self) -> Iterator[tuple[str, np.ndarray]]:

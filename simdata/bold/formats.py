@@ -21,7 +21,7 @@ FORMATS = Registry("simdata.bold_formats", "BOLD format")
 
 
 def endings() -> list[str]:
-    """Of the names that some format reads, such as ``.dtseries.nii``."""
+    """The endings of names that some format reads, such as ``.dtseries.nii``."""
     return FORMATS.names()
 
 

@@ -9,8 +9,9 @@ import click
 
 import simdata
 from simdata.api import ON_ERROR, OnError
-from simdata.cli.parts import console, default, report_skipped
+from simdata.cli.parts import console, report_skipped
 from simdata.common.local_path import LOCAL
+from simdata.common.parameter_names import default
 from simdata.common.progress import Bars
 from simdata.store.encoding import ENCODINGS
 

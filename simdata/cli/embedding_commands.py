@@ -8,8 +8,9 @@ import click
 
 import simdata
 from simdata.api import ON_ERROR, OnError
-from simdata.cli.parts import default, report_skipped
+from simdata.cli.parts import report_skipped
 from simdata.common.local_path import LOCAL
+from simdata.common.parameter_names import default
 from simdata.common.progress import Bars
 
 

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from inspect import signature
-from typing import Any
+from collections.abc import Mapping
 
 import click
 from rich.console import Console
 
 
-def default(function: Callable[..., object], parameter: str) -> Any:
-    """What the library takes for a parameter that is not given."""
-    return signature(function).parameters[parameter].default
-
-
 def console() -> Console:
-    """As wide as the terminal; of 110 columns in a file."""
+    """A console as wide as the terminal, or of 110 columns in a file."""
     return Console(width=None if sys.stdout.isatty() else 110)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 
 def dumps(content: Any, **options: Any) -> str:
-    """As `json.dumps`, with null for NaN and infinities, for which JSON has no words."""
+    """JSON as `json.dumps` writes it, but null for NaN and infinities, which JSON does not have."""
     return json.dumps(plain(content), allow_nan=False, **options)
 
 

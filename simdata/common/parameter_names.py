@@ -1,4 +1,4 @@
-"""Names of parameters in messages: the library's own, and the options that a command line has for them.
+"""Parameters of the library, and the options that a command line has for them: their names and defaults.
 
 A message of the library has a parameter in backticks, such as "`batch_size` is 0: give 1 or more". Who calls
 from Python reads it so; on the command line it is "--batch-size is 0: give 1 or more". For that, an option
@@ -8,6 +8,8 @@ is named as the parameter that it becomes: ``click.option("--set", "overrides")`
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import click
@@ -28,6 +30,11 @@ class TranslatingGroup(click.Group):
             if command is not None:
                 error.args = (with_options(str(error), command),)
             raise
+
+
+def default(function: Callable[..., object], parameter: str) -> Any:
+    """What the library takes for a parameter that is not given."""
+    return signature(function).parameters[parameter].default
 
 
 def with_options(message: str, command: click.Command) -> str:

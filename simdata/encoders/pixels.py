@@ -1,4 +1,4 @@
-"""From a span's pictures to what a pretrained model sees: what the video encoders with weights share."""
+"""What the video encoders with weights share: from a span's pictures to what a pretrained model sees."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class PixelSettings(ModelSettings):
 
 
 class ClipSettings(PixelSettings):
-    """With ``frames``: how many of a window's pictures are taken, and which (`encoders.window_frames`)."""
+    """Settings with ``frames``: how many pictures of a window are taken, and which (`window_frames`)."""
 
     frames: Setting = None
 

@@ -151,7 +151,7 @@ def _transformer(
 
 
 def _sizes(encoder: str, file: Path, state: dict[str, Tensor]) -> VideoMAEConfig:
-    """From the shapes in a file of transformers; of pictures of 224 x 224, as the shapes do not tell."""
+    """The sizes that shapes in a file of transformers tell; pictures are 224 x 224, which they do not."""
     state = {key.removeprefix("videomae."): tensor for key, tensor in state.items()}
     patches = state.get("embeddings.patch_embeddings.projection.weight")
     hidden = state.get("encoder.layer.0.intermediate.dense.bias")

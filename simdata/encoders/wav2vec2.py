@@ -121,7 +121,7 @@ def _normalised(encoder: str, file: Path) -> tuple[bool, str]:
 
 
 class HuBERT(Wav2Vec2):
-    """As `Wav2Vec2`; trained to tell clusters of sounds, without text."""
+    """A `Wav2Vec2` that was trained to tell clusters of sounds, without text."""
 
     encoder = "hubert"
     summary = "HuBERT base, self-supervised on 960 h of speech"
@@ -129,7 +129,7 @@ class HuBERT(Wav2Vec2):
 
 
 class WavLM(Wav2Vec2):
-    """As `Wav2Vec2`; trained like HuBERT, on speech mixed with noise and with other speakers."""
+    """A `Wav2Vec2` that was trained like HuBERT, on speech mixed with noise and with other speakers."""
 
     encoder = "wavlm"
     summary = "WavLM base+, self-supervised on 94,000 h of speech"

@@ -143,7 +143,7 @@ class Whisper(HearingEncoder):
 
 
 def _sizes(state: dict[str, Tensor]) -> WhisperConfig | None:
-    """From the shapes in a file without config.json; all published models have a head for 64 features."""
+    """The sizes that the shapes in a file tell, without config.json; all published heads have 64 features."""
     mel, positions = state.get("conv1.weight"), state.get("embed_positions.weight")
     hidden = state.get("layers.0.fc1.bias")
     if mel is None or positions is None or hidden is None or mel.ndim != 3 or positions.ndim != 2:

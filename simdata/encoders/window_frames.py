@@ -32,7 +32,7 @@ SCHEMES: tuple[Scheme, ...] = ("even", "linspace", "interval")
 
 @dataclass(frozen=True)
 class Rule:
-    """By which pictures are chosen; ``interval`` is of that scheme alone."""
+    """The rule by which pictures are chosen; ``interval`` is of that scheme alone."""
 
     scheme: Scheme
     interval: int = 0

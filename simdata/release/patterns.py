@@ -111,7 +111,7 @@ def _parts(argument: object) -> Iterator[parser.SubPattern]:
 
 
 def _steps(tree: parser.SubPattern) -> float:
-    """At most so many ways in which an expression can match a part of a name."""
+    """An upper bound of the ways in which an expression can match a part of a name."""
     steps = 1.0
     for op, argument in tree:
         if op in REPEATS:

@@ -87,7 +87,7 @@ class _Survey:
         return list(self.rejected.values())
 
     def _look_at(self, path: str, entry: os.DirEntry, naming: Naming) -> None:
-        """At what lies where the catalog expects a subject."""
+        """Look at an entry that lies where the catalog expects a subject."""
         if not is_utf8(entry.name):
             self._add(path, "its name is not UTF-8; rename it")
             return

@@ -73,7 +73,7 @@ class Layout:
 
     @property
     def row_bytes(self) -> int:
-        """Of one second."""
+        """Bytes of one second."""
         return self.shape[4] * self.dtype.itemsize
 
     @property
@@ -83,7 +83,7 @@ class Layout:
 
     @property
     def plain_bytes(self) -> int:
-        """Of a chunk that is not compressed, with its checksums."""
+        """Bytes of a chunk that is not compressed, with its checksums."""
         return self.seconds * self.row_bytes + CHECKSUM * len(self.codecs)
 
     @property
@@ -93,7 +93,7 @@ class Layout:
         return int(np.prod(self.chunks_per_object)) * INDEX_ENTRY + CHECKSUM * self.index.checksum
 
     def key(self, subject: int, movie: int, block: int, hemisphere: int) -> str:
-        """Of the object that holds a run and hemisphere's ``block``-th stretch of time."""
+        """The key of the object that holds a run and hemisphere's ``block``-th stretch of time."""
         subjects, movies, _, hemispheres, _ = self.object_shape
         position = (subject // subjects, movie // movies, block, hemisphere // hemispheres, 0)
         return self.key_separator.join([*self.key_start, *map(str, position)])

@@ -77,7 +77,7 @@ class Metadata:
 
     @property
     def stimulus_lag(self) -> int:
-        """In s: the catalog's."""
+        """The catalog's lag from stimulus to BOLD, in s."""
         lag = self._known("stimulus_lag")
         try:
             return int(lag)

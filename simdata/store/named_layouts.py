@@ -29,7 +29,7 @@ class NamedLayout(BaseModel):
 
     @property
     def codecs(self) -> tuple[str, ...]:
-        """In the order of `simdata.store.layout.Layout.codecs`."""
+        """The codecs, in the order of `simdata.store.layout.Layout.codecs`."""
         return ("crc32c",) if self.codec is None else (self.codec, "crc32c")
 
 

@@ -60,7 +60,7 @@ class Conveniences:
 
     @property
     def metadata(self) -> Metadata:
-        """Of what the store was built, and how."""
+        """What the store was built from, and how."""
         return Metadata.of(self._dataset, "the dataset")
 
     @property

@@ -113,12 +113,12 @@ def records(dataset: xr.Dataset, place: str | Path) -> dict[str, Record]:
 
 
 def run_records(dataset: xr.Dataset, place: str | Path) -> dict[str, Record]:
-    """As `records`, of runs alone."""
+    """The `records` of runs alone."""
     return dict(_stored(dataset, RUNS, place))
 
 
 def film_record(dataset: xr.Dataset, movie: str) -> Record | None:
-    """Of the film of a movie; None if it is not in the store."""
+    """The record of the film of a movie; None if it is not in the store."""
     return dict(_stored(dataset.sel(movie=[movie]), FILMS, "the store")).get(f"film/{movie}")
 
 

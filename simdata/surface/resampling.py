@@ -115,7 +115,7 @@ def barycentric_weights(points: np.ndarray, mesh: Mesh) -> csr_array:
 def _best_triangles(
     points: np.ndarray, vertices: np.ndarray, faces: np.ndarray, candidates: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of (points, candidates) faces the one that holds each point: its corners and the point's weights."""
+    """The one of (points, candidates) faces that holds each point: its corners and the point's weights."""
     weights = _closest_point_weights(points[:, None, :], vertices[faces[candidates]])
     best = weights.min(axis=-1).argmax(axis=1)
     point = np.arange(len(points))

@@ -45,7 +45,7 @@ class Moments:
 
     @classmethod
     def of(cls, x: np.ndarray, y: np.ndarray) -> Moments:
-        """Of rows ``x`` (n, features) and ``y`` (n, targets)."""
+        """Sums of rows ``x`` (n, features) and ``y`` (n, targets)."""
         x, y = x.astype(np.float64), y.astype(np.float64)
         return cls(len(x), x.sum(axis=0), y.sum(axis=0), x.T @ x, x.T @ y)
 
@@ -140,7 +140,7 @@ class Ridge:
         return predicted
 
     def save(self, path: Path) -> None:
-        """As NumPy's .npz; the columns of a modality as ``columns_<modality>`` (start, stop)."""
+        """Write NumPy's .npz; the columns of a modality as ``columns_<modality>`` (start, stop)."""
         columns = {f"columns_{name}": np.array([c.start, c.stop]) for name, c in self.columns.items()}
         arrays = {name: getattr(self, name) for name in ("weights", "x_mean", "y_mean", "penalty", "delays")}
         np.savez(path, allow_pickle=False, **arrays, **columns)

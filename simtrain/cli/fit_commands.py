@@ -120,7 +120,7 @@ def _stopping(command: str, store: str | Path, out: Path) -> Iterator[None]:
 
 
 def _console() -> Console:
-    """Of several processes, the first one speaks for all."""
+    """The console of this process: of several, the first one speaks for all."""
     return Console(quiet=processes.rank() != 0)
 
 

@@ -8,18 +8,19 @@ from typing import Any
 import click
 
 from simdata.common.local_path import LOCAL
+from simdata.common.parameter_names import default
 from simtrain.api.saliency import ANY, saliency
 from simtrain.attribution.attention_maps import HEADS
-from simtrain.attribution.methods import METHODS, Method
+from simtrain.attribution.methods import METHODS
 from simtrain.cli.options import Lags, device_option, run_argument, store_argument
 from simtrain.data.windows import EXPERIMENTS
-from simtrain.surface.vertices import MESHES, STORED
+from simtrain.surface.vertices import MESHES
 
 
 @click.command("saliency")
 @run_argument
 @store_argument
-@click.option("--method", type=click.Choice(METHODS), default="integrated-gradients", show_default=True)
+@click.option("--method", type=click.Choice(METHODS), default=default(saliency, "method"), show_default=True)
 @click.option(
     "--modality",
     metavar="NAME",
@@ -28,14 +29,14 @@ from simtrain.surface.vertices import MESHES, STORED
 @click.option(
     "--heads",
     type=click.Choice(HEADS),
-    default=HEADS[0],
+    default=default(saliency, "heads"),
     show_default=True,
     help="How attention's heads become one.",
 )
 @click.option(
     "--steps",
     type=click.IntRange(1),
-    default=Method.steps,
+    default=default(saliency, "steps"),
     show_default=True,
     help="Points of the integral of integrated gradients.",
 )
@@ -44,7 +45,7 @@ from simtrain.surface.vertices import MESHES, STORED
 @click.option(
     "--experiment",
     type=click.Choice([*EXPERIMENTS, ANY]),
-    default="new-subjects",
+    default=default(saliency, "experiment"),
     show_default=True,
     help=f"Whose windows; {ANY}: all, also those trained on.",
 )
@@ -57,15 +58,25 @@ from simtrain.surface.vertices import MESHES, STORED
     "--windows", type=click.IntRange(1), metavar="N", help="At most N of each subject, spread evenly."
 )
 @click.option(
-    "--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Windows in memory at once."
+    "--batch-size",
+    type=click.IntRange(1),
+    default=default(saliency, "batch_size"),
+    show_default=True,
+    help="Windows in memory at once.",
 )
 @click.option("--by-frame", is_flag=True, help="Also a map of each frame of the windows.")
 @click.option("--randomise", is_flag=True, help="Also with random weights, and how like that is.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random weights.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=default(saliency, "seed"),
+    show_default=True,
+    help="Of the random weights.",
+)
 @click.option(
     "--mesh",
     type=click.Choice(MESHES),
-    default=STORED,
+    default=default(saliency, "mesh"),
     show_default=True,
     help="To write on: the store's, or HCP's, which opens on HCP's own surfaces.",
 )

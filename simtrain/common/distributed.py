@@ -73,7 +73,7 @@ def shares(batches: Iterable[tuple[np.ndarray, Any]]) -> Iterator[tuple[np.ndarr
 
 
 def gather(embeddings: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Of (n, dim) float32 of each modality, the (size * n, dim) of all processes, in order of rank.
+    """The (size * n, dim) of all processes, in order of rank, from (n, dim) float32 of each modality.
 
     The gradient is the exact adjoint: every process's slice gets what it contributed to every process's
     loss. With the average of gradients over processes (`average_gradients`), that is the gradient of the

@@ -58,7 +58,7 @@ def load(
 def overridden(
     data: Any, origin: str, overrides: Iterable[str], modalities: str | None, kind: type[SomeConfig]
 ) -> SomeConfig:
-    """As `load`, of what ``origin`` gave."""
+    """Compose as `load` does, from what ``origin`` gave."""
     parse(data, origin, kind)
     if modalities is not None:  # first, since they decide which pairs can have a weight
         data = _merge(data, {"modalities": [name.strip() for name in modalities.split(",")]})

@@ -23,7 +23,7 @@ class ResolvedWindow(WindowConfig):
 
 
 class ResolvedData(DataConfig):
-    """As `DataConfig`, with a lag, and the encoders of the modalities in use."""
+    """A `DataConfig` with a lag, and with the encoders of the modalities in use."""
 
     lag: Lag
 

@@ -139,7 +139,7 @@ class ModelConfig(EncoderConfig):
 
 
 class ProjectorConfig(_Strict):
-    """From each modality's features into the common space."""
+    """The projectors from each modality's features into the common space."""
 
     dim: Count = Field(default=384, description="Dimensions of the common space.")
     dropout: Fraction = Field(default=0.0, description="Dropout in the projectors.")

@@ -228,7 +228,7 @@ def resolve(config: Config | PretrainConfig, dataset: Dataset) -> Resolved:
 
 
 def _encoders(config: Config, dataset: Dataset) -> dict[str, str | None]:
-    """Of ``video`` and ``audio``, None for what is not in use."""
+    """The encoders of ``video`` and ``audio``, None for what is not in use."""
     encoders: dict[str, str | None] = dict.fromkeys(STIMULI)
     for modality in config.stimuli:
         if modality in STIMULI:

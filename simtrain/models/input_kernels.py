@@ -75,7 +75,7 @@ def float_patches(
     vertices: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """As `integer_patches`, for float32, in which NaN is what has no data, with sums in float64."""
+    """Do as `integer_patches` for float32, in which NaN is what has no data, with sums in float64."""
     samples, frames, mesh = stored.shape
     scored = np.empty((frames, mesh), np.float32)
     with_data = np.empty(mesh, np.int8)

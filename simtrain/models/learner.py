@@ -20,7 +20,7 @@ from simtrain.surface.patches import patch_vertices
 
 
 class Learner(nn.Module):
-    """From samples to embeddings to the loss.
+    """What is trained: from samples to embeddings to the loss.
 
     Its state_dict is what a checkpoint keeps: the weights, the temperature, the statistics with which the
     stimulus features are standardised, and the queue of negatives, if the configuration asks for one.

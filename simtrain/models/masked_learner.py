@@ -110,7 +110,7 @@ class MaskedLearner(nn.Module):
         return mean_over_patches(values, counted, patches, self.frames.cortex.shape[1])
 
     def unseen(self, filled: Filled) -> Tensor:
-        """Of the values that are counted, those that no visible patch has: (batch, patches, ...) bool."""
+        """The values that are counted and that no visible patch has: (batch, patches, ...) bool."""
         visible = self.per_vertex(~filled.hidden)
         _, counts = self.on_surface(visible, visible)
         return filled.counted & (counts[:, self.frames.vertices] == 0).reshape(filled.counted.shape)

@@ -101,7 +101,7 @@ def decode(decoder: Decoder, embeddings: np.ndarray, info: Info) -> np.ndarray:
 
 
 def _resized(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """With bilinear interpolation, over the whole area of a pixel where it becomes larger."""
+    """Resize with bilinear interpolation, over the whole area of a pixel where it becomes larger."""
     values = torch.tensor(frames).permute(0, 3, 1, 2).float()
     values = torch.nn.functional.interpolate(values, size, mode="bilinear", antialias=True)
     return values.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()

@@ -286,7 +286,7 @@ class Reconstructor:
         return _Decoding(decoder, variable, attributes, size)
 
     def _fit_map(self, features: np.ndarray) -> LinearMap:
-        """To (movies, seconds, features), from training windows; its penalty from those of validation."""
+        """A map to (movies, seconds, features), fitted on training windows; validation chose its penalty."""
         rng = np.random.default_rng(self.settings.seed)
         found = self._used.find(self.settings.lag)
         pairs = []

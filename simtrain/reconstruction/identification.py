@@ -66,7 +66,7 @@ class Reference:
         self._values: list[np.ndarray] = []
 
     def add(self, values: np.ndarray) -> None:
-        """Of the targets (n,) of one subject and movie."""
+        """Add the values of the targets (n,) of one subject and movie."""
         self._values.append(values.astype(np.float64))
 
     def outcome(self) -> Outcome:

@@ -93,7 +93,7 @@ class FilmLookup:
         return [len(group.clips) for group in self._groups]
 
     def look_up(self, embeddings: np.ndarray) -> Made:
-        """With (n, dim) unit-length embeddings in the common space, one for every target."""
+        """Look up (n, dim) unit-length embeddings in the common space, one for every target."""
         count = len(self.targets)
         shape = (count, *self.targets.pictures.frames.shape[1:])
         frames = {NEAREST: np.empty(shape, np.uint8), WEIGHTED: np.empty(shape, np.float32)}

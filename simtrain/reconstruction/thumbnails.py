@@ -89,7 +89,7 @@ def describe_frames(dataset: Dataset) -> str:
 
 
 def rounded(frames: np.ndarray) -> np.ndarray:
-    """As uint8, to be shown."""
+    """Pictures as uint8, to be shown."""
     return np.clip(np.rint(frames), 0, 255).astype(np.uint8)
 
 

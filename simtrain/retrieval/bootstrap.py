@@ -39,13 +39,13 @@ class Bootstrap:
         self.times = np.random.default_rng([seed, 1]).multinomial(len(subjects), share, size=resamples)
 
     def mean(self, values: np.ndarray) -> Interval | None:
-        """Of the mean of (draws, tested) values over the subjects drawn; None for a single subject."""
+        """Interval of the mean of (draws, tested) values over the subjects drawn; None for a single one."""
         count = np.bincount(self._subject.ravel())
         total = np.bincount(self._subject.ravel(), weights=values.ravel())
         return self._interval((self.times @ total) / (self.times @ count))
 
     def median(self, values: np.ndarray) -> Interval | None:
-        """Of the mean over draws of the medians of (draws, tested) values over the subjects drawn."""
+        """Interval of the mean over draws of the medians of (draws, tested) values over subjects drawn."""
         size = max(1, CELLS // values.shape[1])
         parts = np.array_split(self.times, -(-len(self.times) // size))
         draws = list(zip(values, self._subject, strict=True))

@@ -133,7 +133,7 @@ def must_be_new(run: FitRun, dataset: Dataset, windows: np.ndarray, name: str) -
 
 
 def _at_all(windows: np.ndarray, lags: Sequence[int]) -> np.ndarray:
-    """Of windows at the longest of ``lags``, those whose clip has BOLD at all of them."""
+    """The windows, given at the longest of ``lags``, whose clip has BOLD at all of them."""
     return windows[windows["clip"] + min(lags) >= 0]
 
 

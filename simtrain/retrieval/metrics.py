@@ -77,7 +77,7 @@ class RetrievalMetric(ABC):
         return math.fsum(self.expected(pool).flat) / pool.size
 
     def figure(self, rank: np.ndarray, pool: np.ndarray) -> float:
-        """Of (n,) tested windows together."""
+        """The figure of (n,) tested windows together."""
         values = self.value(rank, pool)
         return float(np.median(values) if self.reduce == "median" else values.mean())
 

@@ -80,7 +80,7 @@ def score_draws(
     shifts: np.ndarray,
     metrics: Mapping[str, RetrievalMetric],
 ) -> tuple[Score, Score]:
-    """From fMRI to the stimulus, and back.
+    """Score retrieval from fMRI to the stimulus, and back.
 
     Goes through the tested windows one by one, each at all shifts: so pools may differ in size, and the
     memory is that of one pool times the shifts.

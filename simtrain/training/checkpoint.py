@@ -69,5 +69,5 @@ def load_tested(path: Path) -> dict[str, Any]:
 
 
 def tested_weights(state: dict[str, Any]) -> dict[str, Any]:
-    """Of the state of a training, the learner's state_dict with the averaged weights, if it averages them."""
+    """The learner's state_dict in the state of a training, with averaged weights if it averages them."""
     return state["learner"] | (state.get("average") or {})

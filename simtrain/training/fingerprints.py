@@ -24,7 +24,7 @@ SPREAD, SIZE = 0.05, 1e-5
 
 
 class Description(TypedDict):
-    """Of the features of an embedding, as JSON.
+    """The fingerprint of the features of an embedding, as JSON.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ def changed_rows(
 
 
 def other_gaps(folder: Path, used: Iterable[str], embedding: Embedding, movies: Sequence[str]) -> list[str]:
-    """Of ``used`` movies, those in which other rows are missing now than then."""
+    """The ``used`` movies in which other rows are missing now than then."""
     of_movie = dict(zip(movies, embedding.values, strict=True))
     nothing = np.empty((0, PROJECTIONS))
     with np.load(folder / FILE) as sketches:
@@ -118,5 +118,5 @@ def _present(rows: np.ndarray) -> np.ndarray:
 
 
 def _digest(rows: np.ndarray) -> str:
-    """Of the rows of a movie, up to the last that is there: a store may have room for longer ones."""
+    """The hash of the rows of a movie, up to the last that is there: a store may have room for more."""
     return hashlib.sha256(np.ascontiguousarray(rows[: len(_present(rows))]).tobytes()).hexdigest()

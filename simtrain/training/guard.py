@@ -88,7 +88,7 @@ class Guard:
                 )
 
     def readings(self) -> dict[str, float]:
-        """With a scaled loss, how many steps were skipped."""
+        """How many steps were skipped, where the loss is scaled."""
         return {"skipped": int(self._skipped)} if self._scaler.is_enabled() else {}
 
     def state_dict(self) -> dict[str, int]:

@@ -115,7 +115,7 @@ class Initial:
 
     @staticmethod
     def seen_scenes(run: Path) -> dict[str, list[str]]:
-        """As `simtrain.training.run_folder.FitRun.seen_scenes`, of earlier training alone."""
+        """The `simtrain.training.run_folder.FitRun.seen_scenes` of earlier training alone."""
         return _origin(run).get("seen_scenes", {})
 
     def must_fit(self, config: Config) -> None:

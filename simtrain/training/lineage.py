@@ -90,7 +90,7 @@ def must_suit(run: Path, known: Record, dataset: Dataset, embeddings: Iterable[E
 
 
 def known_to(known: Record, samples: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Of ``samples`` (SAMPLE), those of runs that the store had when training began."""
+    """The ``samples`` (SAMPLE) of runs that the store had when training began."""
     if "bold" not in known:
         return samples
     keys = {key for runs in known["bold"].values() for key in runs}
@@ -104,7 +104,7 @@ _ANY = tuple((subjects, scenes) for subjects in range(len(SPLITS)) for scenes in
 
 
 def _sources(dataset: Dataset, sets: Iterable[tuple[int, int]]) -> dict[str, str | None]:
-    """Of each whole run in sets of subjects and scenes, the hash of its file, None if it is not known."""
+    """The hash of the file of each whole run in sets of subjects and scenes, None if it is not known."""
     found = {}
     for subject, movie in np.argwhere(dataset.complete):
         scenes = set(dataset.scene_split[movie].tolist())

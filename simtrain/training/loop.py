@@ -74,7 +74,7 @@ def go_on(
     jitter: int = 0,
     report: Report | None = None,
 ) -> int | None:
-    """As `fit`, with any kind of training on ``samples``, and validation on ``held_out`` (SAMPLE).
+    """Train as `fit` does, with any kind of training on ``samples``, and validation on ``held_out`` (SAMPLE).
 
     ``jitter``: s by which the lag of a sample of training may vary; ``feed``, ``report``: as for `fit`
     """

@@ -90,7 +90,7 @@ def pretrain(
     feed: str = "auto",
     report: Report | None = None,
 ) -> int | None:
-    """As `training.loop.fit`: to the configured number of steps, from the last checkpoint if there is one."""
+    """Train as `training.loop.fit` does: to the configured step, from the last checkpoint if there is one."""
     samples, held_out = find_samples(Windows.of(dataset, run.config), run.config)
     learner = new_learner(run, lambda: MaskedLearner(run.config, dataset.cortex))
     training = Pretraining(run.config, learner.to(device))

@@ -89,7 +89,7 @@ def load_learner(run: PretrainRun, dataset: Dataset, device: torch.device) -> Ma
 
 
 def maps_of(learner: MaskedLearner, filled: Filled) -> Maps:
-    """From patches to the mesh."""
+    """Values of patches, brought to the mesh."""
     predicted = filled.predicted.float()
     if filled.scale is not None:
         # As He et al. show theirs: the patch's own mean and s.d. are given back to the prediction.

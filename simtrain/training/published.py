@@ -174,7 +174,7 @@ def _configuration(
 
 
 def _learner(config: ResolvedConfig, dataset: Dataset) -> Learner:
-    """With random weights, and the statistics of the stimulus features that `simtrain fit` would take."""
+    """A learner with random weights, and the statistics of features that `simtrain fit` would take."""
     used = windows.Windows.of(dataset, config)
     torch.manual_seed(config.train.seed)
     learner = Learner(config, dataset, used.embeddings)

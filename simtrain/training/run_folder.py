@@ -156,7 +156,7 @@ class RunFolder(Generic[AnyResolved]):
         lineage.must_suit(self.path, self.store, dataset, _features(self.config, dataset))
 
     def known(self, samples: np.ndarray, dataset: Dataset) -> np.ndarray:
-        """Of ``samples`` (SAMPLE), those of runs that the store had when training began."""
+        """The ``samples`` (SAMPLE) of runs that the store had when training began."""
         return lineage.known_to(self.store, samples, dataset)
 
     def _go_on(self, config: AnyResolved, dataset: Dataset) -> Self:

@@ -51,7 +51,7 @@ class Metrics:
 
 
 class NoMetrics:
-    """Of a process that writes none, since another does."""
+    """The metrics of a process that writes none, since another does."""
 
     def __init__(self, folder: Path, step: int, report: Report | None = None) -> None: ...
 

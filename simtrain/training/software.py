@@ -26,7 +26,7 @@ def software_versions() -> dict[str, str]:
 
 
 def software_of(recipe: BaseConfig) -> dict[str, str]:
-    """As `software_versions`, with the packages that registered what a configuration names.
+    """The `software_versions`, with the packages that registered what a configuration names.
 
     Of ``package.module:Class`` no more is known than the configuration says.
     """
@@ -65,7 +65,7 @@ def must_be_the_same(folder: Path, recipe: BaseConfig) -> None:
 
 
 def _added(recipe: BaseConfig) -> dict[str, str]:
-    """Of names in a configuration that packages other than ours register, key -> name, package and object."""
+    """The names in a configuration that other packages register: key -> name, package and object."""
     return {
         key: registry.place(name)
         for key, registry, name in _named(recipe)

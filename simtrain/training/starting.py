@@ -1,4 +1,4 @@
-"""From what is asked for to a run: the one place in which a configuration is resolved and its run begun."""
+"""How a run begins: the one place in which what is asked for is resolved and becomes a run."""
 
 from __future__ import annotations
 

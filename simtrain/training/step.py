@@ -172,7 +172,7 @@ class Training(ABC, Generic[AnyLearner]):
         }
 
     def tested_state(self) -> dict[str, Any]:
-        """Of `state_dict`, what testing needs."""
+        """The part of `state_dict` that testing needs."""
         return {name: value for name, value in self.state_dict().items() if name in TESTED}
 
     def tested(self) -> AbstractContextManager[None]:
