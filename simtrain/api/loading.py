@@ -26,7 +26,6 @@ from simtrain.data.lag_jitter import training_samples
 from simtrain.data.order import Cursor, shuffled_batches
 from simtrain.data.windows import Windows
 from simtrain.models.input import FramePatches
-from simtrain.surface.patches import patch_vertices
 
 __all__ = ["SampleBatch", "SampleBatches", "batches", "open_dataset"]
 
@@ -97,7 +96,7 @@ class SampleBatches:
         stimuli = Stimuli(found.embeddings)
         stimuli.fit(found.clips)
         self._stimuli = stimuli.to(device)
-        self._frames = FramePatches(dataset.cortex, patch_vertices(config.model.ico)).to(device)
+        self._frames = FramePatches.of(dataset.cortex, config).to(device)
         self._feed: Feed | None = None
 
     def __len__(self) -> int:

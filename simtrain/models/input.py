@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from simdata.store.encoding import INT8_FILL
 from simtrain.common.reused_memory import Recycled
+from simtrain.config.resolved import Resolved
 from simtrain.data.feeds.team import Team
 from simtrain.models.input_kernels import float_patches, integer_patches
+from simtrain.surface.patches import patch_vertices
 
 
 class FramePatches(nn.Module):
@@ -44,6 +46,11 @@ class FramePatches(nn.Module):
         self.register_buffer("vertices", torch.from_numpy(vertices), persistent=False)
         self._surface, self._gathered = cortex.astype(np.int8), vertices.astype(np.int32)
         self._recycled = Recycled()
+
+    @classmethod
+    def of(cls, cortex: np.ndarray, config: Resolved) -> FramePatches:
+        """As a configuration has them."""
+        return cls(cortex, patch_vertices(config.model.ico))
 
     @torch.no_grad()
     def forward(self, stored: Tensor, hemisphere: Tensor) -> Tensor:

@@ -16,7 +16,6 @@ from simtrain.models.losses import configured, false_negatives
 from simtrain.models.queue import Queue
 from simtrain.models.sim import SIM, PerTokenSIM
 from simtrain.models.sit import SiT
-from simtrain.surface.patches import patch_vertices
 
 
 class Learner(nn.Module):
@@ -34,10 +33,9 @@ class Learner(nn.Module):
         super().__init__()
         self.sides = config.data.sides
         self.window = covered(config.data.frames, embeddings.values())
-        patches = patch_vertices(config.model.ico)
-        self.frames = FramePatches(dataset.cortex, patches)
+        self.frames = FramePatches.of(dataset.cortex, config)
         self.stimuli = Stimuli(embeddings)
-        encoder = surface_encoder(config.model, patches.shape, config.data.frames)
+        encoder = surface_encoder(config.model, self.frames.shape, config.data.frames)
         freeze(encoder, config.model.freeze)
         features = {"fmri": config.model.dim}
         features |= {modality: embedding.values.shape[-1] for modality, embedding in embeddings.items()}

@@ -13,7 +13,6 @@ from simtrain.models.factory import surface_encoder
 from simtrain.models.input import FramePatches
 from simtrain.models.mae import MAE, Mask, draw_mask, patch_statistics
 from simtrain.models.sit import SiT
-from simtrain.surface.patches import patch_vertices
 from simtrain.surface.vertices import mean_over_patches
 
 IDENTITY = ("subject", "movie", "second", "hemisphere")  # of a sample
@@ -53,11 +52,10 @@ class MaskedLearner(nn.Module):
     def __init__(self, config: ResolvedPretrainConfig, cortex: np.ndarray) -> None:
         super().__init__()
         self.config = config.mae
-        patches = patch_vertices(config.model.ico)
-        self.frames = FramePatches(cortex, patches)
+        self.frames = FramePatches.of(cortex, config)
         mae = config.mae
         self.mae = MAE(
-            surface_encoder(config.model, patches.shape, config.data.frames),
+            surface_encoder(config.model, self.frames.shape, config.data.frames),
             frames=config.data.frames,
             kind=mae.mask,
             dim=mae.decoder_dim,
