@@ -9,6 +9,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,6 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, ZstdCodec
 
-from simdata import __version__
 from simdata.common.cores import available_cores
 from simdata.common.errors import UserError
 from simdata.common.faults import of_store
@@ -193,7 +193,7 @@ def _create_bold(source: zarr.Array, folder: Path, named: NamedLayout, fill: np.
 def _describe(copy: Path, named: NamedLayout, text: str) -> None:
     """Say what was done; the root attribute ``history`` is CF's, a line for each program."""
     group = zarr.open_group(copy, mode="r+")
-    done = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} simdata {__version__}: rechunk --layout {text}"
+    done = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} simdata {version('simdata')}: rechunk --layout {text}"
     earlier = group.attrs.get("history")
     change(group, layout=named.model_dump(exclude_none=True))
     group.attrs["history"] = f"{earlier}\n{done}" if earlier else done
