@@ -179,14 +179,18 @@ class LossConfig(_Strict):
 
     kind: LossName = Field(
         default="infonce",
-        description="InfoNCE with a learned temperature (infonce) or with a fixed one (infonce_fixed), the "
-        "sigmoid loss (siglip), or one of yours.",
+        description="InfoNCE with a learned temperature (infonce), a fixed one (infonce_fixed) or the scales "
+        "of SIM's published code (published), the sigmoid loss (siglip), or one of yours.",
     )
     weights: WeightsConfig = WeightsConfig()
     temperature: Annotated[float, Field(ge=0.01, strict=False, allow_inf_nan=False)] | None = Field(
         default=None,
         description="The fixed one, or where the learned one begins; null: the loss's own, 0.07, and 0.1 "
         "with siglip, as published.",
+    )
+    overlaps: Literal["ignored", "negatives"] = Field(
+        default="ignored",
+        description="What samples are to each other whose windows overlap in time; negatives, as published.",
     )
     queue: int = Field(
         default=0, ge=0, description="Samples of the last batches that are negatives too; with InfoNCE."
@@ -204,9 +208,21 @@ class TrainConfig(_Strict):
     weight_decay: Decay = Field(default=0.01, description="Weight decay (AdamW) of matrices.")
     warmup: Fraction = Field(
         default=0.025,
-        description="Share of the steps in which the learning rate rises, before it falls as a cosine.",
+        description="Share of the steps in which the learning rate rises to its highest.",
     )
-    clip_norm: Positive = Field(default=1.0, description="Gradients of a larger norm are scaled down to it.")
+    schedule: Literal["cosine", "constant", "step"] = Field(
+        default="cosine",
+        description="The learning rate after the warm-up: a cosine down to 0, constant, or falls by steps.",
+    )
+    step_every: Count = Field(
+        default=100, description="With schedule step: updates from one fall to the next."
+    )
+    step_factor: Fraction = Field(
+        default=0.1, description="With schedule step: what each fall multiplies by."
+    )
+    clip_norm: Positive | None = Field(
+        default=1.0, description="Gradients of a larger norm are scaled down to it; null: they are not."
+    )
     amp: Annotated[Literal["auto", "off", "bf16", "fp16"], BeforeValidator(_off)] = Field(
         default="auto",
         description="Mixed precision; auto: bf16 on CUDA, fp16 where the GPU has no bf16, off on a CPU.",

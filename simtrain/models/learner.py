@@ -44,6 +44,7 @@ class Learner(nn.Module):
         kind = PerTokenSIM if per_token else SIM
         self.sim: SIM = kind(encoder, features, projector.dim, projector.dropout)
         self.loss = configured(config)
+        self.overlaps_are_negatives = config.loss.overlaps == "negatives"
         size = config.loss.queue
         self.queue = Queue(size, features, projector.dim, self.window) if size else None
 
@@ -80,7 +81,9 @@ class Learner(nn.Module):
         return self.stimuli(self._index(movie), self._index(clip))
 
     def ignored(self, samples: np.ndarray) -> Tensor:
-        """(n, n) bool on the device: pairs that overlap in time, and so are not negatives."""
+        """(n, n) bool on the device: pairs that overlap in time, and so are not negatives, unless all are."""
+        if self.overlaps_are_negatives:
+            return torch.zeros(len(samples), len(samples), dtype=torch.bool, device=self.device)
         # With a jittered lag, samples of one clip may lie further apart in BOLD than in the film.
         mask = false_negatives(samples["movie"], samples["second"], self.window)
         mask |= false_negatives(samples["movie"], samples["clip"], self.window)

@@ -1,8 +1,8 @@
 """Contrastive losses between pairs of modalities, all of them without false negatives.
 
-InfoNCE with a learned temperature (CLIP: Radford et al. 2021, arXiv 2103.00020), with a fixed one (what SIM's
-published code does: it makes its temperature anew at every step, so that it is never learned), and the
-sigmoid loss (SigLIP: Zhai et al. 2023, arXiv 2303.15343). Other packages can add theirs (`Contrastive`).
+InfoNCE with a learned temperature (CLIP: Radford et al. 2021, arXiv 2103.00020), with a fixed one, and the sigmoid
+loss (SigLIP: Zhai et al. 2023, arXiv 2303.15343). That of SIM's published code is in `published_loss`. Other
+packages can add theirs (`Contrastive`).
 """
 
 from __future__ import annotations
@@ -228,6 +228,8 @@ def configured(config: Config) -> Contrastive:
         raise UserError(
             f"loss.queue does not go with {config.loss.kind}, whose loss is one of the pairs in a batch"
         )
+    if config.loss.queue and config.loss.overlaps == "negatives":
+        raise UserError("loss.queue does not go with loss.overlaps: negatives, which no queue looks at")
     return loss
 
 

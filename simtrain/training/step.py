@@ -86,7 +86,8 @@ class Training(ABC, Generic[AnyLearner]):
         loss, parts = self.gradients(batch)
         distributed.average_gradients(self.learner.parameters())
         self.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self.learner.parameters(), self.config.clip_norm)
+        largest = math.inf if self.config.clip_norm is None else self.config.clip_norm
+        norm = torch.nn.utils.clip_grad_norm_(self.learner.parameters(), largest)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average is not None:

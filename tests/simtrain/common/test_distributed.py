@@ -191,7 +191,7 @@ def _compare_gradients(rank, folder):
     x = {name: torch.randn(6, 4, dtype=torch.float64) for name in ("fmri", "video", "audio")}
     ignore = torch.zeros(6, 6, dtype=bool)
     ignore[1, 4] = ignore[4, 1] = True
-    for kind in ("infonce", "infonce_fixed", "siglip"):
+    for kind in ("infonce", "infonce_fixed", "siglip", "published"):
         network = torch.nn.ModuleDict({name: torch.nn.Linear(4, 3).double() for name in x})
         loss = contrastive(kind, WEIGHTS, 0.2).double()
         both = torch.nn.ModuleList([network, loss])

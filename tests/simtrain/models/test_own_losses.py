@@ -85,7 +85,11 @@ def test_the_example_in_the_docstring_is_right():
 @pytest.mark.parametrize(
     ("kind", "code", "message"),
     [
-        ("hinge", "", "loss.kind: no loss 'hinge': choose from infonce, infonce_fixed, odd, siglip, or one"),
+        (
+            "hinge",
+            "",
+            "loss.kind: no loss 'hinge': choose from infonce, infonce_fixed, odd, published, siglip, or one",
+        ),
         ("odd", _class("...", "torch.nn.Module"), "loss odd of odd .*: is no subclass of Contrastive"),
         ("odd", _class("..."), r"loss odd of odd .*: has no method pair\(similarity, ignore\)"),
         (

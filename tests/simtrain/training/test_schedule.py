@@ -5,7 +5,7 @@ from decimal import ROUND_CEILING, Decimal
 
 import pytest
 import torch
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, SequentialLR, StepLR
 
 from simtrain.common.counts import share_near, share_up
 from simtrain.config.composition import load
@@ -62,3 +62,18 @@ def test_shares_are_those_of_the_decimal_number_that_was_written(whole):
         exact = Decimal(text) * whole
         assert share_up(float(text), whole) == int(exact.to_integral_value(ROUND_CEILING))
         assert share_near(float(text), whole) == round(exact)
+
+
+@pytest.mark.parametrize("rising", [1, 5])
+@pytest.mark.parametrize("schedule", ["constant", "step"])
+def test_other_schedules_are_torchs_behind_the_warm_up(schedule, rising):
+    keys = [f"train.schedule={schedule}", "train.step_every=7", "train.step_factor=0.3", "train.steps=40"]
+    train = load("demo", [*keys, f"train.warmup={rising / 40}", "train.learning_rate=2.0"]).train
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=2.0)
+    after = StepLR(optimizer, 7, 0.3) if schedule == "step" else ConstantLR(optimizer, 1.0)
+    rates = [2.0 * update / rising for update in range(1, rising)]
+    while len(rates) < 40:
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        after.step()
+    assert [learning_rate(train, update) for update in range(1, 41)] == pytest.approx(rates)

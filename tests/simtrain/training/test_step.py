@@ -50,15 +50,15 @@ def _batch(reader, samples):
     return Batch(samples, torch.from_numpy(reader.read(index, 3)), Cursor(0, 1))
 
 
-@pytest.mark.parametrize("clip_norm", [1e-6, 1e6])
+@pytest.mark.parametrize("clip_norm", [1e-6, 1e6, None])
 def test_an_update_is_a_clipped_adamw_that_decays_matrices_only(store, reader, clip_norm):
-    training, samples = _training(store, **{"train.clip_norm": clip_norm})
+    training, samples = _training(store, **{"train.clip_norm": "null" if clip_norm is None else clip_norm})
     batch = _batch(reader, samples[::9][:8])
     parameters = dict(training.learner.named_parameters())
     gradients = torch.autograd.grad(training.losses(batch)[0], list(parameters.values()), allow_unused=True)
     gradients = {name: g for name, g in zip(parameters, gradients, strict=True) if g is not None}
     norm = torch.stack([gradient.norm() for gradient in gradients.values()]).norm()
-    clip = min(1.0, clip_norm / float(norm))
+    clip = 1.0 if clip_norm is None else min(1.0, clip_norm / float(norm))
     before = {name: values.detach().clone() for name, values in parameters.items()}
     training.update(batch)
     rate = 1e-3  # the whole of the warm-up is one step

@@ -23,7 +23,8 @@ CPU = torch.device("cpu")
 MANY = [
     *("train.steps=4", "train.validate_every=2", "train.validation_samples=8", "train.ema=0.9"),
     *("train.accumulate=2", "train.patience=5", "data.lag_jitter=1", "loss.kind=siglip"),
-    *("model.temporal=concat", "model.checkpointing=true"),
+    *("model.temporal=concat", "model.checkpointing=true", "loss.overlaps=negatives"),
+    *("train.schedule=step", "train.step_every=2", "train.clip_norm=null"),
 ]
 
 
