@@ -1,8 +1,8 @@
 """Contrastive losses between pairs of modalities, all of them without false negatives.
 
-InfoNCE with a learned temperature (CLIP: Radford et al. 2021, arXiv 2103.00020), with a fixed one, and the sigmoid
-loss (SigLIP: Zhai et al. 2023, arXiv 2303.15343). That of SIM's published code is in `published_loss`. Other
-packages can add theirs (`Contrastive`).
+InfoNCE with a learned temperature (CLIP: Radford et al. 2021, arXiv 2103.00020), with a fixed one, and the
+sigmoid loss (SigLIP: Zhai et al. 2023, arXiv 2303.15343). That of SIM's published code is in
+`published_loss`. Other packages can add theirs (`Contrastive`).
 """
 
 from __future__ import annotations
