@@ -12,7 +12,7 @@ import pandas as pd
 from simdata.common.local_path import local
 from simtrain.api.arguments import RunLike, names_in, one_or_all, open_run
 from simtrain.api.runs import ConfigLike, Overrides, load_config
-from simtrain.baselines.experiments import KINDS, Baselines, BaselineSettings
+from simtrain.baselines.experiments import KINDS, Baselines, BaselineSettings, must_suit
 from simtrain.common.choices import must_be_one_of
 from simtrain.common.device import torch_device
 from simtrain.config.composition import DEFAULT_PRESET
@@ -100,6 +100,7 @@ def retrieve(
     hard: bool = Protocol.hard,
     average_subjects: bool = Protocol.average_subjects,
     average_windows: int = Protocol.average_windows,
+    hemispheres: str = Protocol.hemispheres,
     lags: Iterable[int] | None = None,
     shuffle: bool = Protocol.shuffle,
     metrics: str | Iterable[str] = (),
@@ -136,6 +137,9 @@ def retrieve(
         Test the mean of the subjects' embeddings.
     average_windows : int
         Test means over so many consecutive s of one film clip.
+    hemispheres : {"mean", "each", "L", "R"}
+        What is tested of a window: the mean of its hemispheres' embeddings; each of them by itself, against
+        windows of its own hemisphere, as published; or one alone.
     lags : iterable of int, optional
         Seconds at which to repeat the test; may be negative.
     shuffle : bool
@@ -169,7 +173,7 @@ def retrieve(
     --------
     >>> found = simtrain.retrieve(run, store, experiment="new-subjects", clips=40, draws=2, device="cpu")
     >>> found
-    <Retrieval of new-subjects: pool of 32, same-movie negatives, lag 6 s>
+    <Retrieval of new-subjects: pool of 32, same-movie negatives, lag 6 s, mean of hemispheres>
     >>> found.metrics.columns.tolist()
     ['experiment', 'direction', 'figure', 'mean', 'sd', 'low', 'high', 'chance', 'p']
     >>> found.metrics.figure.unique().tolist()
@@ -187,6 +191,7 @@ def retrieve(
         hard=hard,
         average_subjects=average_subjects,
         average_windows=average_windows,
+        hemispheres=hemispheres,
         metrics=names_in(metrics),
     )
     if figures:
@@ -223,6 +228,7 @@ def baseline(
     hard: bool = Protocol.hard,
     average_subjects: bool = Protocol.average_subjects,
     average_windows: int = Protocol.average_windows,
+    hemispheres: str = Protocol.hemispheres,
     shuffle: bool = Protocol.shuffle,
     metrics: str | Iterable[str] = (),
     seed: int = Protocol.seed,
@@ -253,7 +259,7 @@ def baseline(
         Training windows that PCA's axes are fitted on.
     lag : int, optional
         Seconds from stimulus to BOLD; None: as ``config`` says, or the store.
-    experiment, pool, clips, draws, negatives, hard, average_subjects, average_windows, shuffle
+    experiment, pool, clips, draws, negatives, hard, average_subjects, average_windows, hemispheres, shuffle
         As for `retrieve`.
     metrics, seed, device
         As for `retrieve`.
@@ -274,7 +280,7 @@ def baseline(
     >>> shared = {"experiment": "new-subjects", "clips": 40, "draws": 2, "device": "cpu"}
     >>> tested = simtrain.baseline(store, out, "pca", config="demo", components=8, **shared)
     >>> tested["pca"]
-    <Retrieval of new-subjects: pool of 32, same-movie negatives, lag 6 s>
+    <Retrieval of new-subjects: pool of 32, same-movie negatives, lag 6 s, mean of hemispheres>
     >>> sorted(tested["pca"].notes)
     ['components', 'explained_variance']
     """
@@ -289,6 +295,7 @@ def baseline(
         "hard": hard,
         "average_subjects": average_subjects,
         "average_windows": average_windows,
+        "hemispheres": hemispheres,
         "metrics": names_in(metrics),
     }
     settings = BaselineSettings(ico, delays, targets, components, samples)
@@ -315,6 +322,7 @@ def tested_baselines(
     resolved = resolve(config, dataset)
     lag = resolved.data.lag if protocol["lag"] is None else protocol["lag"]
     test = Protocol(**{**protocol, "lag": lag})
+    must_suit(kinds, test)
     fits = Baselines(dataset, resolved, settings, where)
     for kind in kinds:
         fitted, notes = fits.fit(kind, out / kind)

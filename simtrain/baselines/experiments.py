@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from simtrain.config.resolved import ResolvedConfig
 from simtrain.data.dataset import Dataset
 from simtrain.data.features import Stimuli
 from simtrain.data.windows import Windows, training, within_scene
-from simtrain.models.embeddings import embed_fmri
+from simtrain.models.embeddings import embed_units, units_of
 from simtrain.retrieval.cache import Bank
 from simtrain.retrieval.evaluation import RetrievalResult, put_to_test
 from simtrain.retrieval.protocol import Protocol as RetrievalProtocol
@@ -164,10 +164,13 @@ class Baselines:
             config, self._dataset, self._embeddings, self._clips, self._training, axes, self._device
         )
         checkpoint.save(out / "pca.pt", learner.state_dict())
-        embed = partial(embed_fmri, learner, BoldReader(self._dataset.path), frames=config.data.frames)
+        reader, frames = BoldReader(self._dataset.path), config.data.frames
 
         def test(windows: np.ndarray, name: str, protocol: RetrievalProtocol) -> RetrievalResult:
-            return put_to_test(learner, Bank(embed, self._dataset), self._dataset, windows, name, protocol)
+            units = units_of(protocol.hemispheres, learner.sides)
+            embed = partial(embed_units, learner, reader, units, frames=frames)
+            bank = Bank(embed, self._dataset, units)
+            return put_to_test(learner, bank, self._dataset, windows, name, protocol)
 
         return test, {"components": len(axes.axes), "explained_variance": axes.share}
 
@@ -192,13 +195,29 @@ class Baselines:
         """One experiment, modality by modality: all have the same pools, which depend on the seed alone."""
         both, results = sides(windows), []
         for modality in both.modalities:
-            bank = Bank(partial(_unit_length, partial(both.from_windows, modality=modality)), self._dataset)
+            bank = Bank(partial(_both_hemispheres, both, modality), self._dataset)
             model = _OneModality(both, modality, self._used.span)
             results.append(put_to_test(model, bank, self._dataset, windows, name, protocol))
         return _joined(results)
 
 
 KINDS = {"ridge": Baselines._ridge, "pca": Baselines._pca, "ceiling": Baselines._ceiling}
+
+
+def must_suit(kinds: Iterable[str], protocol: RetrievalProtocol) -> None:
+    """Refuse a test of hemispheres by themselves of a baseline that sees all of a window's BOLD at once.
+
+    Raises
+    ------
+    UserError
+        If one of the ``kinds`` is of that sort.
+    """
+    joint = [kind for kind in kinds if kind != "pca"]
+    if joint and protocol.hemispheres != "mean":
+        raise UserError(
+            f"`hemispheres` {protocol.hemispheres}: {joint[0]} sees all hemispheres in use at once; "
+            "choose one by data.hemispheres, and leave `hemispheres` out"
+        )
 
 
 @dataclass(frozen=True)
@@ -228,6 +247,11 @@ class _OneModality:
     def embed_clips(self, movie: np.ndarray, clip: np.ndarray) -> dict[str, torch.Tensor]:
         values = _unit_length(partial(self.sides.from_clips, modality=self.modality), movie, clip)
         return {self.modality: torch.from_numpy(values)}
+
+
+def _both_hemispheres(sides: TwoSided, modality: str, windows: np.ndarray) -> np.ndarray:
+    """(n, 1, dim): what a baseline makes of all of a window's BOLD."""
+    return _unit_length(partial(sides.from_windows, modality=modality), windows)[:, None]
 
 
 def _unit_length(embed: Callable[..., np.ndarray], *arguments: np.ndarray) -> np.ndarray:

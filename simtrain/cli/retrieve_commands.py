@@ -25,7 +25,7 @@ from simtrain.cli.options import (
 from simtrain.config import composition
 from simtrain.data.windows import ALL
 from simtrain.retrieval import report
-from simtrain.retrieval.protocol import NEGATIVES, Protocol
+from simtrain.retrieval.protocol import HEMISPHERES, NEGATIVES, Protocol
 
 
 @click.command("retrieve")
@@ -68,6 +68,13 @@ from simtrain.retrieval.protocol import NEGATIVES, Protocol
     show_default=True,
     metavar="K",
     help="Test means over K consecutive seconds of one film clip.",
+)
+@click.option(
+    "--hemispheres",
+    type=click.Choice(HEMISPHERES),
+    default=Protocol.hemispheres,
+    show_default=True,
+    help="Test the mean of a window's hemispheres, each by itself, as published, or one alone.",
 )
 @click.option("--lags", type=Lags(), help="Also top-1 at every lag from A to B s, such as 0:12.")
 @click.option("--figures", is_flag=True, help="Also pictures, in RUN/retrieval (needs matplotlib).")

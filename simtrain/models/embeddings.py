@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
+from simdata.common.errors import UserError
 from simdata.store import BoldReader
+from simdata.surface.meshes import HEMISPHERES
 from simtrain.common.finite import must_tell_apart
 from simtrain.data.dataset import Dataset
 from simtrain.data.feeds import Stream
@@ -22,6 +24,38 @@ LOOKED_AT = 64  # windows, to see whether a model tells any apart
 def embed_fmri(learner: Learner, reader: BoldReader, windows: np.ndarray, frames: int) -> np.ndarray:
     """(n, dim) float32: the mean over the model's hemispheres of their embeddings, of unit length."""
     return mean_of_hemispheres(embed_hemispheres(learner, reader, windows, frames))
+
+
+def units_of(hemispheres: str, sides: Sequence[int]) -> tuple[str, ...]:
+    """What a window is tested by: ``mean``, or the names of hemispheres.
+
+    Parameters
+    ----------
+    hemispheres : ``mean``, ``each``, ``L`` or ``R``
+    sides : positions of those that the model has
+
+    Raises
+    ------
+    UserError
+        If the model lacks the one that is asked for.
+    """
+    own = tuple(HEMISPHERES[side] for side in sides)
+    if hemispheres == "each":
+        return own
+    if hemispheres != "mean" and hemispheres not in own:
+        raise UserError(f"`hemispheres` {hemispheres}: the model is of {', '.join(own)} alone")
+    return (hemispheres,)
+
+
+def embed_units(
+    learner: Learner, reader: BoldReader, units: Sequence[str], windows: np.ndarray, frames: int
+) -> np.ndarray:
+    """(n, units, dim) float32 of unit length: what `units_of` says, of each window."""
+    embedded = embed_hemispheres(learner, reader, windows, frames)
+    if units == ("mean",):
+        return mean_of_hemispheres(embedded)[:, None]
+    own = [HEMISPHERES[side] for side in learner.sides]
+    return embedded[:, [own.index(unit) for unit in units]]
 
 
 @torch.no_grad()

@@ -16,11 +16,22 @@ class Bank:
 
     Parameters
     ----------
-    embed : from windows to (n, dim) float32, such as `simtrain.models.embeddings.embed_fmri` with a learner
+    embed : from windows to (n, units, dim) float32, such as `simtrain.models.embeddings.embed_units` with a
+        learner
+    units : what of a window is tested: ``mean``, or hemispheres
+
+    Attributes
+    ----------
+    units : as given
     """
 
-    def __init__(self, embed: Callable[[np.ndarray], np.ndarray], dataset: Dataset) -> None:
-        self._embed = embed
+    def __init__(
+        self,
+        embed: Callable[[np.ndarray], np.ndarray],
+        dataset: Dataset,
+        units: tuple[str, ...] = ("mean",),
+    ) -> None:
+        self._embed, self.units = embed, units
         self._shape = (*dataset.complete.shape, dataset.segment.shape[1])
         self._place = np.full(np.prod(self._shape), -1, dtype=np.int32)
         self._vectors: list[np.ndarray] = []
@@ -39,9 +50,9 @@ class Bank:
             self._vectors.append(vectors)
 
     def __getitem__(self, windows: np.ndarray) -> np.ndarray:
-        """(n, dim) float32 of windows added before."""
+        """(n, units, dim) float32 of windows added before."""
         place, first = self._place[self._index(windows)], 0
-        found = np.empty((len(windows), self._vectors[0].shape[1]), dtype=np.float32)
+        found = np.empty((len(windows), *self._vectors[0].shape[1:]), dtype=np.float32)
         for vectors in self._vectors:
             here = (place >= first) & (place < first + len(vectors))
             found[here] = vectors[place[here] - first]

@@ -26,8 +26,16 @@ from simtrain.retrieval.protocol import SETTINGS, Protocol
 
 ALL_WAYS = 12  # subjects: 4,096 ways of signs
 SOME_WAYS = 10_000
-WINDOW = ["draw", "subject", "movie", "second", "clip_second", "pool"]  # what both tests must have alike
-TEXTS = {"experiment": str, "direction": str, "subject": str, "movie": str}
+WINDOW = [
+    "draw",
+    "subject",
+    "hemisphere",
+    "movie",
+    "second",
+    "clip_second",
+    "pool",
+]  # what both tests must have alike
+TEXTS = dict.fromkeys(("experiment", "direction", "subject", "hemisphere", "movie"), str)
 AGAIN = "test it again with `simtrain retrieve` or `simtrain baseline`"
 
 

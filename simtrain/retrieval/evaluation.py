@@ -15,7 +15,7 @@ from simdata.store import BoldReader
 from simtrain.common.finite import must_tell_apart
 from simtrain.data.dataset import Dataset
 from simtrain.data.windows import EXPERIMENTS, Windows, select
-from simtrain.models.embeddings import embed_fmri
+from simtrain.models.embeddings import embed_units, units_of
 from simtrain.retrieval.cache import Bank
 from simtrain.retrieval.metrics import chosen
 from simtrain.retrieval.pools import draw_pools, gap
@@ -46,7 +46,8 @@ class RetrievalResult:
 
     Attributes
     ----------
-    tested : (draws, tested) WINDOW, those that the scores are of
+    tested : (draws, tested) WINDOW, those that the scores are of, once for each of ``units`` in turn
+    units : what of a window was tested: ``mean`` of its hemispheres, or hemispheres by themselves
     subjects, windows : how many the experiment has
     lags : direction -> lag in s -> figures, all of the same clips of the same subjects
     """
@@ -57,6 +58,7 @@ class RetrievalResult:
     subjects: int
     windows: int
     lags: dict[str, dict[int, dict[str, Measure]]]
+    units: tuple[str, ...] = ("mean",)
 
 
 def retrieve(
@@ -81,10 +83,11 @@ def retrieve(
     learner = load_learner(run, dataset, device)
     used = Windows.of(dataset, run.config)
     frames, reader = run.config.data.frames, BoldReader(dataset.path)
+    units = units_of(protocol.hemispheres, learner.sides)
     results = {}
     for name, windows in used.experiments(experiment, protocol.lag).items():
         must_be_new(run, dataset, windows, name)
-        bank = Bank(partial(embed_fmri, learner, reader, frames=frames), dataset)
+        bank = Bank(partial(embed_units, learner, reader, units, frames=frames), dataset, units)
         result = put_to_test(learner, bank, dataset, windows, name, protocol)
         if lags:
             common = _at_all(used.find(max(lags)), lags)
@@ -105,7 +108,7 @@ def put_to_test(
     scores = test.score([protocol.lag])[protocol.lag]
     measures = {direction: test.summary(score) for direction, score in scores.items()}
     return RetrievalResult(
-        scores, measures, test.tested, len(np.unique(windows["subject"])), len(windows), {}
+        scores, measures, test.tested, len(np.unique(windows["subject"])), len(windows), {}, bank.units
     )
 
 
@@ -180,7 +183,8 @@ class _Test:
         self._order = np.arange(len(self._clips))
         if protocol.shuffle:
             self._order = rng.permutation(len(self._clips))
-        self.tested = np.stack([units[[pool[0] for pool in draw]] for draw in pools])
+        tested = np.stack([units[[pool[0] for pool in draw]] for draw in pools])
+        self.tested = np.tile(tested, len(bank.units))
         # From here on, only what is in a pool.
         used = np.unique(np.concatenate([pool for draw in pools for pool in draw]))
         self._units, self._row = units[used], row[used]
@@ -209,11 +213,14 @@ class _Test:
 
     def _fmri(self, lag: int) -> np.ndarray:
         windows = _moved(self._windows, lag)
-        vectors = average_fmri(
-            _moved(self._units, lag), windows, self._bank[windows], self._protocol.average_windows
-        )
-        must_tell_apart(vectors, "fmri", "windows", f"{self._name}, lag {lag} s")
-        return vectors
+        units, embedded = _moved(self._units, lag), self._bank[windows]
+        averaged = [
+            average_fmri(units, windows, of_unit, self._protocol.average_windows)
+            for of_unit in embedded.transpose(1, 0, 2)
+        ]
+        for vectors in averaged:
+            must_tell_apart(vectors, "fmri", "windows", f"{self._name}, lag {lag} s")
+        return np.stack(averaged)
 
     def _directions(self, fmri: np.ndarray, stimuli: dict[str, np.ndarray]) -> dict[str, Score]:
         scores: dict[str, Score] = {}

@@ -10,6 +10,7 @@ from simtrain.common.choices import must_be_at_least, must_be_one_of
 from simtrain.retrieval.metrics import chosen
 
 NEGATIVES = ("same-movie", "cross-movie")
+HEMISPHERES = ("mean", "each", "L", "R")
 WHOLE_MOVIE = "movie"
 
 
@@ -26,6 +27,8 @@ class Protocol:
     average_subjects : test the mean of the subjects' embeddings of the same window
     average_windows : test means over that many consecutive seconds of one film clip
     shuffle : control: every clip gets another's stimulus
+    hemispheres : what is tested of a window: the mean of its hemispheres' embeddings, each of them by itself
+        against windows of its own hemisphere, as published, or one alone
     metrics : beside the standard ones (`simtrain.retrieval.metrics`); they change no rank
 
     Raises
@@ -44,6 +47,7 @@ class Protocol:
     hard: bool = False
     average_subjects: bool = False
     average_windows: int = 1
+    hemispheres: str = HEMISPHERES[0]
     metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -69,6 +73,7 @@ class Protocol:
         for name, smallest in {**({} if self.whole_movie else {"pool": 2}), **least}.items():
             must_be_at_least(name, getattr(self, name), smallest)
         must_be_one_of("negatives", self.negatives, NEGATIVES)
+        must_be_one_of("hemispheres", self.hemispheres, HEMISPHERES)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -90,7 +95,9 @@ class Protocol:
         seconds = f", mean of {self.average_windows} s" if self.average_windows > 1 else ""
         subjects = ", mean of subjects" if self.average_subjects else ""
         shuffled = ", stimulus shuffled" if self.shuffle else ""
-        return f"{pool}{negatives}, lag {self.lag} s{seconds}{subjects}{shuffled}"
+        sides = {"mean": "mean of hemispheres", "each": "each hemisphere"}
+        unit = sides.get(self.hemispheres, f"hemisphere {self.hemispheres}")
+        return f"{pool}{negatives}, lag {self.lag} s, {unit}{seconds}{subjects}{shuffled}"
 
 
 SETTINGS = tuple(one.name for one in fields(Protocol) if one.name != "metrics")

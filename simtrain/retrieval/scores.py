@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -87,21 +88,21 @@ def score_draws(
 
     Parameters
     ----------
-    fmri : (windows, dim) embeddings
+    fmri : (units, windows, dim) embeddings: of each unit of a window, which stands against the same of others
     stimulus : (rows, dim)
-    pools : for each draw and each tested window (pool,) positions in ``fmri``, the true one first
+    pools : for each draw and each tested window (pool,) positions of windows, the true one first
     row : (windows,) stimulus row of each window
     shifts : (1 + n, rows), the first of which leaves every row in its place
     metrics : by their names
     """
     there, back = _Tally(len(shifts), metrics), _Tally(len(shifts), metrics)
     for draw in pools:
-        for pool in draw:
-            of_true = stimulus @ fmri[pool[0]]
+        for unit, pool in product(fmri, draw):
+            of_true = stimulus @ unit[pool[0]]
             there.add(ranks(of_true[shifts[:, row[pool]]]), len(pool))
             # Shifts give the tested window few different clips: each is compared with the pool once.
             clips, shift = np.unique(shifts[:, row[pool[0]]], return_inverse=True)
-            back.add(ranks(stimulus[clips] @ fmri[pool].T)[shift], len(pool))
+            back.add(ranks(stimulus[clips] @ unit[pool].T)[shift], len(pool))
     return there.score(len(pools)), back.score(len(pools))
 
 

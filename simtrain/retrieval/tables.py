@@ -25,11 +25,14 @@ def build(results: Mapping[str, RetrievalResult], dataset: Dataset) -> dict[str,
     for name, result in results.items():
         tested = result.tested.ravel()
         subject, movie, clip = labels(tested, dataset)
+        draws, size = result.tested.shape
+        units = np.tile(np.repeat(result.units, size // len(result.units)), draws)
         for direction, score in result.scores.items():
             head = {"experiment": name, "direction": direction}
             tables["subjects"] += _grouped(head, {"subject": subject}, score)
             tables["clips"] += _grouped(head, {"movie": movie, "clip": clip}, score)
-            tables["windows"] += _each(head, {"subject": subject, "movie": movie}, tested, score)
+            of_each = {"subject": subject, "hemisphere": units, "movie": movie}
+            tables["windows"] += _each(head, of_each, tested, score)
         tables["lags"] += _lags(name, result)
     return tables
 

@@ -63,7 +63,8 @@ def test_what_has_no_interval_or_p_is_nan(commanded, store):
     ranks = found.metrics.query("figure == 'median_rank'")
     assert ranks.p.isna().all()
     assert repr(found) == (
-        "<Retrieval of new-subjects: pool of 20, same-movie negatives, lag 6 s, mean of subjects>"
+        "<Retrieval of new-subjects: pool of 20, same-movie negatives, lag 6 s, mean of hemispheres, mean of "
+        "subjects>"
     )
 
 

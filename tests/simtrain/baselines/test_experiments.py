@@ -1,5 +1,6 @@
 """The baselines fitted on the small store and tested as a model is."""
 
+import csv
 import json
 import shutil
 import sys
@@ -174,3 +175,34 @@ def test_the_command_prints_and_writes_the_same_table_as_retrieve(store, tmp_pat
     assert set(written["experiments"]["new-subjects"]["directions"]) >= {"fmri->video", "audio->fmri"}
     with np.load(tmp_path / "out/ridge/ridge.npz") as ridge:
         assert ridge["weights"].shape[1] == 8
+
+
+def test_what_sees_both_hemispheres_at_once_is_not_tested_by_each(store, tmp_path):
+    words = [
+        "baseline",
+        str(store),
+        "--out",
+        str(tmp_path / "out"),
+        "--config",
+        "demo",
+        "--hemispheres",
+        "each",
+    ]
+    result = CliRunner().invoke(cli, [*words, "--kind", "ridge"])
+    assert "--hemispheres each: ridge sees all hemispheres in use at once" in str(result.exception)
+    assert not (tmp_path / "out").exists()
+    quick = [
+        "--kind",
+        "pca",
+        "--experiment",
+        "new-subjects",
+        "--clips",
+        "20",
+        "--draws",
+        "2",
+        "--components",
+        "8",
+    ]
+    assert CliRunner().invoke(cli, [*words, *quick]).exit_code == 0
+    with (tmp_path / "out/pca/retrieval/windows.csv").open() as file:
+        assert {row["hemisphere"] for row in csv.DictReader(file)} == {"L", "R"}

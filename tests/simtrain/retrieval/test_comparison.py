@@ -22,6 +22,7 @@ def _tested(name, rank, subjects=5, **changes):
             "direction": "fmri->video",
             "draw": draw,
             "subject": [f"s{one}" for one in number % subjects],
+            "hemisphere": "mean",
             "movie": "MOVIE1",
             "second": number + 6,
             "clip_second": number,

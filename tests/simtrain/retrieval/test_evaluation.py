@@ -11,19 +11,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from rich.console import Console
+from training_runs import fit_run
 
 from simdata.common.errors import UserError
+from simdata.store import BoldReader
 from simtrain.cli.root import cli
 from simtrain.data.dataset import open_dataset
-from simtrain.data.windows import WINDOW
+from simtrain.data.windows import WINDOW, Windows
+from simtrain.models.embeddings import embed_hemispheres
 from simtrain.retrieval import figures, report, tables
 from simtrain.retrieval.cache import Bank
 from simtrain.retrieval.evaluation import retrieve
 from simtrain.retrieval.metrics import TOP, chosen
+from simtrain.retrieval.pools import draw_pools, gap
 from simtrain.retrieval.protocol import Protocol
 from simtrain.retrieval.scores import Score, draw_shifts, ranks, score_draws
 from simtrain.retrieval.summary import summarise
 from simtrain.retrieval.units import EVERYONE
+from simtrain.training.trained_model import load_learner
 
 CPU = torch.device("cpu")
 PROTOCOL = Protocol(pool=32, clips=60, draws=4, lag=6, negatives="same-movie", shuffle=False, seed=0)
@@ -193,7 +198,7 @@ def test_the_command_writes_tables_and_figures_and_clears_old_ones(trained, stor
     options = ["--pool", "movie", "--average-windows", 2, "--lags", "5:7", "--clips", 20, "--draws", 2]
     result = _call(trained, store, *options, "--figures")
     assert result.exit_code == 0, result.output
-    assert "pool of the whole movie, lag 6 s, mean of 2 s" in result.output
+    assert "pool of the whole movie, lag 6 s, mean of hemispheres, mean of 2 s" in result.output
     assert "%ile" in result.output
     assert "Top-1 % by lag" in result.output
     folder = trained.path / "retrieval"
@@ -289,7 +294,7 @@ def test_scores_equal_a_loop_over_windows_and_shifts(seed):
     row = rng.integers(0, rows, windows)
     shifts = np.concatenate([np.arange(rows)[None], draw_shifts(rng, np.repeat([0, 1], 20), count)])
     metrics = chosen(["mrr"])
-    there, back = score_draws(fmri.astype("f4"), stimulus.astype("f4"), pools, row, shifts, metrics)
+    there, back = score_draws(fmri.astype("f4")[None], stimulus.astype("f4"), pools, row, shifts, metrics)
     for score, forward in ((there, True), (back, False)):
         rank = np.zeros((len(shifts), draws, tested))
         size = np.array([[len(pool) for pool in draw] for draw in pools])
@@ -334,3 +339,56 @@ def test_a_summary_is_over_draws_and_its_chance_over_pools():
     assert found["mrr"].mean == pytest.approx((1 + 1 / 2 + 1 / 6 + 1 + 1 + 1 / 9) / 6)
     harmonic = [sum(1 / place for place in range(1, of + 1)) / of for of in (2, 4, 10, 2, 4, 20)]
     assert found["mrr"].chance == pytest.approx(np.mean(harmonic))
+
+
+@pytest.fixture(scope="module")
+def by_unit(trained, store):
+    """The same test of the trained run by each unit."""
+    dataset = open_dataset(store)
+
+    def tested(hemispheres):
+        protocol = Protocol(lag=6, clips=30, draws=3, hemispheres=hemispheres)
+        return retrieve(trained, dataset, "new-subjects", protocol, torch.device("cpu"))["new-subjects"]
+
+    return {hemispheres: tested(hemispheres) for hemispheres in ("mean", "each", "L", "R")}
+
+
+def test_each_hemisphere_is_both_alone_on_the_same_pools(by_unit):
+    each, left, right = (by_unit[name] for name in ("each", "L", "R"))
+    assert (each.units, left.units, by_unit["mean"].units) == (("L", "R"), ("L",), ("mean",))
+    np.testing.assert_array_equal(each.tested, np.concatenate([left.tested, right.tested], axis=1))
+    for direction, score in each.scores.items():
+        ranks = [one.scores[direction].rank for one in (left, right)]
+        np.testing.assert_array_equal(score.rank, np.concatenate(ranks, axis=1))
+        assert not np.array_equal(*ranks)
+        means = [one.measures[direction]["top-1"].mean for one in (left, right)]
+        assert each.measures[direction]["top-1"].mean == pytest.approx(np.mean(means))
+
+
+def test_the_rank_of_a_hemisphere_is_that_of_its_own_embeddings(by_unit, trained, store):
+    """By hand: one tested window of the right hemisphere against its pool, drawn again."""
+    dataset, result = open_dataset(store), by_unit["R"]
+    learner = load_learner(trained, dataset, torch.device("cpu"))
+    windows = Windows.of(dataset, trained.config).experiments("new-subjects", 6)["new-subjects"]
+    protocol = Protocol(lag=6, clips=30, draws=3, hemispheres="R")
+    pool = draw_pools(np.random.default_rng(0), windows, protocol, gap(protocol, learner.window), "test")[4]
+    bold = embed_hemispheres(learner, BoldReader(store), windows[pool], 3)[:, 1]
+    with torch.no_grad():
+        clips = learner.embed_clips(windows[pool]["movie"], windows[pool]["clip"])["video"].numpy()
+    similarity = clips @ bold[0]
+    assert result.tested[0, 4] == windows[pool[0]]
+    assert result.scores["fmri->video"].rank[0, 4] == 1 + (similarity[1:] >= similarity[0] - 1e-6).sum()
+
+
+def test_the_mean_of_hemispheres_beats_each_by_itself(by_unit):
+    top1 = {name: result.measures["fmri->video"]["top-1"].mean for name, result in by_unit.items()}
+    assert top1["mean"] > top1["each"] > 1 / 32
+
+
+def test_a_model_of_one_hemisphere_has_no_other(store, tmp_path):
+    run, _ = fit_run(store, tmp_path / "run", "data.hemispheres=L", "train.steps=1")
+    with pytest.raises(UserError, match="`hemispheres` R: the model is of L alone"):
+        _retrieve(run, store, hemispheres="R")
+    each, mean = (_retrieve(run, store, hemispheres=name) for name in ("each", "mean"))
+    assert each.units == ("L",)
+    np.testing.assert_array_equal(each.scores["fmri->video"].rank, mean.scores["fmri->video"].rank)

@@ -117,9 +117,12 @@ def test_a_protocol_that_contradicts_itself_is_refused(changes):
 
 
 def test_a_protocol_says_what_it_is():
-    assert str(PROTOCOL) == "pool of 8, same-movie negatives, lag 6 s"
+    assert str(PROTOCOL) == "pool of 8, same-movie negatives, lag 6 s, mean of hemispheres"
     other = replace(PROTOCOL, hard=True, average_windows=4, average_subjects=True, shuffle=True)
     assert str(other) == (
-        "pool of 8, hard same-movie negatives, lag 6 s, mean of 4 s, mean of subjects, stimulus shuffled"
+        "pool of 8, hard same-movie negatives, lag 6 s, mean of hemispheres, mean of 4 s, mean of subjects, "
+        "stimulus shuffled"
     )
-    assert str(replace(PROTOCOL, pool="movie")) == "pool of the whole movie, lag 6 s"
+    assert str(replace(PROTOCOL, pool="movie")) == "pool of the whole movie, lag 6 s, mean of hemispheres"
+    assert str(replace(PROTOCOL, hemispheres="each")).endswith("lag 6 s, each hemisphere")
+    assert str(replace(PROTOCOL, hemispheres="R")).endswith("lag 6 s, hemisphere R")
