@@ -97,7 +97,6 @@ def retrieve(
     draws: int = Protocol.draws,
     lag: int | None = None,
     negatives: str = Protocol.negatives,
-    hard: bool = Protocol.hard,
     average_subjects: bool = Protocol.average_subjects,
     average_windows: int = Protocol.average_windows,
     hemispheres: str = Protocol.hemispheres,
@@ -129,10 +128,9 @@ def retrieve(
         Draws of windows and pools, 2 or more.
     lag : int, optional
         Seconds from stimulus to BOLD; None: as trained.
-    negatives : {"same-movie", "cross-movie"}
-        From which movies the others of a pool are.
-    hard : bool
-        The negatives nearest in time, not any.
+    negatives : {"same-movie", "other-clips", "same-clip", "nearest", "cross-movie"}
+        What the others of a pool are (`simtrain.retrieval.pools`): from anywhere in the movie, from its other
+        film clips, from the same film clip, the nearest in time, or from other movies.
     average_subjects : bool
         Test the mean of the subjects' embeddings.
     average_windows : int
@@ -188,7 +186,6 @@ def retrieve(
         negatives=negatives,
         shuffle=shuffle,
         seed=seed,
-        hard=hard,
         average_subjects=average_subjects,
         average_windows=average_windows,
         hemispheres=hemispheres,
@@ -225,7 +222,6 @@ def baseline(
     draws: int = Protocol.draws,
     lag: int | None = None,
     negatives: str = Protocol.negatives,
-    hard: bool = Protocol.hard,
     average_subjects: bool = Protocol.average_subjects,
     average_windows: int = Protocol.average_windows,
     hemispheres: str = Protocol.hemispheres,
@@ -259,7 +255,7 @@ def baseline(
         Training windows that PCA's axes are fitted on.
     lag : int, optional
         Seconds from stimulus to BOLD; None: as ``config`` says, or the store.
-    experiment, pool, clips, draws, negatives, hard, average_subjects, average_windows, hemispheres, shuffle
+    experiment, pool, clips, draws, negatives, average_subjects, average_windows, hemispheres, shuffle
         As for `retrieve`.
     metrics, seed, device
         As for `retrieve`.
@@ -292,7 +288,6 @@ def baseline(
         "negatives": negatives,
         "shuffle": shuffle,
         "seed": seed,
-        "hard": hard,
         "average_subjects": average_subjects,
         "average_windows": average_windows,
         "hemispheres": hemispheres,

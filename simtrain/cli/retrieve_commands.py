@@ -54,11 +54,13 @@ from simtrain.retrieval.protocol import HEMISPHERES, NEGATIVES, Protocol
     help="Draws of windows and pools.",
 )
 @click.option("--lag", type=click.IntRange(0), help="Seconds from stimulus to BOLD (default: as trained).")
-@click.option("--negatives", type=click.Choice(NEGATIVES), default=Protocol.negatives, show_default=True)
 @click.option(
-    "--hard/--soft",
-    help="Hard: the negatives nearest in time to the tested clip, but not within 3 s, in the same movie "
-    "(the same film clip or its neighbours). Soft, the default: from anywhere.",
+    "--negatives",
+    type=click.Choice(NEGATIVES),
+    default=Protocol.negatives,
+    show_default=True,
+    help="From anywhere in the tested clip's movie but within 3 s of it; from its other film clips; from the "
+    "same film clip; the nearest in time; or from other movies.",
 )
 @click.option("--average-subjects", is_flag=True, help="Test the mean of the subjects' embeddings.")
 @click.option(

@@ -177,7 +177,8 @@ class _Test:
         # Stimulus rows: every clip of the experiment once, by movie and time.
         self._clips, row = np.unique(units[["movie", "clip"]], return_inverse=True)
         apart = gap(protocol, model.window)
-        pools = [draw_pools(rng, units, protocol, apart, name) for _ in range(protocol.draws)]
+        film_clip = dataset.segment[units["movie"], units["clip"]]
+        pools = [draw_pools(rng, units, film_clip, protocol, apart, name) for _ in range(protocol.draws)]
         shifts = draw_shifts(rng, self._clips["movie"], SHIFTS)
         self._shifts = np.concatenate([np.arange(len(self._clips))[None], shifts])
         self._order = np.arange(len(self._clips))

@@ -3,10 +3,13 @@
 A negative is a window of the same subject. Those of the same movie lie at least ``gap`` seconds away: 3 s,
 or more where windows are longer or averaged, so that none shares a moment with the tested one.
 
-* soft: drawn at random from anywhere in the movie (or, cross-movie, in all other movies);
-* hard: the windows of the same movie nearest in time to the tested one outside the gap, before or after it,
-  from the same film clip or its neighbours. Of two at the same distance the earlier goes first;
-* the whole movie: all of them.
+* ``same-movie``: drawn from anywhere in the movie;
+* ``other-clips``: from the movie's other film clips, as the published code's ``inter_movie_sample``;
+* ``same-clip``: from the film clip of the tested one, which the paper calls hard (``intra_movie_sample``);
+* ``nearest``: not drawn, but those nearest in time outside the gap, before or after. Of two at the same
+  distance the earlier goes first;
+* ``cross-movie``: from all other movies;
+* with a pool of the whole movie: all of it.
 """
 
 from __future__ import annotations
@@ -30,13 +33,19 @@ def gap(protocol: Protocol, window: int) -> int:
 
 
 def draw_pools(
-    rng: np.random.Generator, windows: np.ndarray, protocol: Protocol, apart: int, name: str
+    rng: np.random.Generator,
+    windows: np.ndarray,
+    film_clip: np.ndarray,
+    protocol: Protocol,
+    apart: int,
+    name: str,
 ) -> list[np.ndarray]:
     """One draw: for every tested window (pool,) int64 positions in ``windows``, the true one first.
 
     Parameters
     ----------
     windows : (n,) WINDOW, of one experiment
+    film_clip : (n,) the code of the film clip of each, within its movie
     apart : s, from `gap`
     name : of the experiment, for messages
 
@@ -46,27 +55,34 @@ def draw_pools(
         If a tested window has fewer negatives than the pool needs.
     """
     tested = rng.choice(len(windows), size=min(protocol.clips, len(windows)), replace=False)
-    negatives = [_negatives(windows, true, protocol, apart) for true in tested]
+    negatives = [_negatives(windows, film_clip, true, protocol, apart) for true in tested]
     fewest, wanted = min(map(len, negatives)), protocol.pool_negatives
     if fewest == 0 or (wanted is not None and fewest < wanted):
         advice = (
             f"use `pool` {fewest + 1} or less, or other `negatives`" if fewest else "use other `negatives`"
         )
         raise UserError(f"{name}: a window has only {fewest} {protocol.negatives} negatives; {advice}")
-    if wanted is not None and not protocol.hard:
+    if wanted is not None and protocol.negatives != "nearest":
         negatives = [rng.choice(candidates, wanted, replace=False) for candidates in negatives]
     return [np.concatenate([[true], chosen]) for true, chosen in zip(tested, negatives, strict=True)]
 
 
-def _negatives(windows: np.ndarray, true: int, protocol: Protocol, apart: int) -> np.ndarray:
-    """Positions of the windows that may stand against window ``true``, hard ones already chosen."""
+def _negatives(
+    windows: np.ndarray, film_clip: np.ndarray, true: int, protocol: Protocol, apart: int
+) -> np.ndarray:
+    """Positions of the windows that may stand against window ``true``; the nearest are already chosen."""
     same_subject = windows["subject"] == windows["subject"][true]
     same_movie = windows["movie"] == windows["movie"][true]
     if protocol.negatives == "cross-movie":
         return np.flatnonzero(same_subject & ~same_movie)
     distance = np.abs(windows["second"] - windows["second"][true])
-    far = np.flatnonzero(same_subject & same_movie & (distance >= apart))
-    if not protocol.hard:
-        return far
+    far = same_subject & same_movie & (distance >= apart)
+    if protocol.negatives == "same-clip":
+        return np.flatnonzero(far & (film_clip == film_clip[true]))
+    if protocol.negatives == "other-clips":
+        return np.flatnonzero(far & (film_clip != film_clip[true]))
+    found = np.flatnonzero(far)
+    if protocol.negatives == "same-movie":
+        return found
     # Windows are in order of time, so a stable sort puts the earlier of two equally near ones first.
-    return far[np.argsort(distance[far], kind="stable")][: protocol.pool_negatives]
+    return found[np.argsort(distance[found], kind="stable")][: protocol.pool_negatives]

@@ -9,7 +9,7 @@ from simdata.common.errors import UserError
 from simtrain.common.choices import must_be_at_least, must_be_one_of
 from simtrain.retrieval.metrics import chosen
 
-NEGATIVES = ("same-movie", "cross-movie")
+NEGATIVES = ("same-movie", "other-clips", "same-clip", "nearest", "cross-movie")  # `simtrain.retrieval.pools`
 HEMISPHERES = ("mean", "each", "L", "R")
 WHOLE_MOVIE = "movie"
 
@@ -23,7 +23,6 @@ class Protocol:
     pool : number of candidates, the true one included, or "movie": all of the tested window's movie
     lag : s from stimulus to BOLD
     negatives : one of ``NEGATIVES``
-    hard : the negatives nearest in time instead of any; see `simtrain.retrieval.pools`
     average_subjects : test the mean of the subjects' embeddings of the same window
     average_windows : test means over that many consecutive seconds of one film clip
     shuffle : control: every clip gets another's stimulus
@@ -44,7 +43,6 @@ class Protocol:
     negatives: str = NEGATIVES[0]
     shuffle: bool = False
     seed: int = 0
-    hard: bool = False
     average_subjects: bool = False
     average_windows: int = 1
     hemispheres: str = HEMISPHERES[0]
@@ -53,18 +51,11 @@ class Protocol:
     def __post_init__(self) -> None:
         self._must_be_in_range()
         chosen(self.metrics)
-        if self.hard and self.negatives != "same-movie":
-            raise UserError(
-                f"`hard` with `negatives` {self.negatives}: only clips of the same movie are near in time; "
-                "leave one of the two out"
-            )
         if self.whole_movie and self.negatives != "same-movie":
             raise UserError(
                 f"`pool` movie with `negatives` {self.negatives}: the pool is the tested window's own movie; "
                 "leave `negatives` out, or give `pool` a number"
             )
-        if self.whole_movie and self.hard:
-            raise UserError("`pool` movie with `hard`: the pool is all of the movie; leave `hard` out")
 
     def _must_be_in_range(self) -> None:
         if isinstance(self.pool, str) and not self.whole_movie:
@@ -91,7 +82,7 @@ class Protocol:
 
     def __str__(self) -> str:
         pool = "pool of the whole movie" if self.whole_movie else f"pool of {self.pool}"
-        negatives = "" if self.whole_movie else f", {'hard ' * self.hard}{self.negatives} negatives"
+        negatives = "" if self.whole_movie else f", {self.negatives} negatives"
         seconds = f", mean of {self.average_windows} s" if self.average_windows > 1 else ""
         subjects = ", mean of subjects" if self.average_subjects else ""
         shuffled = ", stimulus shuffled" if self.shuffle else ""

@@ -133,7 +133,7 @@ def test_one_modality_without_life_is_named(untrained, store, tmp_path, command)
         ("--average-subjects",),
         ("--average-windows", 2),
         ("--pool", "movie"),
-        ("--hard",),
+        ("--negatives", "nearest"),
         ("--shuffle",),
         ("--lags", "4:6", "--figures"),
         ("--negatives", "cross-movie"),

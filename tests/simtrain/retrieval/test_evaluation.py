@@ -71,11 +71,12 @@ def test_the_planted_signal_is_found_in_new_subjects(found):
     "changes",
     [
         {"negatives": "cross-movie", "pool": 20},
-        {"pool": 10, "hard": True},
+        {"pool": 10, "negatives": "nearest"},
+        {"pool": 6, "negatives": "same-clip"},
         {"pool": "movie"},
         {"pool": 20, "average_windows": 3, "average_subjects": True},
     ],
-    ids=["cross-movie", "hard", "whole movie", "averages"],
+    ids=["cross-movie", "nearest", "same clip", "whole movie", "averages"],
 )
 def test_every_protocol_finds_it_too(trained, store, changes):
     result = _retrieve(trained, store, draws=2, **changes)
@@ -216,8 +217,8 @@ def test_the_command_writes_tables_and_figures_and_clears_old_ones(trained, stor
     assert [row["lag"] for row in rows] == ["5", "6", "7"] * 4
     assert [float(row["top1"]) for row in rows] == [row["top1"] for row in written["tables"]["lags"]]
 
-    result = _call(trained, store, "--pool", 12, "--hard", "--clips", 20, "--draws", 2)
-    assert "pool of 12, hard same-movie negatives, lag 6 s" in result.output
+    result = _call(trained, store, "--pool", 12, "--negatives", "nearest", "--clips", 20, "--draws", 2)
+    assert "pool of 12, nearest negatives, lag 6 s" in result.output
     assert {path.name for path in folder.iterdir()} == {"subjects.csv", "clips.csv", "windows.csv"}
 
 
@@ -371,7 +372,8 @@ def test_the_rank_of_a_hemisphere_is_that_of_its_own_embeddings(by_unit, trained
     learner = load_learner(trained, dataset, torch.device("cpu"))
     windows = Windows.of(dataset, trained.config).experiments("new-subjects", 6)["new-subjects"]
     protocol = Protocol(lag=6, clips=30, draws=3, hemispheres="R")
-    pool = draw_pools(np.random.default_rng(0), windows, protocol, gap(protocol, learner.window), "test")[4]
+    clip, apart = dataset.segment[windows["movie"], windows["clip"]], gap(protocol, learner.window)
+    pool = draw_pools(np.random.default_rng(0), windows, clip, protocol, apart, "test")[4]
     bold = embed_hemispheres(learner, BoldReader(store), windows[pool], 3)[:, 1]
     with torch.no_grad():
         clips = learner.embed_clips(windows[pool]["movie"], windows[pool]["clip"])["video"].numpy()

@@ -25,30 +25,41 @@ def windows_of(seconds, subjects=(4, 7), movies=(0, 1, 2)):
 
 
 def draw(windows, seed=0, apart=3, **changes):
-    return draw_pools(
-        np.random.default_rng(seed), windows, replace(PROTOCOL, **changes), apart, "new-subjects"
-    )
+    rng, protocol = np.random.default_rng(seed), replace(PROTOCOL, **changes)
+    return draw_pools(rng, windows, film_clip(windows), protocol, apart, "new-subjects")
+
+
+def film_clip(windows):
+    """Two film clips, of ten seconds, and the rest."""
+    return np.digitize(windows["clip"], [10])
 
 
 def candidates(windows, true, kind, apart=3):
     """All that may stand against a window, written out."""
-    found = []
+    found, clip = [], film_clip(windows)
     for position, other in enumerate(windows):
         same_movie = other["movie"] == windows[true]["movie"]
-        far = abs(int(other["second"]) - int(windows[true]["second"])) >= apart
-        if other["subject"] == windows[true]["subject"] and (
-            same_movie and far if kind == "same-movie" else not same_movie
-        ):
+        far = same_movie and abs(int(other["second"]) - int(windows[true]["second"])) >= apart
+        may = {
+            "same-movie": far,
+            "same-clip": far and clip[position] == clip[true],
+            "other-clips": far and clip[position] != clip[true],
+            "cross-movie": not same_movie,
+        }
+        if other["subject"] == windows[true]["subject"] and may[kind]:
             found.append(position)
     return found
 
 
 @settings(max_examples=30)
 @given(
-    st.integers(0, 99), st.sampled_from(["same-movie", "cross-movie"]), st.integers(2, 12), st.integers(3, 5)
+    st.integers(0, 99),
+    st.sampled_from(["same-movie", "cross-movie", "other-clips", "same-clip"]),
+    st.integers(2, 12),
+    st.integers(3, 5),
 )
-def test_soft_pools_follow_the_rules(seed, kind, pool, apart):
-    windows = windows_of(range(6, 26))
+def test_drawn_pools_follow_the_rules(seed, kind, pool, apart):
+    windows, pool = windows_of(range(6, 26)), 2 if kind == "same-clip" else pool
     pools = draw(windows, seed, apart, negatives=kind, pool=pool)
     assert len({true for true, *_ in pools}) == 30
     for true, *negatives in pools:
@@ -58,9 +69,9 @@ def test_soft_pools_follow_the_rules(seed, kind, pool, apart):
 
 @settings(max_examples=30)
 @given(st.sets(st.integers(6, 60), min_size=25), st.integers(2, 8), st.integers(3, 5))
-def test_hard_negatives_are_the_nearest_outside_the_gap(seconds, pool, apart):
+def test_the_nearest_are_those_outside_the_gap(seconds, pool, apart):
     windows = windows_of(sorted(seconds), movies=(0, 1))
-    for true, *negatives in draw(windows, apart=apart, hard=True, pool=pool):
+    for true, *negatives in draw(windows, apart=apart, negatives="nearest", pool=pool):
         second = windows["second"].tolist()
         expected = sorted(
             candidates(windows, true, "same-movie", apart),
@@ -69,9 +80,9 @@ def test_hard_negatives_are_the_nearest_outside_the_gap(seconds, pool, apart):
         assert negatives == expected[: pool - 1]
 
 
-def test_hard_negatives_of_an_unbroken_movie_are_three_to_five_seconds_away():
+def test_the_nearest_of_an_unbroken_movie_are_three_to_five_seconds_away():
     windows = windows_of(range(6, 46), movies=(0,))
-    for true, *negatives in draw(windows, hard=True, pool=7, clips=80):
+    for true, *negatives in draw(windows, negatives="nearest", pool=7, clips=80):
         moved = sorted(int(windows[n]["second"]) - int(windows[true]["second"]) for n in negatives)
         if 5 <= windows[true]["second"] - 6 < 35:
             assert moved == [-5, -4, -3, 3, 4, 5]
@@ -106,9 +117,8 @@ def test_too_few_negatives_are_explained():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"hard": True, "negatives": "cross-movie"},
         {"pool": "movie", "negatives": "cross-movie"},
-        {"pool": "movie", "hard": True},
+        {"pool": "movie", "negatives": "nearest"},
     ],
 )
 def test_a_protocol_that_contradicts_itself_is_refused(changes):
@@ -118,9 +128,9 @@ def test_a_protocol_that_contradicts_itself_is_refused(changes):
 
 def test_a_protocol_says_what_it_is():
     assert str(PROTOCOL) == "pool of 8, same-movie negatives, lag 6 s, mean of hemispheres"
-    other = replace(PROTOCOL, hard=True, average_windows=4, average_subjects=True, shuffle=True)
+    other = replace(PROTOCOL, negatives="nearest", average_windows=4, average_subjects=True, shuffle=True)
     assert str(other) == (
-        "pool of 8, hard same-movie negatives, lag 6 s, mean of hemispheres, mean of 4 s, mean of subjects, "
+        "pool of 8, nearest negatives, lag 6 s, mean of hemispheres, mean of 4 s, mean of subjects, "
         "stimulus shuffled"
     )
     assert str(replace(PROTOCOL, pool="movie")) == "pool of the whole movie, lag 6 s, mean of hemispheres"
