@@ -59,7 +59,7 @@ def candidates(windows, true, kind, apart=3):
     st.integers(3, 5),
 )
 def test_drawn_pools_follow_the_rules(seed, kind, pool, apart):
-    windows, pool = windows_of(range(6, 26)), 2 if kind == "same-clip" else pool
+    windows, pool = windows_of(range(6, 26)), min(pool, {"same-clip": 2, "other-clips": 7}.get(kind, 12))
     pools = draw(windows, seed, apart, negatives=kind, pool=pool)
     assert len({true for true, *_ in pools}) == 30
     for true, *negatives in pools:
