@@ -18,7 +18,7 @@ HEAD = """\
 
 A configuration is a preset or a YAML file (`--config`; from Python `config=`), with changes of single keys on
 top (`--set train.steps=1000`; from Python `overrides={"train.steps": 1000}`). A file states only what differs
-from the defaults, which are SIM as published (Dahan et al., ICLR 2025) with the tiny encoder:
+from the defaults, the tiny encoder of SIM (Dahan et al., ICLR 2025) with a course of training of our own:
 
 ```yaml
 modalities: [fmri, video]

@@ -1,8 +1,9 @@
 """Training configuration: typed, validated YAML.
 
-The defaults are SIM as published (Dahan et al., ICLR 2025, arXiv 2501.16471) with the tiny encoder. A
-preset, a file or an override states only what differs from them; the run folder keeps the whole. What a key
-means stands here and nowhere else.
+The defaults are the encoder and the projectors of SIM (Dahan et al., ICLR 2025, arXiv 2501.16471), tiny, and
+a course of training of our own: docs/published.md has every difference to the published code. A preset, a
+file or an override states only what differs from them; the run folder keeps the whole. What a key means
+stands here and nowhere else.
 """
 
 from __future__ import annotations
@@ -185,8 +186,8 @@ class LossConfig(_Strict):
     weights: WeightsConfig = WeightsConfig()
     temperature: Annotated[float, Field(ge=0.01, strict=False, allow_inf_nan=False)] | None = Field(
         default=None,
-        description="The fixed one, or where the learned one begins; null: the loss's own, 0.07, and 0.1 "
-        "with siglip, as published.",
+        description="The fixed one, or where the learned one begins; null: the loss's own, such as "
+        "0.07 of CLIP, or 0.1 of SigLIP.",
     )
     overlaps: Literal["ignored", "negatives"] = Field(
         default="ignored",
@@ -283,7 +284,7 @@ class BaseConfig(_Strict):
 
 
 class PretrainConfig(BaseConfig):
-    """What `simtrain pretrain` does: masks and decoder as published for vsMAE, the rest as for `Config`."""
+    """What `simtrain pretrain` does: the decoder's sizes are those of vsMAE, the rest is as for `Config`."""
 
     folder = "pretrain"
 

@@ -4,7 +4,8 @@ The frames of a window are channels of the patch embedding: a token is a patch o
 two ways to mask, and they are not two names of one:
 
 * ``tubes``: a patch is hidden in all frames, and its token is left out of the encoder, which sees the other
-  tokens alone. This is the published way.
+  tokens alone. The published vsMAE has a token for each patch and frame, and no class token: it hides the
+  same patches in all frames, too, but is another model (docs/published.md).
 * ``random``: each frame hides patches of its own choice. Few patches are hidden in all frames, so the encoder
   sees every token (as in SimMIM, Xie et al. 2022), with 0 in place of the hidden frames, the mean of
   z-scored BOLD, and a learned vector per hidden frame added to the token. It costs about what training the
