@@ -100,6 +100,7 @@ def retrieve(
     average_subjects: bool = Protocol.average_subjects,
     average_windows: int = Protocol.average_windows,
     hemispheres: str = Protocol.hemispheres,
+    gap: int | None = Protocol.gap,
     lags: Iterable[int] | None = None,
     shuffle: bool = Protocol.shuffle,
     metrics: str | Iterable[str] = (),
@@ -138,6 +139,9 @@ def retrieve(
     hemispheres : {"mean", "each", "L", "R"}
         What is tested of a window: the mean of its hemispheres' embeddings; each of them by itself, against
         windows of its own hemisphere, as published; or one alone.
+    gap : int, optional
+        Seconds between a tested window and a negative of its movie, at least; None: 3, or what a window
+        covers if that is more.
     lags : iterable of int, optional
         Seconds at which to repeat the test; may be negative.
     shuffle : bool
@@ -189,6 +193,7 @@ def retrieve(
         average_subjects=average_subjects,
         average_windows=average_windows,
         hemispheres=hemispheres,
+        gap=gap,
         metrics=names_in(metrics),
     )
     if figures:
@@ -225,6 +230,7 @@ def baseline(
     average_subjects: bool = Protocol.average_subjects,
     average_windows: int = Protocol.average_windows,
     hemispheres: str = Protocol.hemispheres,
+    gap: int | None = Protocol.gap,
     shuffle: bool = Protocol.shuffle,
     metrics: str | Iterable[str] = (),
     seed: int = Protocol.seed,
@@ -255,9 +261,9 @@ def baseline(
         Training windows that PCA's axes are fitted on.
     lag : int, optional
         Seconds from stimulus to BOLD; None: as ``config`` says, or the store.
-    experiment, pool, clips, draws, negatives, average_subjects, average_windows, hemispheres, shuffle
+    experiment, pool, clips, draws, negatives, average_subjects, average_windows, hemispheres, gap
         As for `retrieve`.
-    metrics, seed, device
+    shuffle, metrics, seed, device
         As for `retrieve`.
 
     Returns
@@ -291,6 +297,7 @@ def baseline(
         "average_subjects": average_subjects,
         "average_windows": average_windows,
         "hemispheres": hemispheres,
+        "gap": gap,
         "metrics": names_in(metrics),
     }
     settings = BaselineSettings(ico, delays, targets, components, samples)

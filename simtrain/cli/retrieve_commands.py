@@ -78,6 +78,12 @@ from simtrain.retrieval.protocol import HEMISPHERES, NEGATIVES, Protocol
     show_default=True,
     help="Test the mean of a window's hemispheres, each by itself, as published, or one alone.",
 )
+@click.option(
+    "--gap",
+    type=click.IntRange(1),
+    help="Seconds between a tested clip and negatives of its movie, at least (default: 3, or what a window "
+    "covers).",
+)
 @click.option("--lags", type=Lags(), help="Also top-1 at every lag from A to B s, such as 0:12.")
 @click.option("--figures", is_flag=True, help="Also pictures, in RUN/retrieval (needs matplotlib).")
 @click.option(

@@ -206,7 +206,10 @@ class TrainConfig(_Strict):
     learning_rate: Rate = Field(
         default=3e-4, description="The highest learning rate, at the end of the warm-up."
     )
-    weight_decay: Decay = Field(default=0.01, description="Weight decay (AdamW) of matrices.")
+    weight_decay: Decay = Field(default=0.01, description="Weight decay (AdamW).")
+    decayed: Literal["matrices", "all"] = Field(
+        default="matrices", description="Weights that decay: not biases, norms and the like, or all."
+    )
     warmup: Fraction = Field(
         default=0.025,
         description="Share of the steps in which the learning rate rises to its highest.",

@@ -1,7 +1,8 @@
 """Pools of the retrieval test: a tested window and the negatives that stand against it.
 
 A negative is a window of the same subject. Those of the same movie lie at least ``gap`` seconds away: 3 s,
-or more where windows are longer or averaged, so that none shares a moment with the tested one.
+or more where windows are longer or averaged, so that none shares a moment with the tested one, unless the
+protocol has another gap.
 
 * ``same-movie``: drawn from anywhere in the movie;
 * ``other-clips``: from the movie's other film clips, as the published code's ``inter_movie_sample``;
@@ -29,7 +30,8 @@ def gap(protocol: Protocol, window: int) -> int:
     ----------
     window : s that one window covers, the longer of its BOLD and its clip
     """
-    return max(NEAREST, window) + protocol.average_windows - 1
+    least = max(NEAREST, window) if protocol.gap is None else protocol.gap
+    return least + protocol.average_windows - 1
 
 
 def draw_pools(

@@ -28,6 +28,8 @@ class Protocol:
     shuffle : control: every clip gets another's stimulus
     hemispheres : what is tested of a window: the mean of its hemispheres' embeddings, each of them by itself
         against windows of its own hemisphere, as published, or one alone
+    gap : s between a tested window and a negative of its movie, at least; None: 3, or what a window covers if
+        that is more
     metrics : beside the standard ones (`simtrain.retrieval.metrics`); they change no rank
 
     Raises
@@ -46,6 +48,7 @@ class Protocol:
     average_subjects: bool = False
     average_windows: int = 1
     hemispheres: str = HEMISPHERES[0]
+    gap: int | None = None
     metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -63,6 +66,8 @@ class Protocol:
         least = {"clips": 1, "draws": 2, "lag": 0, "seed": 0, "average_windows": 1}
         for name, smallest in {**({} if self.whole_movie else {"pool": 2}), **least}.items():
             must_be_at_least(name, getattr(self, name), smallest)
+        if self.gap is not None:
+            must_be_at_least("gap", self.gap, 1)
         must_be_one_of("negatives", self.negatives, NEGATIVES)
         must_be_one_of("hemispheres", self.hemispheres, HEMISPHERES)
 
@@ -88,7 +93,8 @@ class Protocol:
         shuffled = ", stimulus shuffled" if self.shuffle else ""
         sides = {"mean": "mean of hemispheres", "each": "each hemisphere"}
         unit = sides.get(self.hemispheres, f"hemisphere {self.hemispheres}")
-        return f"{pool}{negatives}, lag {self.lag} s, {unit}{seconds}{subjects}{shuffled}"
+        apart = "" if self.gap is None else f", gap of {self.gap} s"
+        return f"{pool}{negatives}{apart}, lag {self.lag} s, {unit}{seconds}{subjects}{shuffled}"
 
 
 SETTINGS = tuple(one.name for one in fields(Protocol) if one.name != "metrics")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from simdata.common.errors import UserError
 from simtrain.common import distributed, finite, processes
 from simtrain.config.resolved import Resolved
+from simtrain.config.schema import TrainConfig
 from simtrain.data.feeds import Batch
 from simtrain.data.order import Cursor
 from simtrain.models.input import FramePatches
@@ -49,7 +50,7 @@ class Training(ABC, Generic[AnyLearner]):
     def __init__(self, config: Resolved, learner: AnyLearner) -> None:
         self.config, self.learner = config.train, learner
         self.precision = mixed_precision(config.train.amp, learner.device)
-        self.optimizer = torch.optim.AdamW(_parameter_groups(learner, config.train.weight_decay))
+        self.optimizer = torch.optim.AdamW(_parameter_groups(learner, config.train))
         self.scaler = torch.amp.GradScaler(learner.device.type, enabled=self.precision is torch.float16)
         self.average = None if config.train.ema is None else Average(learner, config.train.ema)
         self.patience = Patience(config.train.patience)
@@ -239,9 +240,13 @@ def _compile_parts(learner: Learner | MaskedLearner) -> None:
             module.compile()
 
 
-def _parameter_groups(learner: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for matrices only: it has no business with biases, norms and the temperature."""
+def _parameter_groups(learner: nn.Module, train: TrainConfig) -> list[dict[str, Any]]:
+    """Matrices, and the rest, with which weight decay has no business, unless it is for all."""
+    others_decay = train.weight_decay if train.decayed == "all" else 0.0
     trained = [parameter for parameter in learner.parameters() if parameter.requires_grad]
     matrices = [parameter for parameter in trained if parameter.ndim == 2]
     others = [parameter for parameter in trained if parameter.ndim != 2]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return [
+        {"params": matrices, "weight_decay": train.weight_decay},
+        {"params": others, "weight_decay": others_decay},
+    ]

@@ -103,6 +103,14 @@ def test_the_gap_grows_with_what_a_window_covers():
     assert gap(replace(PROTOCOL, average_windows=4), 3) == 6
 
 
+def test_another_gap_takes_the_place_of_what_a_window_covers():
+    assert gap(replace(PROTOCOL, gap=4), 3) == 4
+    assert gap(replace(PROTOCOL, gap=1), 3) == 1
+    assert "same-movie negatives, gap of 4 s, lag 6 s" in str(replace(PROTOCOL, gap=4))
+    with pytest.raises(UserError, match="gap: 0 is less than 1"):
+        replace(PROTOCOL, gap=0)
+
+
 def test_too_few_negatives_are_explained():
     with pytest.raises(
         UserError, match=r"new-subjects: a window has only 5 same-movie .*use `pool` 6 or less"

@@ -50,9 +50,11 @@ def _batch(reader, samples):
     return Batch(samples, torch.from_numpy(reader.read(index, 3)), Cursor(0, 1))
 
 
-@pytest.mark.parametrize("clip_norm", [1e-6, 1e6, None])
-def test_an_update_is_a_clipped_adamw_that_decays_matrices_only(store, reader, clip_norm):
-    training, samples = _training(store, **{"train.clip_norm": "null" if clip_norm is None else clip_norm})
+@pytest.mark.parametrize(("clip_norm", "decayed"), [(1e-6, "matrices"), (1e6, "matrices"), (None, "all")])
+def test_an_update_is_a_clipped_adamw_that_decays_matrices_or_all(store, reader, clip_norm, decayed):
+    training, samples = _training(
+        store, **{"train.clip_norm": "null" if clip_norm is None else clip_norm, "train.decayed": decayed}
+    )
     batch = _batch(reader, samples[::9][:8])
     parameters = dict(training.learner.named_parameters())
     gradients = torch.autograd.grad(training.losses(batch)[0], list(parameters.values()), allow_unused=True)
@@ -63,9 +65,9 @@ def test_an_update_is_a_clipped_adamw_that_decays_matrices_only(store, reader, c
     training.update(batch)
     rate = 1e-3  # the whole of the warm-up is one step
     for name, gradient in gradients.items():
-        decayed = before[name] * (1 - rate * 0.5 * (gradient.ndim == 2))
+        shrunk = before[name] * (1 - rate * 0.5 * (gradient.ndim == 2 or decayed == "all"))
         # In its first step Adam's means are the gradient and its square.
-        expected = decayed - rate * clip * gradient / ((clip * gradient).abs() + 1e-8)
+        expected = shrunk - rate * clip * gradient / ((clip * gradient).abs() + 1e-8)
         torch.testing.assert_close(parameters[name].detach(), expected, rtol=1e-4, atol=1e-6)
     assert (training.step, training.cursor) == (1, Cursor(0, 1))
 
