@@ -20,7 +20,7 @@ def predict(
     out: str | PathLike[str],
     *,
     subjects: Sequence[str] | None = None,
-    hemispheres: bool = False,
+    by_hemisphere: bool = False,
     device: str = "auto",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> xr.Dataset:
@@ -36,7 +36,7 @@ def predict(
         Zarr store to write; it appears whole or not at all.
     subjects : sequence of str, optional
         Their ids; None: all of the store.
-    hemispheres : bool
+    by_hemisphere : bool
         Also the embedding of each hemisphere, ``fmri_by_hemisphere``.
     device : {"auto", "cpu", "cuda"}
         Where to compute; auto takes the GPU if there is one.
@@ -71,7 +71,7 @@ def predict(
         place,
         torch_device(device),
         subjects=tuple(subjects or ()),
-        by_hemisphere=hemispheres,
+        by_hemisphere=by_hemisphere,
         **({} if progress is None else {"progress": progress}),
     )
     written: xr.Dataset = xr.open_zarr(place)

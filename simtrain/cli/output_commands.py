@@ -41,10 +41,10 @@ def reconstruct_maps_command(
 @click.option(
     "--subject", "subjects", multiple=True, metavar="ID", help="Only this subject; may be given repeatedly."
 )
-@click.option("--hemispheres", is_flag=True, help="Also the embedding of each hemisphere.")
+@click.option("--by-hemisphere", is_flag=True, help="Also the embedding of each hemisphere.")
 @device_option
 def predict_command(
-    run: Path, store: str | Path, out: Path, subjects: tuple[str, ...], hemispheres: bool, device: str
+    run: Path, store: str | Path, out: Path, subjects: tuple[str, ...], by_hemisphere: bool, device: str
 ) -> None:
     """Write the embeddings of the model of RUN for every usable window of STORE."""
     prediction.predict(
@@ -52,7 +52,7 @@ def predict_command(
         store,
         out,
         subjects=subjects,
-        hemispheres=hemispheres,
+        by_hemisphere=by_hemisphere,
         device=device,
         progress=lambda subject, done, total: click.echo(f"{subject} ({done} of {total})"),
     ).close()

@@ -51,7 +51,7 @@ def test_training_and_retrieval_are_the_same_without_it(runs, store, left_store)
 
 
 def test_what_is_written_is_of_it_alone(runs, store, tmp_path):
-    call("predict", runs / "whole", store, "--hemispheres", "--out", tmp_path / "predicted.zarr")
+    call("predict", runs / "whole", store, "--by-hemisphere", "--out", tmp_path / "predicted.zarr")
     with xr.open_zarr(tmp_path / "predicted.zarr") as predicted:
         assert predicted.hemisphere.values.tolist() == ["L"]
         there = predicted.fmri_by_hemisphere.isel(hemisphere=0)
