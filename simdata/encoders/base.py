@@ -18,16 +18,8 @@ Fit = Literal["stretch", "crop"]
 Interpolation = Literal["bilinear", "bicubic"]
 
 MODALITY = re.compile("[a-z][a-z0-9]*")
-TAKEN = (
-    "bold",
-    "film",
-    "fmri",
-    "phase",
-    "run",
-    "scene",
-    "simdata",
-    "subject",
-)  # the store's own arrays begin so
+# The store's own arrays begin so.
+TAKEN = ("bold", "film", "fmri", "phase", "run", "scene", "simdata", "subject")
 END_OF_FILM = "rows whose window is not wholly inside the film are NaN; nothing is padded or repeated"
 
 

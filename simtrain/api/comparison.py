@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from os import PathLike
-from pathlib import Path
 
 import pandas as pd
 
@@ -101,4 +100,4 @@ def compare(
 def _ranks(one: RunLike | Retrieval) -> RankTable:
     if isinstance(one, Retrieval):
         return RankTable.of(one.folder.name, one.protocol, one.tables["windows"])
-    return RankTable.read(Path(folder_of(one)))
+    return RankTable.read(folder_of(one))

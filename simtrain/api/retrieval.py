@@ -302,9 +302,10 @@ def baseline(
     }
     settings = BaselineSettings(ico, delays, targets, components, samples)
     composed = load_config(config, overrides=overrides, modalities=modalities)
-    wanted = [kinds] if isinstance(kinds, str) else list(kinds)
     place = local(out, "out")
-    return dict(tested_baselines(store, place, wanted, composed, settings, experiment, protocol, device))
+    return dict(
+        tested_baselines(store, place, names_in(kinds), composed, settings, experiment, protocol, device)
+    )
 
 
 def tested_baselines(

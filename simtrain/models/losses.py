@@ -114,11 +114,15 @@ class Contrastive(nn.Module):
         """
         parts = {}
         for one, other in self.weights:
-            similarity = embeddings[one] @ embeddings[other].T
+            similarity = self.similarity(embeddings, one, other)
             more = () if queued is None else (More.of(embeddings, queued, one, other),)
             parts[f"{one}-{other}"] = self._scalar(self.pair(similarity, ignore, *more), similarity)
         shares = [weight * part for weight, part in zip(self.weights.values(), parts.values(), strict=True)]
         return reduce(torch.add, shares), parts
+
+    def similarity(self, embeddings: Mapping[str, Tensor], one: str, other: str) -> Tensor:
+        """(n, n) cosine similarities of a pair of modalities, which `pair` is given."""
+        return embeddings[one] @ embeddings[other].T
 
     def pair(self, similarity: Tensor, ignore: Tensor, more: More | None = None) -> Tensor:
         """The loss of (n, n) cosine similarities whose diagonal are the positives: a scalar.

@@ -12,58 +12,41 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from simtrain.config.modalities import Pair, kind
-from simtrain.models.losses import Contrastive, More
+from simtrain.models.losses import FixedInfoNCE
 from simtrain.models.queue import Queued
 
 SCALE_VIDEO, SCALE_AUDIO = 1.0, 0.5  # exponents, of three modalities
 DIRECTIONS = 6  # of three modalities
 
 
-class PublishedInfoNCE(Contrastive):
+class PublishedInfoNCE(FixedInfoNCE):
     """InfoNCE with the fixed scales of the published code.
 
     Parameters
     ----------
-    weights : weight of each pair, not renormalised
+    weights : weight of each pair; of three modalities, not renormalised
     temperature : one for all pairs, in place of the published ones
     """
 
     first_temperature = 1 / torch.e
-    learns_temperature = False
+    takes_queue = False
 
     def __init__(self, weights: Mapping[Pair, float], temperature: float | None = None) -> None:
         super().__init__(weights, temperature)
-        self._given = temperature is not None
-        self._three = len({modality for pair in weights for modality in pair}) > 2
-        self._weights = {pair: weight for pair, weight in weights.items() if weight}
+        three = len({modality for pair in weights for modality in pair}) > 2
+        self._share = sum(weights.values()) / DIRECTIONS if three else 1.0
+        self._audio = torch.e ** (SCALE_AUDIO - SCALE_VIDEO) if three and temperature is None else 1.0
 
     def forward(
         self, embeddings: Mapping[str, Tensor], ignore: Tensor, queued: Queued | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """As `Contrastive.forward`, in the published proportions."""
-        parts = {
-            f"{one}-{other}": self.pair(
-                self._relative((one, other)) * (embeddings[one] @ embeddings[other].T), ignore
-            )
-            for one, other in self._weights
-        }
-        shares = [weight * part for weight, part in zip(self._weights.values(), parts.values(), strict=True)]
-        total = torch.stack(shares).sum()
-        return (total / DIRECTIONS if self._three else total), parts
+        loss, parts = super().forward(embeddings, ignore, queued)
+        return self._share * loss, parts
 
-    def pair(self, similarity: Tensor, ignore: Tensor, more: More | None = None) -> Tensor:
-        """Mean over both directions of the cross entropy of the diagonal."""
-        logits = self.log_scale.exp() * similarity
-        truth = torch.arange(len(logits), device=logits.device)
-        directions = (logits.masked_fill(ignore, -torch.inf), logits.T.masked_fill(ignore.T, -torch.inf))
-        there, back = (cross_entropy(values, truth) for values in directions)
-        return (there + back) / 2
-
-    def _relative(self, pair: Pair) -> float:
-        """Scale of a pair beside that of fMRI and video."""
-        if self._given or not self._three or "audio" not in map(kind, pair):
-            return 1.0
-        return float(torch.e ** (SCALE_AUDIO - SCALE_VIDEO))
+    def similarity(self, embeddings: Mapping[str, Tensor], one: str, other: str) -> Tensor:
+        """In units in which the scale of fMRI and video is that of all pairs."""
+        found = super().similarity(embeddings, one, other)
+        return self._audio * found if "audio" in (kind(one), kind(other)) else found

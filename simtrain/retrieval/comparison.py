@@ -26,15 +26,8 @@ from simtrain.retrieval.protocol import SETTINGS, Protocol
 
 ALL_WAYS = 12  # subjects: 4,096 ways of signs
 SOME_WAYS = 10_000
-WINDOW = [
-    "draw",
-    "subject",
-    "hemisphere",
-    "movie",
-    "second",
-    "clip_second",
-    "pool",
-]  # what both tests must have alike
+# What both tests must have alike.
+WINDOW = ["draw", "subject", "hemisphere", "movie", "second", "clip_second", "pool"]
 TEXTS = dict.fromkeys(("experiment", "direction", "subject", "hemisphere", "movie"), str)
 AGAIN = "test it again with `simtrain retrieve` or `simtrain baseline`"
 

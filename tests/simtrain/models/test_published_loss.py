@@ -64,10 +64,11 @@ def test_three_modalities_are_six_directions_with_scales_of_their_own():
         np.testing.assert_allclose(gradients[name], slope, atol=1e-6)
 
 
+@pytest.mark.parametrize("weight", [1, 0.8])
 @pytest.mark.parametrize("stimulus", ["video", "audio"])
-def test_two_modalities_are_their_pair(stimulus):
+def test_two_modalities_are_their_pair_whatever_its_weight(stimulus, weight):
     embeddings = _embeddings(["fmri", stimulus])
-    loss = _loss(f"loss.weights.fmri_{stimulus}=1", modalities=f"fmri,{stimulus}")
+    loss = _loss(f"loss.weights.fmri_{stimulus}={weight}", modalities=f"fmri,{stimulus}")
     value, _, gradients = _ours(loss, embeddings)
     expected, *slopes = _pair(embeddings["fmri"], embeddings[stimulus], np.e)
     assert value == pytest.approx(expected, abs=1e-6)
