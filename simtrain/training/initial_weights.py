@@ -8,7 +8,6 @@ weights in place of the path: the run is repeated and gone on with when the othe
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +21,9 @@ from simdata.common import json_text
 from simdata.common.errors import UserError
 from simtrain.common.finite import must_be_sound
 from simtrain.config.schema import Config, EncoderConfig, PretrainConfig
-from simtrain.data.dataset import Identity
 from simtrain.models.factory import surface_encoder
 from simtrain.surface.patches import patch_vertices
-from simtrain.training import checkpoint
+from simtrain.training import checkpoint, lineage, records
 
 WEIGHTS, RECORD = "initial.pt", "initial.json"
 HASH = "sha256:"
@@ -105,7 +103,7 @@ class Initial:
             raise UserError(f"model.init: {file} holds no surface encoder; give a run of `simtrain pretrain`")
         must_be_sound(encoder, f"model.init: {file}", "training cannot start from it; give other weights")
         if file.name == WEIGHTS and (record := file.with_name(RECORD)).is_file():
-            return cls(encoder, json.loads(record.read_text())["origin"])
+            return cls(encoder, records.read(record, ["origin"])["origin"])
         return cls(encoder, {"name": path.name, "step": state.get("step"), **_run_around(file)})
 
     @staticmethod
@@ -234,7 +232,7 @@ def _run_around(file: Path) -> Around:
     config, store = file.with_name("config.yaml"), file.with_name("store.json")
     if not (config.is_file() and store.is_file()):
         return {}
-    identity: Identity = json.loads(store.read_text())
+    identity = lineage.read(store)
     seen = {subject for subject, split in identity["subjects"].items() if split != "test"}
     return {
         "config": yaml.safe_load(config.read_text()),
@@ -262,7 +260,7 @@ def merged(own: Mapping[str, str], earlier: Mapping[str, Iterable[str]]) -> dict
 def _origin(run: Path) -> Around:
     """What the run in a folder says of the weights that it began with."""
     record = run / RECORD
-    origin: Around = json.loads(record.read_text())["origin"] if record.exists() else {}
+    origin: Around = records.read(record, ["origin"])["origin"] if record.exists() else {}
     return origin
 
 

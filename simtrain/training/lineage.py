@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from simdata.common.errors import UserError
 from simtrain.data.dataset import SPLITS, Dataset, Embedding, Identity
 from simtrain.data.windows import TRAIN, VAL
-from simtrain.training import fingerprints
+from simtrain.training import fingerprints, records
 
 SETS = {"training": ((TRAIN, TRAIN),), "validation": ((VAL, TRAIN), (TRAIN, VAL), (VAL, VAL))}
+
+ALWAYS = ("subjects", "runs", "catalog_name", "catalog_sha256")  # in the record of every run
 
 
 class Record(Identity):
@@ -27,6 +30,17 @@ class Record(Identity):
 
     embeddings: dict[str, fingerprints.Description]
     bold: dict[str, dict[str, str | None]]
+
+
+def read(file: Path) -> Record:
+    """What a run kept of its store.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or damaged.
+    """
+    return cast(Record, records.read(file, ALWAYS))
 
 
 def record(dataset: Dataset, embeddings: Iterable[Embedding]) -> Record:

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -28,7 +27,7 @@ from simtrain.config.resolved import (
 )
 from simtrain.data.dataset import Dataset, Embedding
 from simtrain.models.patch_table import FILE, PatchTable
-from simtrain.training import checkpoint, fingerprints, lineage, software
+from simtrain.training import checkpoint, fingerprints, lineage, records, software
 from simtrain.training import resumption as resuming
 from simtrain.training.initial_weights import RECORD, WEIGHTS, Initial, merged
 
@@ -118,12 +117,7 @@ class RunFolder(Generic[AnyResolved]):
     @property
     def store(self) -> lineage.Record:
         """Identity of the store that the run was trained on, and of the embeddings in use."""
-        file = self.path / "store.json"
-        try:
-            record: lineage.Record = json.loads(file.read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            raise UserError(f"{file} is missing or damaged: take it from a copy of the run") from None
-        return record
+        return lineage.read(self.path / "store.json")
 
     @property
     def seen_subjects(self) -> set[str]:
@@ -139,7 +133,7 @@ class RunFolder(Generic[AnyResolved]):
     def must_have_projectors(self, step: int) -> None:
         """Raise a UserError if it has but an imported encoder, beside projectors of random weights."""
         record = self.path / IMPORTED
-        if step == 0 and record.exists() and not json.loads(record.read_text())["projectors"]:
+        if step == 0 and record.exists() and not records.read(record, ["projectors"])["projectors"]:
             raise UserError(
                 f"{self.path} holds an imported encoder without projectors, and so nothing to test: train "
                 f"them with `simtrain fit STORE --out {self.path}`, or import the encoder and its wrappers"
@@ -180,9 +174,7 @@ class RunFolder(Generic[AnyResolved]):
 
     def _record(self, entry: dict[str, Any]) -> None:
         file = self.path / "history.json"
-        history = json.loads(file.read_text()) if file.exists() else []
-        history.append(entry)
-        json_text.write(file, history)
+        json_text.write(file, [*records.read_list(file), entry])
 
 
 class FitRun(RunFolder[ResolvedConfig]):

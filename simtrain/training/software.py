@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -14,6 +13,7 @@ from simdata.common.nested import leaves
 from simdata.common.registry import Registry
 from simtrain.config.registries import BY_KEY
 from simtrain.config.schema import BaseConfig
+from simtrain.training import records
 
 FILE = "software.json"
 OURS = "simdata"
@@ -50,7 +50,7 @@ def must_be_the_same(folder: Path, recipe: BaseConfig) -> None:
         If a name was registered by another package then, or stood for another object.
     """
     file = folder / FILE
-    then, now = json.loads(file.read_text()) if file.exists() else {}, _added(recipe)
+    then, now = records.read(file) if file.exists() else {}, _added(recipe)
     faults = [
         f"{key}: {then.get(key, name)} != {now.get(key, registry.place(name))}"
         for key, registry, name in _named(recipe)

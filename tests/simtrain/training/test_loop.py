@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -111,6 +112,17 @@ def test_a_file_that_was_cut_short_is_named(store, straight, tmp_path, file, fau
     ):
         with pytest.raises(UserError, match=f"{file} is .*{fault}"):
             use()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null", "\0"])
+@pytest.mark.parametrize("file", ["store.json", "software.json", "history.json", "initial.json"])
+def test_a_damaged_record_is_named(store, straight, tmp_path, file, text):
+    run = shutil.copytree(straight.path, tmp_path / "run")
+    (run / file).write_text(text)
+    harmless = (file, text) in {("software.json", "{}"), ("history.json", "[]")}
+    with nullcontext() if harmless else pytest.raises(UserError, match=f"{file} is missing or damaged"):
+        fit_run(store, run, "train.log_every=7")
+        assert FitRun.open(run).seen_subjects
 
 
 def test_a_folder_with_other_files_is_refused(store, tmp_path):
