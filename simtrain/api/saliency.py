@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from simdata.common.local_path import local
 from simdata.surface.meshes import HEMISPHERES, Mesh
 from simtrain.api.arguments import RunLike, open_run
-from simtrain.attribution import map_files
 from simtrain.attribution.attention_maps import HEADS
+from simtrain.attribution.labels import named_maps, record
 from simtrain.attribution.maps import Attributions, compute, correlations, randomised
 from simtrain.attribution.methods import Method, modality_of
 from simtrain.common.choices import must_be_at_least, must_be_one_of
@@ -23,7 +24,8 @@ from simtrain.data.dataset import StoreLike, open_dataset
 from simtrain.data.windows import EXPERIMENTS
 from simtrain.retrieval import figures as pictures
 from simtrain.retrieval.selection import Selection
-from simtrain.surface.parcels import Parcels, read_parcels
+from simtrain.surface import map_files
+from simtrain.surface.parcels import Parcels, means, read_parcels
 from simtrain.surface.vertices import MESHES, STORED
 from simtrain.training.trained_model import load_learner
 
@@ -38,7 +40,8 @@ class Saliency:
     maps : (subject, frame, hemisphere, vertex) float32, each subject's mean over windows on the store's mesh;
         NaN outside the cortex, and in a hemisphere that the model does not see; a single frame where the
         method does not tell them apart
-    random : the same of random weights, if asked for
+    by_head : (subject, head, frame, hemisphere, vertex), whose mean over heads is ``maps``, if asked for
+    random : the same as ``maps`` of random weights, if asked for
     alike : Spearman's correlation of the mean map with that of random weights, if asked for
     windows : subject -> how many windows were averaged
     incomplete : of integrated gradients: how far they are from summing to the difference in similarity to the
@@ -50,8 +53,9 @@ class Saliency:
         self, found: Attributions, random: Attributions | None, method: Method, record: dict[str, Any]
     ) -> None:
         self._found, self._random, self.method, self.record = found, random, method, record
-        self.maps = _labelled(found, method)
-        self.random = None if random is None else _labelled(random, method)
+        self.maps = _labelled(found, found.values, ("frame",), method)
+        self.by_head = _labelled(found, found.by_head, ("head", "frame"), method) if method.by_head else None
+        self.random = None if random is None else _labelled(random, random.values, ("frame",), method)
         self.alike: dict[str, float] = {}
         if random is not None:
             self.alike = correlations(found.mean, random.mean, method.signed)
@@ -75,11 +79,11 @@ class Saliency:
         surfaces: dict[str, Mesh] | None = None,
         title: str = "",
     ) -> None:
-        """Write GIFTI and CIFTI for wb_view, a JSON, and a table by parcel and a picture if given them."""
+        """Write GIFTI and CIFTI for wb_view, a JSON, and tables by parcel and a picture if given them."""
         map_files.write(
             local(folder, "folder"),
             self.method.stem,
-            map_files.named_maps(self._found, self._random, by_frame),
+            self._named(by_frame),
             mesh,
             parcels=parcels,
             surfaces=surfaces,
@@ -87,6 +91,29 @@ class Saliency:
             label=self.method.unit,
             record=self.record,
         )
+
+    def by_parcel(
+        self, parcels: Sequence[str | PathLike[str]], *, mesh: str = STORED, by_frame: bool = False
+    ) -> pd.DataFrame:
+        """The mean of each map that `save` writes over each parcel of an atlas: a row a map, as in its TSV.
+
+        Parameters
+        ----------
+        parcels : sequence of str or PathLike[str]
+            Files of an atlas, as for `saliency`.
+        mesh : {"ico6", "32k", "59k"}
+            That the atlas is on.
+        by_frame : bool
+            Also of each frame.
+        """
+        must_be_one_of("mesh", mesh, MESHES)
+        maps = self._named(by_frame)
+        values = map_files.resampled(maps, mesh)
+        found = means(values, read_parcels(list(map(Path, parcels)), values["L"].shape[1]))
+        return pd.DataFrame(found, index=pd.Index(maps, name="map"))
+
+    def _named(self, by_frame: bool) -> map_files.Maps:
+        return named_maps(self._found, self._random, by_frame, self.method.by_head)
 
     def __repr__(self) -> str:
         count = sum(self.windows.values())
@@ -100,6 +127,8 @@ def saliency(
     method: str = "integrated-gradients",
     modality: str | None = None,
     heads: str = Method.heads,
+    block: int | None = Method.block,
+    by_head: bool = Method.by_head,
     steps: int = Method.steps,
     by_vertex: bool = Method.by_vertex,
     absolute: bool = Method.absolute,
@@ -132,11 +161,15 @@ def saliency(
     method : {"integrated-gradients", "gradient", "sensitivity", "rollout", "attention"}
         Of the similarity to the true clip: ``integrated-gradients`` (Sundararajan et al. 2017, arXiv
         1703.01365), ``gradient`` times input, or ``sensitivity``, the gradient's magnitude; or attention:
-        ``rollout`` through all blocks (Abnar & Zuidema 2020, arXiv 2005.00928), ``attention`` of the last.
+        ``rollout`` through all blocks (Abnar & Zuidema 2020, arXiv 2005.00928), ``attention`` of one.
     modality : str, optional
         Whose similarity gradients explain, such as ``video``; None: the run's first.
     heads : {"mean", "max", "min"}
         How attention's heads become one.
+    block : int, optional
+        Of the encoder, whose ``attention`` it is, from 0; None: the last.
+    by_head : bool
+        Of ``attention``: write a map of each head, too.
     steps : int
         Points of the integral of integrated gradients.
     by_vertex : bool
@@ -164,7 +197,7 @@ def saliency(
     mesh : {"ico6", "32k", "59k"}
         To write on: ``ico6``, the store's, or HCP's ``32k`` or ``59k``.
     parcels : sequence of str or PathLike[str]
-        Files of an atlas on that mesh, for a table: a dlabel.nii, or label.gii of each hemisphere.
+        Files of an atlas on that mesh, for tables: a dlabel.nii, or label.gii of each hemisphere.
     figures : bool
         Write a picture, too; needs matplotlib.
     surfaces : sequence of str or PathLike[str]
@@ -212,14 +245,14 @@ def saliency(
     folder = trained.path / "saliency" if out is None else local(out, "out")
     on_mesh = map_files.read_surfaces(list(map(Path, surfaces)), mesh)
     atlas = read_parcels(list(map(Path, parcels)), len(on_mesh["L"][0])) if parcels else None
-    how = Method(method, modality_of(trained, method, modality), heads, steps, by_vertex, absolute)
-    if by_frame:
-        how.must_tell_frames_apart(trained.config.model.temporal)
+    explained = modality_of(trained, method, modality)
+    how = Method(method, explained, heads, block, by_head, steps, by_vertex, absolute)
+    how.must_suit(trained.config.model, by_frame)
     which = Selection(None if experiment == ANY else experiment, tuple(subjects), movie, seconds, windows)
     chosen = which.windows(trained, dataset)
     learner = load_learner(trained, dataset, torch_device(device))
     values = compute(learner, trained, dataset, chosen, how, batch_size, progress)
-    content, random = map_files.record(trained, dataset, how, which, values), None
+    content, random = record(trained, dataset, how, which, values), None
     if randomise:
         fresh = randomised(learner, trained, dataset, seed)
         random = compute(fresh, trained, dataset, chosen, how, batch_size)
@@ -234,8 +267,11 @@ def saliency(
     return found
 
 
-def _labelled(found: Attributions, method: Method) -> xr.DataArray:
+def _labelled(
+    found: Attributions, values: np.ndarray, between: tuple[str, ...], method: Method
+) -> xr.DataArray:
+    """Values (subject, ``between``, hemisphere, vertex)."""
     coords = {"subject": found.subjects, "hemisphere": list(HEMISPHERES)}
-    dims = ("subject", "frame", "hemisphere", "vertex")
     attrs = {"units": method.unit, "method": str(method)}
-    return xr.DataArray(np.asarray(found.values), coords, dims, name="saliency", attrs=attrs)
+    dims = ("subject", *between, "hemisphere", "vertex")
+    return xr.DataArray(values, coords, dims, name="saliency", attrs=attrs)

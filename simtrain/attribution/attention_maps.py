@@ -16,11 +16,14 @@ from torch import Tensor
 from simtrain.models.sit import Attention, SiT
 
 HEADS = ("mean", "max", "min")
+EACH = "each"
 ROWS = 256  # queries at a time: bounds memory where there are many tokens
 
 
 @torch.no_grad()
-def attention_to_patches(encoder: SiT, x: Tensor, *, rollout: bool = True, heads: str = "mean") -> Tensor:
+def attention_to_patches(
+    encoder: SiT, x: Tensor, *, rollout: bool = True, heads: str = "mean", block: int = -1
+) -> Tensor:
     """How much of each patch the encoder's output is made of, by attention.
 
     The output is the class token, or the mean of the patch tokens, after which the order of mean and
@@ -29,8 +32,9 @@ def attention_to_patches(encoder: SiT, x: Tensor, *, rollout: bool = True, heads
     Parameters
     ----------
     x : (batch, patches, patch_size), as `SiT.forward` takes it
-    rollout : through all blocks; else the last one only, without the residual
+    rollout : through all blocks; else of one only, without the residual
     heads : how heads become one: their "mean", "max" or "min"
+    block : the one, -1 the last
 
     Returns
     -------
@@ -38,21 +42,51 @@ def attention_to_patches(encoder: SiT, x: Tensor, *, rollout: bool = True, heads
     place of frames
     """
     with _inputs_of_attention(encoder) as inputs:
-        tokens = encoder.tokens(x)
-    sequences, length = inputs[0].shape[:2]
+        encoder.tokens(x)
+    blocks = list(zip(encoder.blocks, inputs, strict=True))
+    reached = _shares_of_output(encoder, inputs[0])
+    for of_block, given in reversed(blocks if rollout else blocks[block:][:1]):
+        reached = _one_block_back(of_block.attention, given, reached[:, None], heads, residual=rollout)[:, 0]
+    return _by_frame(encoder, reached)
+
+
+@torch.no_grad()
+def heads_to_patches(encoder: SiT, x: Tensor, block: int = -1) -> Tensor:
+    """How much attention each head of one block gives to each patch, as `attention_to_patches` of one block.
+
+    The mean over heads is that of ``heads`` "mean".
+
+    Returns
+    -------
+    (batch, patches, frames, heads) float32
+    """
+    with _inputs_of_attention(encoder) as inputs:
+        encoder.tokens(x)
+    reached = _shares_of_output(encoder, inputs[block])[:, None]
+    attention = list(encoder.blocks)[block].attention
+    of_heads = _one_block_back(attention, inputs[block], reached, EACH, residual=False)
+    return _by_frame(encoder, of_heads.transpose(1, 2))
+
+
+def _shares_of_output(encoder: SiT, tokens: Tensor) -> Tensor:
+    """(sequences, tokens): what the output is made of, in tokens behind the last block."""
+    sequences, length = tokens.shape[:2]
     reached = tokens.new_zeros(sequences, length, dtype=torch.float32)
     if encoder.pool == "cls":
         reached[:, 0] = 1.0
     else:
         reached[:, 1:] = 1 / (length - 1)
-    blocks = list(zip(encoder.blocks, inputs, strict=True))
-    for block, given in reversed(blocks if rollout else blocks[-1:]):
-        reached = _one_block_back(block.attention, given, reached, heads, residual=rollout)
+    return reached
+
+
+def _by_frame(encoder: SiT, reached: Tensor) -> Tensor:
+    """(sequences, tokens, ...) shares -> (batch, patches, frames, ...), the class token left out."""
+    of_patches = reached[:, 1:]
     if encoder.temporal == "channels":
-        return reached[:, 1:, None]
+        return of_patches[:, :, None]
     if encoder.temporal == "concat":
-        return reached[:, 1:].unflatten(1, (encoder.frames, -1)).transpose(1, 2)
-    return reached[:, 1:].unflatten(0, (-1, encoder.frames)).transpose(1, 2) / encoder.frames
+        return of_patches.unflatten(1, (encoder.frames, -1)).transpose(1, 2)
+    return of_patches.unflatten(0, (-1, encoder.frames)).transpose(1, 2) / encoder.frames
 
 
 def attention_weights(attention: Attention, x: Tensor, queries: slice = slice(None)) -> Tensor:
@@ -78,21 +112,28 @@ def _inputs_of_attention(encoder: SiT) -> Iterator[list[Tensor]]:
 
 
 def _one_block_back(attention: Attention, x: Tensor, reached: Tensor, heads: str, residual: bool) -> Tensor:
-    """(batch, tokens) shares of a block's outputs -> shares of its inputs: a row times the matrix.
+    """(batch, 1, tokens) shares of a block's outputs -> shares of its inputs, a row times the matrix.
 
-    With the residual, the matrix is (weights + identity), its rows divided by their sum.
+    With the residual, the matrix is (weights + identity), its rows divided by their sum. (batch, heads,
+    tokens) where heads do not become one (``EACH``).
     """
-    found = torch.zeros_like(reached)
-    for start in range(0, x.shape[1], ROWS):
+    sequences, tokens = x.shape[:2]
+    found = reached.new_zeros(sequences, attention.heads if heads == EACH else 1, tokens)
+    for start in range(0, tokens, ROWS):
         rows = slice(start, start + ROWS)
         weights = _fused(attention_weights(attention, x, rows), heads)
-        share = reached[:, rows]
+        share = reached[:, :, rows]
         if residual:
-            share = share / (weights.sum(dim=2) + 1)
-            found[:, rows] += share
-        found += (share[:, None] @ weights)[:, 0]
+            share = share / (weights.sum(dim=3) + 1)
+            found[:, :, rows] += share
+        found += (share[:, :, None] @ weights)[:, :, 0]
     return found
 
 
 def _fused(weights: Tensor, heads: str) -> Tensor:
-    return weights.mean(dim=1) if heads == "mean" else getattr(weights, f"a{heads}")(dim=1)
+    """(batch, heads, ...) -> (batch, 1, ...), or as they are (``EACH``)."""
+    if heads == EACH:
+        return weights
+    if heads == "mean":
+        return weights.mean(dim=1, keepdim=True)
+    return getattr(weights, f"a{heads}")(dim=1, keepdim=True)

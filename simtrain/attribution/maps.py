@@ -30,16 +30,22 @@ class Attributions:
     ----------
     subjects : their ids
     windows : how many of each were averaged
-    values : (subjects, frames, hemispheres, vertices) float32, NaN outside the cortex, and in a hemisphere
-        that the model does not see; one in place of frames where the method does not tell them apart
+    by_head : (subjects, heads, frames, hemispheres, vertices) float32, NaN outside the cortex, and in a
+        hemisphere that the model does not see; one in place of heads or frames where the method does not keep
+        them apart
     incomplete : of integrated gradients: how far the attributions are from summing to the difference of
         similarity to the baseline's, relative to it, over all windows; else None
     """
 
     subjects: list[str]
     windows: list[int]
-    values: np.ndarray
+    by_head: np.ndarray
     incomplete: float | None
+
+    @property
+    def values(self) -> np.ndarray:
+        """(subjects, frames, hemispheres, vertices): the mean over heads."""
+        return self.by_head.mean(axis=1)
 
     @property
     def mean(self) -> np.ndarray:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from simdata.common.errors import UserError
-from simtrain.attribution.attention_maps import attention_to_patches
+from simtrain.attribution.attention_maps import attention_to_patches, heads_to_patches
 from simtrain.attribution.gradients import gradient, gradient_times_input, integrated_gradients
 from simtrain.common.choices import must_be_one_of
+from simtrain.config.schema import ModelConfig
 from simtrain.data.feeds import Batch
 from simtrain.data.windows import HEMISPHERES
 from simtrain.models.learner import Learner
@@ -41,6 +42,8 @@ class Method:
         which is every frame's mean over the cortex
     modality : of the clip, for gradients; else None
     heads : how attention's heads become one
+    block : of the encoder, whose attention it is, from 0; None: the last
+    by_head : of ``attention``: keep its heads apart
     steps : points of the integral of integrated gradients
     by_vertex : of gradients: each vertex's own values, which are noisy, since the embedding of patches keeps
         much of the random weights it began with; else the mean over the cortex of each patch
@@ -50,6 +53,8 @@ class Method:
     name: str
     modality: str | None = None
     heads: str = "mean"
+    block: int | None = None
+    by_head: bool = False
     steps: int = 32
     by_vertex: bool = False
     absolute: bool = False
@@ -68,23 +73,37 @@ class Method:
             return f"|change of {self.modality} similarity| per s.d. of BOLD"
         return f"{'|contribution|' if self.absolute else 'contribution'} to {self.modality} similarity"
 
-    def must_tell_frames_apart(self, temporal: str) -> None:
-        """Raise a UserError if there is no map of each frame."""
-        if self.name in ATTENTION and temporal == "channels":
+    def must_suit(self, model: ModelConfig, by_frame: bool) -> None:
+        """Raise a UserError if there are no such maps of a model, or no map of each frame if wanted."""
+        if by_frame and self.name in ATTENTION and model.temporal == "channels":
             raise UserError(
                 f"`by_frame`: {self.name} does not tell the frames of a window apart, since they are one "
                 "token (model.temporal: channels); gradients do"
             )
+        for option, given in {"by_head": self.by_head, "block": self.block is not None}.items():
+            if given and self.name != "attention":
+                raise UserError(
+                    f"`{option}` with `method` {self.name}: only `method` attention is of one block, with "
+                    "its heads"
+                )
+        if self.by_head and self.heads != "mean":
+            raise UserError(
+                f"`by_head` with `heads` {self.heads}: heads that are kept apart are not made one"
+            )
+        if self.block is not None and not 0 <= self.block < model.depth:
+            raise UserError(f"`block` {self.block}: the encoder's blocks are 0 to {model.depth - 1}")
 
     def __str__(self) -> str:
         what = f"{self.heads} over heads" if self.name in ATTENTION else f"of {self.modality}"
+        if self.block is not None:
+            what += f", block {self.block}"
         return f"{self.name}, {what}{', by vertex' * self.by_vertex}{', magnitudes' * self.absolute}"
 
     @property
     def stem(self) -> str:
         """For names of files: what tells methods apart."""
         if self.name in ATTENTION:
-            return f"{self.name}.{self.heads}"
+            return f"{self.name}.{self.heads}{'' if self.block is None else f'.block{self.block}'}"
         return f"{self.name}.{self.modality}{'.vertex' * self.by_vertex}{'.absolute' * self.absolute}"
 
 
@@ -100,6 +119,7 @@ class Attribution:
         self._learner, self._method = learner.requires_grad_(False), method
         self._patches = torch.from_numpy(patch_vertices(ico)).to(learner.device)
         self._vertices = vertices
+        self._heads = next(iter(learner.encoder.blocks)).attention.heads if method.by_head else 1
         self._gap, self._whole = 0.0, 0.0
 
     @property
@@ -107,7 +127,10 @@ class Attribution:
         return self._gap / self._whole if self._whole else None
 
     def of_batch(self, batch: Batch) -> Tensor:
-        """(frames, hemispheres, vertices) float64: the sum over windows, of what has data."""
+        """(heads, frames, hemispheres, vertices) float64: the sum over windows, of what has data.
+
+        One in place of heads, unless the method keeps them apart.
+        """
         values = self._on_patches(batch)
         side = torch.from_numpy(batch.samples["hemisphere"].astype(np.int64)).to(values.device)
         # (batch, patches, vertices of one, 1)
@@ -120,7 +143,8 @@ class Attribution:
         counted = inside.expand_as(values.unflatten(2, (self._patches.shape[1], -1))).flatten(2)
         on_mesh, _ = mean_over_patches(values, counted, self._patches, self._vertices)
         total = values.new_zeros(HEMISPHERES, *on_mesh.shape[1:], dtype=torch.float64)
-        return total.index_add_(0, side, on_mesh.double()).permute(2, 0, 1)
+        total.index_add_(0, side, on_mesh.double())
+        return total.permute(2, 0, 1).unflatten(0, (-1, self._heads)).transpose(0, 1)
 
     def _patch_means(self, values: Tensor, cortex: Tensor) -> Tensor:
         """Every vertex has the mean over what of its patch has data."""
@@ -130,13 +154,11 @@ class Attribution:
         return mean.expand_as(of_vertices).flatten(2)
 
     def _on_patches(self, batch: Batch) -> Tensor:
-        """(batch, patches, vertices of one * frames)."""
+        """(batch, patches, vertices of one * frames * heads)."""
         method, x = self._method, self._learner.patches(batch.samples, batch.stored)
         if method.name in ATTENTION:
-            shares = attention_to_patches(
-                self._learner.encoder, x, rollout=method.name == "rollout", heads=method.heads
-            )
-            return shares.repeat(1, 1, self._patches.shape[1])  # all vertices of a patch have its share
+            # All vertices of a patch have its share.
+            return self._attention(x).repeat(1, 1, self._patches.shape[1])
         assert method.modality is not None  # only a method by attention has none
         clips = self._learner.embed_clips(batch.samples["movie"], batch.samples["clip"])[method.modality]
 
@@ -153,6 +175,16 @@ class Attribution:
         self._gap += float((values.sum(dim=(1, 2)) - difference).abs().sum())
         self._whole += float(difference.abs().sum())
         return values
+
+    def _attention(self, x: Tensor) -> Tensor:
+        """(batch, patches, frames * heads), one in place of heads unless they are kept apart."""
+        method, encoder = self._method, self._learner.encoder
+        block = -1 if method.block is None else method.block
+        if method.by_head:
+            return heads_to_patches(encoder, x, block).flatten(2)
+        return attention_to_patches(
+            encoder, x, rollout=method.name == "rollout", heads=method.heads, block=block
+        )
 
 
 def modality_of(run: FitRun, method: str, wanted: str | None) -> str | None:

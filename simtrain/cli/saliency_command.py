@@ -34,6 +34,12 @@ from simtrain.surface.vertices import MESHES
     help="How attention's heads become one.",
 )
 @click.option(
+    "--block",
+    type=click.IntRange(0),
+    help="Block of the encoder whose attention it is, from 0 (default: the last).",
+)
+@click.option("--by-head", is_flag=True, help="Of attention, also a map of each head.")
+@click.option(
     "--steps",
     type=click.IntRange(1),
     default=default(saliency, "steps"),
@@ -84,7 +90,7 @@ from simtrain.surface.vertices import MESHES
     "--parcels",
     type=LOCAL,
     multiple=True,
-    help="Atlas on that mesh, for a table: dlabel.nii, or label.gii of each hemisphere (give both).",
+    help="Atlas on that mesh, for tables: dlabel.nii, or label.gii of each hemisphere (give both).",
 )
 @click.option("--figures", is_flag=True, help="Also a picture (needs matplotlib).")
 @click.option(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -76,22 +76,43 @@ def table(values: Mapping[str, np.ndarray], parcels: Mapping[str, Parcels]) -> l
     values : of each hemisphere (vertices,) float, NaN outside the cortex
     """
     rows: list[Row] = []
+    for hemisphere, parcel, vertices in _areas(values, parcels):
+        own = values[hemisphere][vertices]
+        rows.append(
+            {
+                "hemisphere": hemisphere,
+                "parcel": parcel,
+                "vertices": len(own),
+                "mean": float(own.mean()),
+                "max": float(own.max()),
+            }
+        )
+    return sorted(rows, key=lambda row: -row["mean"])
+
+
+def means(values: Mapping[str, np.ndarray], parcels: Mapping[str, Parcels]) -> dict[str, np.ndarray]:
+    """(maps,) float64: the mean of each map over each parcel with data, by its full name, such as ``L V1``.
+
+    Parameters
+    ----------
+    values : of each hemisphere (maps, vertices) float, NaN outside the cortex in all maps alike
+    """
+    first = {hemisphere: of_side[0] for hemisphere, of_side in values.items()}
+    return {
+        f"{hemisphere} {parcel}": values[hemisphere][:, vertices].mean(axis=1, dtype=np.float64)
+        for hemisphere, parcel, vertices in _areas(first, parcels)
+    }
+
+
+def _areas(
+    values: Mapping[str, np.ndarray], parcels: Mapping[str, Parcels]
+) -> Iterator[tuple[str, str, np.ndarray]]:
+    """The hemisphere, the name and the vertices with data of each parcel that has any."""
     for hemisphere, of_side in parcels.items():
         inside = ~np.isnan(values[hemisphere])
         for key in np.unique(of_side.keys[inside]):
-            if key == NO_PARCEL:
-                continue
-            own = values[hemisphere][inside & (of_side.keys == key)]
-            rows.append(
-                {
-                    "hemisphere": hemisphere,
-                    "parcel": of_side.names[int(key)],
-                    "vertices": len(own),
-                    "mean": float(own.mean()),
-                    "max": float(own.max()),
-                }
-            )
-    return sorted(rows, key=lambda row: -row["mean"])
+            if key != NO_PARCEL:
+                yield hemisphere, of_side.names[int(key)], np.flatnonzero(inside & (of_side.keys == key))
 
 
 def _read(path: Path) -> dict[str, Parcels]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from command_line import call
 from examples import must_run
+from nibabel.cifti2 import BrainModelAxis, Cifti2Image, LabelAxis
 
 import simtrain
 from simdata.common.errors import UserError
@@ -50,6 +51,29 @@ def test_nothing_is_written_unless_asked_for(trained, store, tmp_path):
     found.save(tmp_path / "later", mesh="32k")
     assert (tmp_path / "later" / "sensitivity.video.32k.dscalar.nii").exists()
     assert found.windows == {"s5": 2}
+
+
+def test_heads_are_kept_apart(trained, store, tmp_path):
+    quick = {"windows": 2, "device": "cpu", "save": False}
+    found = simtrain.saliency(trained.path, store, method="attention", by_head=True, **quick)
+    heads = trained.config.model.heads
+    assert found.by_head.sizes == {"subject": 2, "head": heads, "frame": 1, "hemisphere": 2, "vertex": 40962}
+    np.testing.assert_allclose(found.by_head.mean("head"), found.maps, rtol=1e-6)
+    assert simtrain.saliency(trained.path, store, method="attention", **quick).by_head is None
+
+
+def test_maps_by_parcel_are_a_table(trained, store, tmp_path):
+    found = simtrain.saliency(trained.path, store, **QUICK, save=False)
+    models = BrainModelAxis.from_surface(range(40962), 40962, name="CIFTI_STRUCTURE_CORTEX_LEFT")
+    keys = np.where(np.arange(40962) < 900, 7, 0)[None].astype("f4")
+    labels = LabelAxis(["atlas"], {0: ("???", (0, 0, 0, 0)), 7: ("V1", (1, 0, 0, 1))})
+    nibabel.save(Cifti2Image(keys, header=(labels, models)), tmp_path / "a.dlabel.nii")
+    table = found.by_parcel([tmp_path / "a.dlabel.nii"], by_frame=True)
+    assert table.index.tolist() == ["mean", "frame 0", "frame 1", "frame 2", "s5", "s6"]
+    expected = found.mean.sel(hemisphere="L")[:900].mean().item()
+    assert table.loc["mean", "L V1"] == pytest.approx(expected, rel=1e-6)
+    with pytest.raises(UserError, match="L has 40962 vertices, and the maps have 32492"):
+        found.by_parcel([tmp_path / "a.dlabel.nii"], mesh="32k")
 
 
 @pytest.mark.parametrize(

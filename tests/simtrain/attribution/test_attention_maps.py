@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from simtrain.attribution.attention_maps import attention_to_patches, attention_weights
+from simtrain.attribution.attention_maps import attention_to_patches, attention_weights, heads_to_patches
 from simtrain.models.sit import SiT
 
 BATCH, PATCHES, FRAMES = 2, 300, 2  # more tokens than are worked out at a time
@@ -71,6 +71,29 @@ def test_attention_is_that_of_the_last_block(pool):
     row = last[:, 0] if pool == "cls" else last[:, 1:].mean(dim=1)
     found = attention_to_patches(encoder, x, rollout=False)
     torch.testing.assert_close(found[..., 0].double(), row[:, 1:], rtol=1e-3, atol=1e-9)
+
+
+@pytest.mark.parametrize("pool", ["cls", "mean"])
+@pytest.mark.parametrize("block", [0, 1, -1])
+def test_heads_of_a_block_are_its_matrices_head_by_head(pool, block):
+    encoder, x = _encoder(pool=pool), torch.randn(BATCH, PATCHES, 8)
+    with torch.no_grad():
+        matrix = _matrices(encoder, x)[0][block]
+    rows = matrix[:, :, 0] if pool == "cls" else matrix[:, :, 1:].mean(dim=2)
+    found = heads_to_patches(encoder, x, block)
+    assert found.shape == (BATCH, PATCHES, 1, 2)
+    torch.testing.assert_close(found[:, :, 0].double().transpose(1, 2), rows[..., 1:], rtol=1e-3, atol=1e-9)
+    assert (found[..., 0] - found[..., 1]).abs().max() > 0.1 * found.mean()
+    fused = attention_to_patches(encoder, x, rollout=False, block=block)
+    torch.testing.assert_close(found.mean(dim=3), fused)
+
+
+@pytest.mark.parametrize("temporal", ["average", "concat"])
+def test_heads_and_frames_are_both_told_apart(temporal):
+    encoder, x = _encoder(temporal=temporal), torch.randn(BATCH, PATCHES, 8)
+    found = heads_to_patches(encoder, x)
+    assert found.shape == (BATCH, PATCHES, FRAMES, 2)
+    torch.testing.assert_close(found.mean(dim=3), attention_to_patches(encoder, x, rollout=False))
 
 
 def test_a_frame_that_is_a_sequence_of_its_own_has_its_own_rollout():

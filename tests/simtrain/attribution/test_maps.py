@@ -17,7 +17,6 @@ from rich.console import Console
 from simdata.common.errors import UserError
 from simdata.store import BoldReader
 from simdata.surface.meshes import icosphere
-from simtrain.attribution.map_files import read_surfaces
 from simtrain.attribution.maps import compute, correlations, randomised
 from simtrain.attribution.methods import METHODS, Method, modality_of
 from simtrain.cli.root import cli
@@ -26,6 +25,7 @@ from simtrain.data.dataset import open_dataset, resolve
 from simtrain.data.windows import by_hemisphere
 from simtrain.retrieval.selection import Selection
 from simtrain.surface.gifti import write_sphere
+from simtrain.surface.map_files import read_surfaces
 from simtrain.surface.parcels import read_parcels
 from simtrain.surface.patches import patch_vertices
 from simtrain.training.loop import fit
@@ -172,6 +172,45 @@ def test_the_command_writes_what_it_says(run, store, tmp_path):
     assert picture[..., :3].std() > 0.1
 
 
+def test_maps_of_heads_are_written_by_name_and_by_parcel(run, store, tmp_path):
+    dataset, y = open_dataset(store), icosphere(6)[0][:, 1]
+    _atlas(tmp_path / "L.label.gii", np.select([y > 50, y < -50], [1, 2]))
+    result = _invoke(
+        *(run.path, store, "--method", "attention", "--block", 0, "--by-head", "--windows", 2),
+        *("--parcels", tmp_path / "L.label.gii", "--out", tmp_path),
+    )
+    assert result.exit_code == 0, result.output
+    image = nibabel.load(tmp_path / "attention.mean.block0.ico6.dscalar.nii")
+    heads = run.config.model.heads
+    names = ["mean", *(f"head {number}" for number in range(heads)), "s5", "s6"]
+    assert heads > 1
+    assert list(image.header.get_axis(0).name) == names
+    data = image.get_fdata()
+    np.testing.assert_allclose(data[1 : 1 + heads].mean(axis=0), data[0], rtol=1e-5)
+    assert np.ptp(data[1 : 1 + heads], axis=0).max() > 0.01 * data[0].mean()
+    head, *columns = (tmp_path / "attention.mean.block0.ico6.maps-by-parcel.tsv").read_text().splitlines()
+    assert head.split("\t") == ["map", "L front", "L back"]
+    assert [line.split("\t")[0] for line in columns] == names
+    inside = dataset.cortex[0]
+    front = data[:, : inside.sum()][:, (y > 50)[inside]].mean(axis=1)
+    np.testing.assert_allclose([float(line.split("\t")[1]) for line in columns], front, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--method", "rollout", "--by-head"], "--by-head with --method rollout: only"),
+        (["--block", 0], "--block with --method integrated-gradients: only"),
+        (["--method", "attention", "--by-head", "--heads", "max"], "--by-head with --heads max: heads"),
+        (["--method", "attention", "--block", 2], "--block 2: the encoder's blocks are 0 to 1"),
+    ],
+)
+def test_heads_that_are_not_there_are_refused(run, store, wrong, message):
+    result = _invoke(run.path, store, *wrong)
+    assert result.exit_code == 1
+    assert message in str(result.exception)
+
+
 @pytest.mark.workbench
 @pytest.mark.parametrize(("mesh", "vertices"), [("ico6", 40962), ("32k", 32492)])
 def test_workbench_reads_what_is_written(run, store, tmp_path, wb_command, mesh, vertices):
@@ -225,7 +264,7 @@ def test_mistakes_are_explained(run, store, tmp_path):
     with pytest.raises(UserError, match="rollout looks at the fMRI encoder alone"):
         modality_of(run, "rollout", "video")
     with pytest.raises(UserError, match="`by_frame`: attention does not tell the frames"):
-        Method("attention").must_tell_frames_apart("channels")
+        Method("attention").must_suit(run.config.model, by_frame=True)
     write_sphere(tmp_path / "L.surf.gii", "L")
     write_sphere(tmp_path / "R.surf.gii", "R", "32k")
     with pytest.raises(UserError, match="give one file of L and one of R"):

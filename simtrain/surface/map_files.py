@@ -1,33 +1,23 @@
-"""Saliency in files: GIFTI, CIFTI, a picture, a table by parcel, and a JSON of what it is."""
+"""Maps of the cortex in files: GIFTI, CIFTI, a picture, tables by parcel, and a JSON of what they are."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
 
 from simdata.common import json_text
-from simdata.common.checksum import sha256
 from simdata.common.errors import UserError
 from simdata.surface.meshes import HEMISPHERES, Mesh
-from simtrain.attribution.maps import Attributions
-from simtrain.attribution.methods import Method
-from simtrain.data.dataset import Dataset
-from simtrain.retrieval.selection import Selection
-from simtrain.surface import drawing as surface_figures
+from simtrain.surface.drawing import draw
 from simtrain.surface.dscalar import write_dscalar
 from simtrain.surface.gifti import read_surface, write_maps, write_sphere
-from simtrain.surface.parcels import Parcels, table
+from simtrain.surface.parcels import Parcels, means, table
 from simtrain.surface.vertices import resample, sphere
-from simtrain.training import checkpoint
-from simtrain.training.run_folder import FitRun
-from simtrain.training.software import software_versions
 
-MEAN, RANDOM = "mean", "mean, random weights"
 PEAKS, APART = 10, 20.0  # of a hemisphere, and the least mm between two of them on the sphere of 100 mm
 
 Maps = dict[str, np.ndarray]  # name -> (hemispheres, vertices)
@@ -41,14 +31,12 @@ class Peak(TypedDict):
     value: float
 
 
-def named_maps(saliency: Attributions, random: Attributions | None, by_frame: bool) -> Maps:
-    """The mean, that of random weights where there are any, of each frame if wanted, and each subject's."""
-    maps = {MEAN: saliency.mean}
-    if random is not None:
-        maps[RANDOM] = random.mean
-    if by_frame:
-        maps |= {f"frame {number}": frame for number, frame in enumerate(saliency.values.mean(axis=0))}
-    return maps | dict(zip(saliency.subjects, saliency.values.sum(axis=1), strict=True))
+def resampled(maps: Maps, mesh: str) -> dict[str, np.ndarray]:
+    """Of each hemisphere (maps, vertices) float32 on ``mesh``, NaN outside the cortex."""
+    return {
+        hemisphere: resample(np.stack([of_map[side] for of_map in maps.values()]), mesh)
+        for side, hemisphere in enumerate(HEMISPHERES)
+    }
 
 
 def read_surfaces(paths: Sequence[Path], mesh: str) -> dict[str, Mesh]:
@@ -90,50 +78,31 @@ def write(
 
     Parameters
     ----------
-    maps : on the store's mesh
+    maps : on the store's mesh; the first is the one that is drawn, and whose peaks are sought
     mesh : on which to write them
-    parcels : for a table of the mean map
-    surfaces : on which to draw the mean map; None: no picture
+    parcels : for a table of the first map, parcel by parcel, and one of all maps by parcel
+    surfaces : on which to draw the first map; None: no picture
     record : what the JSON begins with
     """
     folder.mkdir(parents=True, exist_ok=True)
-    values = {
-        hemisphere: resample(np.stack([of_map[side] for of_map in maps.values()]), mesh)
-        for side, hemisphere in enumerate(HEMISPHERES)
-    }
+    values = resampled(maps, mesh)
     for hemisphere in HEMISPHERES:
         write_sphere(folder / f"{hemisphere}.sphere.{mesh}.surf.gii", hemisphere, mesh)
         of_side = dict(zip(maps, values[hemisphere], strict=True))
         write_maps(folder / f"{hemisphere}.{name}.{mesh}.func.gii", of_side, hemisphere)
     write_dscalar(folder / f"{name}.{mesh}.dscalar.nii", list(maps), values)
-    mean = {hemisphere: of_side[0] for hemisphere, of_side in values.items()}
+    first = {hemisphere: of_side[0] for hemisphere, of_side in values.items()}
     if surfaces is not None:
-        surface_figures.draw(folder / f"{name}.{mesh}.png", surfaces, mean, title, label)
-    peaks = {hemisphere: find_peaks(mean[hemisphere], sphere(mesh, hemisphere)) for hemisphere in HEMISPHERES}
+        draw(folder / f"{name}.{mesh}.png", surfaces, first, title, label)
+    peaks = {
+        hemisphere: find_peaks(first[hemisphere], sphere(mesh, hemisphere)) for hemisphere in HEMISPHERES
+    }
     content = {**record, "mesh": mesh, "maps": list(maps), "peaks": peaks}
     if parcels is not None:
-        content["parcels"] = table(mean, parcels)
+        content["parcels"] = table(first, parcels)
         _write_csv(folder / f"{name}.{mesh}.parcels.csv", content["parcels"])
+        _write_tsv(folder / f"{name}.{mesh}.maps-by-parcel.tsv", list(maps), means(values, parcels))
     json_text.write(folder / f"{name}.{mesh}.json", content)
-
-
-def record(
-    run: FitRun, dataset: Dataset, method: Method, selection: Selection, saliency: Attributions
-) -> dict[str, Any]:
-    """What the maps are, for the JSON."""
-    chosen = asdict(selection)
-    if selection.seconds is not None:
-        chosen["seconds"] = [selection.seconds[0], selection.seconds[-1]]
-    return {
-        "method": asdict(method),
-        "selection": chosen,
-        "windows": dict(zip(saliency.subjects, saliency.windows, strict=True)),
-        "incomplete": saliency.incomplete,
-        "run": str(run.path.absolute()),
-        "weights_sha256": sha256(checkpoint.tested_file(run.checkpoint)),
-        "store": dataset.identity,
-        "software": software_versions(),
-    }
 
 
 def find_peaks(values: np.ndarray, surface: Mesh) -> list[Peak]:
@@ -159,3 +128,13 @@ def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer = csv.DictWriter(file, ["hemisphere", "parcel", "vertices", "mean", "max"])
         writer.writeheader()
         writer.writerows(rows)
+
+
+def _write_tsv(path: Path, names: Sequence[str], columns: Mapping[str, np.ndarray]) -> None:
+    """A row for each map, a column for each parcel."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(["map", *columns])
+        rows = zip(*columns.values(), strict=True)
+        for name, row in zip(names, rows, strict=True):
+            writer.writerow([name, *(f"{value:.6g}" for value in row)])
