@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
@@ -21,6 +21,7 @@ from simtrain.data.dataset import Dataset, StoreLike, open_dataset, resolve
 from simtrain.data.windows import ALL
 from simtrain.retrieval import evaluation, report, tables
 from simtrain.retrieval import figures as pictures
+from simtrain.retrieval.by_modality import Gap, Pool
 from simtrain.retrieval.protocol import Protocol
 
 
@@ -50,9 +51,10 @@ class Retrieval:
     def metrics(self) -> pd.DataFrame:
         """A row for each experiment, direction and figure.
 
-        ``mean`` and ``sd`` are over draws: shares from 0 to 1 for ``top-1``, ``top-5`` and ``top-10``, a rank
-        from 1 for ``median_rank``, percent for ``percentile``, and what other metrics give. ``low`` and
-        ``high`` bound the 95 % interval over subjects. What is not computed is NaN.
+        ``mean`` is over draws: a share from 0 to 1 for ``top-1``, ``top-5`` and ``top-10``, a rank from 1 for
+        ``median_rank``, percent for ``percentile``, and what other metrics give. ``sd_over_draws`` and
+        ``sd_over_rows`` (a subject, a movie and a hemisphere) are of the same unit, and ``low`` and ``high``
+        bound the 95 % interval over subjects. What is not computed is NaN.
         """
         rows = [
             {
@@ -60,7 +62,8 @@ class Retrieval:
                 "direction": direction,
                 "figure": figure,
                 "mean": one.mean,
-                "sd": one.sd,
+                "sd_over_draws": one.sd_over_draws,
+                "sd_over_rows": one.sd_over_rows,
                 "low": None if one.interval is None else one.interval.low,
                 "high": None if one.interval is None else one.interval.high,
                 "chance": one.chance,
@@ -70,11 +73,12 @@ class Retrieval:
             for direction, measures in result.measures.items()
             for figure, one in measures.items()
         ]
-        return pd.DataFrame(rows).astype({"low": float, "high": float, "p": float})
+        spread = ("sd_over_draws", "sd_over_rows", "low", "high", "p")
+        return pd.DataFrame(rows).astype(dict.fromkeys(spread, float))
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
-        """``subjects``, ``clips``, ``lags`` (empty unless asked for) and ``windows``, as in the CSV files."""
+        """``subjects``, ``rows``, ``clips``, ``lags`` (if asked for) and ``windows``, as in the CSV files."""
         rows = tables.build(self.results, self._dataset)
         return {name: pd.DataFrame(of_table) for name, of_table in rows.items()}
 
@@ -92,15 +96,16 @@ def retrieve(
     store: StoreLike,
     *,
     experiment: str = ALL,
-    pool: int | Literal["movie"] = Protocol.pool,
+    pool: Pool = Protocol.pool,
     clips: int = Protocol.clips,
+    clips_of: str = Protocol.clips_of,
     draws: int = Protocol.draws,
     lag: int | None = None,
     negatives: str = Protocol.negatives,
     average_subjects: bool = Protocol.average_subjects,
     average_windows: int = Protocol.average_windows,
     hemispheres: str = Protocol.hemispheres,
-    gap: int | None = Protocol.gap,
+    gap: Gap | None = Protocol.gap,
     lags: Iterable[int] | None = None,
     shuffle: bool = Protocol.shuffle,
     metrics: str | Iterable[str] = (),
@@ -121,12 +126,15 @@ def retrieve(
     experiment : str
         What was held out of training: ``new-subjects``, ``new-scenes``, ``both``, or ``all`` that the store
         has windows for.
-    pool : int or "movie"
-        Candidates of each test, the true one included; movie: all of the tested window's movie.
+    pool : int, "movie" or mapping
+        Candidates of each test, the true one included; movie: all of the tested window's movie. A mapping has
+        one of these for each modality, by its kind or its name: ``{"video": 64, "audio": 32}``.
     clips : int
         Tested windows of a draw.
+    clips_of : {"experiment", "run"}
+        Whether so many are of all windows together, or of each run (subject and movie), as published.
     draws : int
-        Draws of windows and pools, 2 or more.
+        Draws of windows and pools, 2 or more; of runs 1 or more.
     lag : int, optional
         Seconds from stimulus to BOLD; None: as trained.
     negatives : {"same-movie", "other-clips", "same-clip", "nearest", "cross-movie"}
@@ -139,9 +147,9 @@ def retrieve(
     hemispheres : {"mean", "each", "L", "R"}
         What is tested of a window: the mean of its hemispheres' embeddings; each of them by itself, against
         windows of its own hemisphere, as published; or one alone.
-    gap : int, optional
-        Seconds between a tested window and a negative of its movie, at least; None: 3, or what a window
-        covers if that is more.
+    gap : int or mapping, optional
+        Seconds between a tested window and a negative of its movie, at least, or as a mapping, as of
+        ``pool``; None: 3, or what a window covers if that is more.
     lags : iterable of int, optional
         Seconds at which to repeat the test; may be negative.
     shuffle : bool
@@ -176,8 +184,8 @@ def retrieve(
     >>> found = simtrain.retrieve(run, store, experiment="new-subjects", clips=40, draws=2, device="cpu")
     >>> found
     <Retrieval of new-subjects: pool of 32, same-movie negatives, lag 6 s, mean of hemispheres>
-    >>> found.metrics.columns.tolist()
-    ['experiment', 'direction', 'figure', 'mean', 'sd', 'low', 'high', 'chance', 'p']
+    >>> found.metrics.columns[:6].tolist()
+    ['experiment', 'direction', 'figure', 'mean', 'sd_over_draws', 'sd_over_rows']
     >>> found.metrics.figure.unique().tolist()
     ['top-1', 'top-5', 'top-10', 'median_rank', 'percentile']
     """
@@ -185,6 +193,7 @@ def retrieve(
     protocol = Protocol(
         pool=pool,
         clips=clips,
+        clips_of=clips_of,
         draws=draws,
         lag=trained.config.data.lag if lag is None else lag,
         negatives=negatives,
@@ -222,15 +231,16 @@ def baseline(
     components: int = BaselineSettings.components,
     samples: int = BaselineSettings.samples,
     experiment: str = ALL,
-    pool: int | Literal["movie"] = Protocol.pool,
+    pool: Pool = Protocol.pool,
     clips: int = Protocol.clips,
+    clips_of: str = Protocol.clips_of,
     draws: int = Protocol.draws,
     lag: int | None = None,
     negatives: str = Protocol.negatives,
     average_subjects: bool = Protocol.average_subjects,
     average_windows: int = Protocol.average_windows,
     hemispheres: str = Protocol.hemispheres,
-    gap: int | None = Protocol.gap,
+    gap: Gap | None = Protocol.gap,
     shuffle: bool = Protocol.shuffle,
     metrics: str | Iterable[str] = (),
     seed: int = Protocol.seed,
@@ -261,7 +271,7 @@ def baseline(
         Training windows that PCA's axes are fitted on.
     lag : int, optional
         Seconds from stimulus to BOLD; None: as ``config`` says, or the store.
-    experiment, pool, clips, draws, negatives, average_subjects, average_windows, hemispheres, gap
+    experiment, pool, clips, clips_of, draws, negatives, average_subjects, average_windows, hemispheres, gap
         As for `retrieve`.
     shuffle, metrics, seed, device
         As for `retrieve`.
@@ -289,6 +299,7 @@ def baseline(
     protocol = {
         "pool": pool,
         "clips": clips,
+        "clips_of": clips_of,
         "draws": draws,
         "lag": lag,
         "negatives": negatives,

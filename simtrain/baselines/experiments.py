@@ -192,7 +192,7 @@ class Baselines:
         name: str,
         protocol: RetrievalProtocol,
     ) -> RetrievalResult:
-        """One experiment, modality by modality: all have the same pools, which depend on the seed alone."""
+        """One experiment, modality by modality: the pools of one don't depend on the others."""
         both, results = sides(windows), []
         for modality in both.modalities:
             bank = Bank(partial(_both_hemispheres, both, modality), self._dataset)
@@ -244,6 +244,10 @@ class _OneModality:
     modality: str
     window: int
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return (self.modality,)
+
     def embed_clips(self, movie: np.ndarray, clip: np.ndarray) -> dict[str, torch.Tensor]:
         values = _unit_length(partial(self.sides.from_clips, modality=self.modality), movie, clip)
         return {self.modality: torch.from_numpy(values)}
@@ -261,11 +265,12 @@ def _unit_length(embed: Callable[..., np.ndarray], *arguments: np.ndarray) -> np
 
 
 def _joined(results: list[RetrievalResult]) -> RetrievalResult:
-    """Results of the same tested windows in different modalities."""
+    """Results of the same experiment in different modalities."""
     first = results[0]
     scores = {direction: score for result in results for direction, score in result.scores.items()}
     measures = {direction: one for result in results for direction, one in result.measures.items()}
-    return RetrievalResult(scores, measures, first.tested, first.subjects, first.windows, {})
+    tested = {direction: windows for result in results for direction, windows in result.tested.items()}
+    return RetrievalResult(scores, measures, tested, first.subjects, first.windows, {})
 
 
 def shown(notes: Any) -> str:

@@ -21,19 +21,40 @@ from simtrain.retrieval.protocol import WHOLE_MOVIE
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class Pool(click.ParamType[int | str]):
-    """A number of candidates, 2 or more, or the whole movie."""
+class ByModality(click.ParamType[Any]):
+    """One value, or ``MODALITY=VALUE,...``: a mapping.
 
-    name = "N|movie"
+    Parameters
+    ----------
+    wrong : what is said of a value that is neither a whole number of ``least`` or more nor a ``word``
+    """
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
-        if value == WHOLE_MOVIE or (isinstance(value, int) and value >= 2):
+    def __init__(self, least: int, wrong: str, word: str | None = None) -> None:
+        self._least, self._wrong, self._word = least, wrong, word
+        one = f"N|{word}" if word else "N"
+        self.name = f"{one}|MODALITY=N,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
             return value
-        if not re.fullmatch(r"\d+", str(value)) or int(value) < 2:
-            self.fail(
-                f"{value!r} is neither a number of candidates (2 or more) nor {WHOLE_MOVIE!r}", param, ctx
-            )
-        return int(value)
+        if "=" not in value:
+            return self._one(value, param, ctx)
+        parts = [part.partition("=") for part in value.split(",")]
+        found = {name.strip(): self._one(text.strip(), param, ctx) for name, _, text in parts}
+        if len(found) < len(parts):
+            self.fail(f"{value!r} names a modality twice", param, ctx)
+        return found
+
+    def _one(self, text: str, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        if text == self._word:
+            return text
+        if not re.fullmatch(r"\d+", text) or int(text) < self._least:
+            self.fail(f"{text!r} {self._wrong}", param, ctx)
+        return int(text)
+
+
+POOL = ByModality(2, f"is neither a number of candidates (2 or more) nor {WHOLE_MOVIE!r}", WHOLE_MOVIE)
+SECONDS = ByModality(1, "is no number of seconds (1 or more)")
 
 
 class Location(click.ParamType[str | Path]):

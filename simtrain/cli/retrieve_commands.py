@@ -12,8 +12,9 @@ from simdata.common.local_path import LOCAL
 from simtrain.api import retrieval
 from simtrain.baselines.experiments import KINDS, BaselineSettings, shown
 from simtrain.cli.options import (
+    POOL,
+    SECONDS,
     Lags,
-    Pool,
     device_option,
     experiment_option,
     metric_option,
@@ -25,7 +26,7 @@ from simtrain.cli.options import (
 from simtrain.config import composition
 from simtrain.data.windows import ALL
 from simtrain.retrieval import report
-from simtrain.retrieval.protocol import HEMISPHERES, NEGATIVES, Protocol
+from simtrain.retrieval.protocol import CLIPS_OF, HEMISPHERES, NEGATIVES, Protocol
 
 
 @click.command("retrieve")
@@ -34,10 +35,11 @@ from simtrain.retrieval.protocol import HEMISPHERES, NEGATIVES, Protocol
 @experiment_option
 @click.option(
     "--pool",
-    type=Pool(),
+    type=POOL,
     default=Protocol.pool,
     show_default=True,
-    help="Candidates, the true one included; movie: all clips of the tested window's movie not within 3 s.",
+    help="Candidates, the true one included; movie: all clips of the tested window's movie not within 3 s; "
+    "or by modality, such as video=64,audio=32.",
 )
 @click.option(
     "--clips",
@@ -47,11 +49,19 @@ from simtrain.retrieval.protocol import HEMISPHERES, NEGATIVES, Protocol
     help="Tested windows a draw.",
 )
 @click.option(
+    "--clips-of",
+    type=click.Choice(CLIPS_OF),
+    default=Protocol.clips_of,
+    show_default=True,
+    help="Whether so many windows are tested of all together, or of each run (subject and movie), as "
+    "published.",
+)
+@click.option(
     "--draws",
-    type=click.IntRange(2),
+    type=click.IntRange(1),
     default=Protocol.draws,
     show_default=True,
-    help="Draws of windows and pools.",
+    help="Draws of windows and pools, 2 or more; with --clips-of run 1 or more.",
 )
 @click.option("--lag", type=click.IntRange(0), help="Seconds from stimulus to BOLD (default: as trained).")
 @click.option(
@@ -80,9 +90,9 @@ from simtrain.retrieval.protocol import HEMISPHERES, NEGATIVES, Protocol
 )
 @click.option(
     "--gap",
-    type=click.IntRange(1),
-    help="Seconds between a tested clip and negatives of its movie, at least (default: 3, or what a window "
-    "covers).",
+    type=SECONDS,
+    help="Seconds between a tested clip and negatives of its movie, at least, or by modality, such as "
+    "video=4,audio=1 (default: 3, or what a window covers).",
 )
 @click.option("--lags", type=Lags(), help="Also top-1 at every lag from A to B s, such as 0:12.")
 @click.option("--figures", is_flag=True, help="Also pictures, in RUN/retrieval (needs matplotlib).")

@@ -34,6 +34,7 @@ class Learner(nn.Module):
         self.sides = config.data.sides
         self.window = covered(config.data.frames, embeddings.values())
         self.frames = FramePatches.of(dataset.cortex, config)
+        self._modalities = tuple(embeddings)
         self.stimuli = Stimuli(embeddings)
         encoder = surface_encoder(config.model, self.frames.shape, config.data.frames)
         freeze(encoder, config.model.freeze)
@@ -53,6 +54,11 @@ class Learner(nn.Module):
         """The surface transformer."""
         assert isinstance(self.sim.encoder, SiT)  # as in all but PCA's learner
         return self.sim.encoder
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Those of the stimulus."""
+        return self._modalities
 
     @property
     def device(self) -> torch.device:

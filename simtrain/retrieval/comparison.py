@@ -21,6 +21,7 @@ import pandas as pd
 from simdata.common.errors import UserError
 from simtrain.data.windows import EXPERIMENTS
 from simtrain.retrieval.bootstrap import Bootstrap
+from simtrain.retrieval.by_modality import of_modality
 from simtrain.retrieval.metrics import RetrievalMetric, chosen
 from simtrain.retrieval.protocol import SETTINGS, Protocol
 
@@ -29,6 +30,7 @@ SOME_WAYS = 10_000
 # What both tests must have alike.
 WINDOW = ["draw", "subject", "hemisphere", "movie", "second", "clip_second", "pool"]
 TEXTS = dict.fromkeys(("experiment", "direction", "subject", "hemisphere", "movie"), str)
+SINCE = {"clips_of": "experiment"}  # what tests did before there was a choice
 AGAIN = "test it again with `simtrain retrieve` or `simtrain baseline`"
 
 
@@ -95,7 +97,7 @@ class RankTable:
         try:
             content = json.loads(summary.read_text())
             windows = pd.read_csv(table, dtype=TEXTS, keep_default_na=False)
-            protocol = {name: content["protocol"][name] for name in SETTINGS}
+            protocol = {name: (SINCE | content["protocol"])[name] for name in SETTINGS}
             expected = {
                 (experiment, direction): protocol["draws"] * of_experiment["tested_clips"]
                 for experiment, of_experiment in content["experiments"].items()
@@ -132,11 +134,12 @@ def compare_tests(
     UserError
         If the tests differ in more than the model, or subjects were averaged.
     """
-    _must_be_one_test(one, other)
     compared = compared_metrics() if metrics is None else metrics
     overall: list[Difference] = []
     of_subjects: list[SubjectDifference] = []
-    for name, direction in _shared(one, other, experiment):
+    shared = _shared(one, other, experiment)
+    _must_be_one_test(one, other, {direction for _, direction in shared})
+    for name, direction in shared:
         first, second = (_of(table, name, direction) for table in (one, other))
         if not first[WINDOW].equals(second[WINDOW]):
             raise UserError(
@@ -182,16 +185,27 @@ def sign_flip_p(sums: np.ndarray, seed: int) -> float:
     return float(np.mean(totals >= totals[0] * (1 - 1e-12)))  # sums in another order differ in the last digit
 
 
-def _must_be_one_test(one: RankTable, other: RankTable) -> None:
-    names = [name for name in one.protocol if one.protocol[name] != other.protocol[name]]
-    if names:
-        told = ", ".join(f"{name} {one.protocol[name]} and {other.protocol[name]}" for name in names)
-        raise UserError(f"{one.name} and {other.name} were not put to the same test: {told}; {AGAIN}")
+def _must_be_one_test(one: RankTable, other: RankTable, directions: Iterable[str]) -> None:
+    told: dict[str, None] = {}  # a set in order
+    for direction in sorted(directions):
+        first, second = (_settings(of.protocol, direction) for of in (one, other))
+        names = (name for name in first if first[name] != second[name])
+        told |= {f"{name} {first[name]} and {second[name]}": None for name in names}
+    if told:
+        raise UserError(
+            f"{one.name} and {other.name} were not put to the same test: {', '.join(told)}; {AGAIN}"
+        )
     if one.protocol["average_subjects"]:
         raise UserError(
             "average_subjects: the mean of subjects was tested, and a comparison is over subjects: test them "
             "one by one"
         )
+
+
+def _settings(protocol: Mapping[str, Any], direction: str) -> dict[str, Any]:
+    """Those of one direction: a pool for a modality that only one model has makes no other test."""
+    (modality,) = (name for name in direction.split("->") if name != "fmri")
+    return {name: of_modality(name, setting, modality) for name, setting in protocol.items()}
 
 
 def _shared(one: RankTable, other: RankTable, experiment: str | None) -> list[tuple[str, str]]:

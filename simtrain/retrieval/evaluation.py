@@ -21,7 +21,7 @@ from simtrain.retrieval.metrics import chosen
 from simtrain.retrieval.pools import draw_pools, gap
 from simtrain.retrieval.protocol import Protocol
 from simtrain.retrieval.scores import SHIFTS, Score, draw_shifts, score_draws
-from simtrain.retrieval.summary import Measure, summarise
+from simtrain.retrieval.summary import Measure, rows_of, summarise
 from simtrain.retrieval.units import average_clips, average_fmri, find_units, members
 from simtrain.training.run_folder import FitRun
 from simtrain.training.trained_model import load_learner
@@ -30,11 +30,15 @@ from simtrain.training.trained_model import load_learner
 class TestedModel(Interface):
     """What is tested: a `Learner`, or a baseline.
 
-    ``window`` is how many s its windows cover, the longer of BOLD and clip.
+    ``window`` is how many s its windows cover, the longer of BOLD and clip; ``modalities`` are those of the
+    stimulus.
     """
 
     @property
     def window(self) -> int: ...
+
+    @property
+    def modalities(self) -> tuple[str, ...]: ...
 
     def embed_clips(self, movie: np.ndarray, clip: np.ndarray) -> dict[str, torch.Tensor]:
         """(n, dim) of every stimulus modality for clips that begin at second ``clip`` of ``movie``."""
@@ -46,7 +50,8 @@ class RetrievalResult:
 
     Attributes
     ----------
-    tested : (draws, tested) WINDOW, those that the scores are of, once for each of ``units`` in turn
+    tested : direction -> (draws, tested) WINDOW, those that its scores are of, once for each of ``units`` in
+        turn
     units : what of a window was tested: ``mean`` of its hemispheres, or hemispheres by themselves
     subjects, windows : how many the experiment has
     lags : direction -> lag in s -> figures, all of the same clips of the same subjects
@@ -54,7 +59,7 @@ class RetrievalResult:
 
     scores: dict[str, Score]
     measures: dict[str, dict[str, Measure]]
-    tested: np.ndarray
+    tested: dict[str, np.ndarray]
     subjects: int
     windows: int
     lags: dict[str, dict[int, dict[str, Measure]]]
@@ -94,8 +99,8 @@ def retrieve(
             common = select(common, *EXPERIMENTS[name])
             if not len(common):
                 raise UserError(f"{name}: no clip has BOLD at all of these lags: use shorter `lags`")
-            curve = _curve(_Test(learner, bank, dataset, common, name, protocol), lags)
-            result = replace(result, lags=curve)
+            outcomes = _outcomes(learner, bank, dataset, common, name, protocol, lags)
+            result = replace(result, lags=_curve(outcomes))
         results[name] = result
     return results
 
@@ -104,11 +109,15 @@ def put_to_test(
     model: TestedModel, bank: Bank, dataset: Dataset, windows: np.ndarray, name: str, protocol: Protocol
 ) -> RetrievalResult:
     """One experiment with anything that embeds clips, and a bank of what it makes of BOLD."""
-    test = _Test(model, bank, dataset, windows, name, protocol)
-    scores = test.score([protocol.lag])[protocol.lag]
-    measures = {direction: test.summary(score) for direction, score in scores.items()}
+    outcomes = _outcomes(model, bank, dataset, windows, name, protocol, [protocol.lag])[protocol.lag]
     return RetrievalResult(
-        scores, measures, test.tested, len(np.unique(windows["subject"])), len(windows), {}, bank.units
+        {direction: outcome.score for direction, outcome in outcomes.items()},
+        {direction: outcome.measures for direction, outcome in outcomes.items()},
+        {direction: outcome.tested for direction, outcome in outcomes.items()},
+        len(np.unique(windows["subject"])),
+        len(windows),
+        {},
+        bank.units,
     )
 
 
@@ -140,12 +149,46 @@ def _at_all(windows: np.ndarray, lags: Sequence[int]) -> np.ndarray:
     return windows[windows["clip"] + min(lags) >= 0]
 
 
-def _curve(test: _Test, lags: Sequence[int]) -> dict[str, dict[int, dict[str, Measure]]]:
+@dataclass(frozen=True)
+class _Outcome:
+    """One direction of one experiment; ``tested`` is as in `RetrievalResult`."""
+
+    score: Score
+    measures: dict[str, Measure]
+    tested: np.ndarray
+
+
+_Outcomes = dict[int, dict[str, _Outcome]]  # by lag in s and direction
+
+
+def _curve(outcomes: _Outcomes) -> dict[str, dict[int, dict[str, Measure]]]:
     curve: dict[str, dict[int, dict[str, Measure]]] = {}
-    for lag, scores in test.score(lags).items():
-        for direction, score in scores.items():
-            curve.setdefault(direction, {})[lag] = test.summary(score)
+    for lag, of_lag in outcomes.items():
+        for direction, outcome in of_lag.items():
+            curve.setdefault(direction, {})[lag] = outcome.measures
     return curve
+
+
+def _outcomes(
+    model: TestedModel,
+    bank: Bank,
+    dataset: Dataset,
+    windows: np.ndarray,
+    name: str,
+    protocol: Protocol,
+    lags: Sequence[int],
+) -> _Outcomes:
+    """Modalities that have the same pool and gap are tested together."""
+    alike: dict[Protocol, list[str]] = {}
+    for modality in model.modalities:
+        alike.setdefault(protocol.of(modality), []).append(modality)
+    found: _Outcomes = {lag: {} for lag in lags}
+    for own, modalities in alike.items():
+        told = name if len(alike) == 1 else f"{name}, {' and '.join(modalities)}"
+        test = _Test(model, bank, dataset, windows, told, own, modalities)
+        for lag, of_lag in test.outcomes(lags).items():
+            found[lag] |= of_lag
+    return found
 
 
 class _Test:
@@ -154,6 +197,8 @@ class _Test:
     Parameters
     ----------
     windows : (n,) WINDOW of one experiment
+    name : of the experiment, for messages
+    protocol : of the ``modalities``
     """
 
     def __init__(
@@ -164,8 +209,9 @@ class _Test:
         windows: np.ndarray,
         name: str,
         protocol: Protocol,
+        modalities: Sequence[str],
     ) -> None:
-        self._model, self._bank, self._protocol = model, bank, protocol
+        self._model, self._bank, self._protocol, self._modalities = model, bank, protocol, modalities
         seconds = protocol.average_windows
         units = find_units(windows, dataset.segment, seconds, protocol.average_subjects)
         if not len(units):
@@ -185,7 +231,8 @@ class _Test:
         if protocol.shuffle:
             self._order = rng.permutation(len(self._clips))
         tested = np.stack([units[[pool[0] for pool in draw]] for draw in pools])
-        self.tested = np.tile(tested, len(bank.units))
+        self._tested = np.tile(tested, len(bank.units))
+        self._table_row = rows_of(self._tested, len(bank.units))
         # From here on, only what is in a pool.
         used = np.unique(np.concatenate([pool for draw in pools for pool in draw]))
         self._units, self._row = units[used], row[used]
@@ -193,8 +240,8 @@ class _Test:
         self._metrics = chosen(protocol.metrics)
         self._windows = windows[members(self._units, windows, seconds)]
 
-    def score(self, lags: Sequence[int]) -> dict[int, dict[str, Score]]:
-        """For each lag in s and each direction.
+    def outcomes(self, lags: Sequence[int]) -> _Outcomes:
+        """At each of ``lags``, in s.
 
         Raises
         ------
@@ -207,10 +254,17 @@ class _Test:
         )
         for modality, vectors in stimuli.items():
             must_tell_apart(vectors, modality, "clips", self._name)
-        return {lag: self._directions(self._fmri(lag), stimuli) for lag in lags}
+        return {
+            lag: {
+                direction: self._outcome(score)
+                for direction, score in self._directions(self._fmri(lag), stimuli).items()
+            }
+            for lag in lags
+        }
 
-    def summary(self, score: Score) -> dict[str, Measure]:
-        return summarise(score, self.tested["subject"], self._protocol.seed)
+    def _outcome(self, score: Score) -> _Outcome:
+        measures = summarise(score, self._tested["subject"], self._table_row, self._protocol.seed)
+        return _Outcome(score, measures, self._tested)
 
     def _fmri(self, lag: int) -> np.ndarray:
         windows = _moved(self._windows, lag)
@@ -234,7 +288,7 @@ class _Test:
     @torch.no_grad()
     def _embed_clips(self, movie: np.ndarray, clip: np.ndarray) -> dict[str, np.ndarray]:
         embedded = self._model.embed_clips(movie, clip)
-        return {modality: values.float().cpu().numpy() for modality, values in embedded.items()}
+        return {modality: embedded[modality].float().cpu().numpy() for modality in self._modalities}
 
 
 def _moved(windows: np.ndarray, lag: int) -> np.ndarray:

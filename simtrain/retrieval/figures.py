@@ -80,9 +80,9 @@ def _top(results: Mapping[str, RetrievalResult], title: str, path: Path) -> None
                 axes.bar(at, 100 * top.mean, 0.9 * width, color=_colour(number), label=label)
                 if top.interval is not None:
                     axes.vlines(at, 100 * top.interval.low, 100 * top.interval.high, color="black", lw=1)
-        for group, k in enumerate(TOP):
-            chance = 100 * next(iter(result.measures.values()))[f"top-{k}"].chance
-            axes.hlines(chance, group - 0.45, group + 0.45, color="black", ls="--", lw=1)
+                # To each its own: pools of modalities may differ.
+                chance, half = 100 * top.chance, width / 2
+                axes.hlines(chance, at - half, at + half, color="black", ls="--", lw=1)
         axes.set(title=name, ylabel="retrieved, %", xticks=range(len(TOP)))
         axes.set_xticklabels([f"top-{k}" for k in TOP])
     _save(figure, panels, path)
@@ -102,7 +102,8 @@ def _lags(rows: list[Row], title: str, path: Path) -> None:
             if curve[0]["low"] is not None:
                 low, high = ([100 * row[bound] for row in curve] for bound in ("low", "high"))
                 axes.fill_between(lags, low, high, color=colour, alpha=0.15, lw=0)
-        axes.axhline(100 * own[0]["chance"], color="black", ls="--", lw=1)
+        for chance in {row["chance"] for row in own}:
+            axes.axhline(100 * chance, color="black", ls="--", lw=1)
         whole = AutoLocator()
         whole.set_params(integer=True)
         axes.xaxis.set_major_locator(whole)
@@ -123,9 +124,8 @@ def _clips(rows: list[Row], title: str, path: Path) -> None:
             at = [clips.index((row["movie"], row["clip"])) - 0.4 + (number + 0.5) * width for row in bars]
             heights = [100 * row["top10"] for row in bars]
             axes.bar(at, heights, 0.9 * width, color=_colour(number), label=direction)
-        for number, clip in enumerate(clips):  # where the pool is the movie, chance differs
-            chance = 100 * next(row["chance10"] for row in own if (row["movie"], row["clip"]) == clip)
-            axes.hlines(chance, number - 0.45, number + 0.45, color="black", ls="--", lw=1)
+            left, right = ([place + side * width / 2 for place in at] for side in (-1, 1))
+            axes.hlines([100 * row["chance10"] for row in bars], left, right, color="black", ls="--", lw=1)
         axes.set(title=name, ylabel="top-10, %", xticks=range(len(clips)))
         axes.set_xticklabels([" ".join(clip) for clip in clips], rotation=45, ha="right", fontsize="small")
     _save(figure, panels, path)

@@ -11,6 +11,11 @@ protocol has another gap.
   distance the earlier goes first;
 * ``cross-movie``: from all other movies;
 * with a pool of the whole movie: all of it.
+
+Tested windows are drawn of all windows together, or, as the published code does it, of each run by itself:
+one of the film clips in it, however long, and a second of that, so that a window may be drawn again.
+Hemispheres share the windows and pools of their run. Every modality of the stimulus begins with the same
+random numbers, so that its pools do not depend on what else is tested.
 """
 
 from __future__ import annotations
@@ -31,6 +36,7 @@ def gap(protocol: Protocol, window: int) -> int:
     window : s that one window covers, the longer of its BOLD and its clip
     """
     least = max(NEAREST, window) if protocol.gap is None else protocol.gap
+    assert isinstance(least, int)
     return least + protocol.average_windows - 1
 
 
@@ -48,6 +54,7 @@ def draw_pools(
     ----------
     windows : (n,) WINDOW, of one experiment
     film_clip : (n,) the code of the film clip of each, within its movie
+    protocol : of one modality (`Protocol.of`)
     apart : s, from `gap`
     name : of the experiment, for messages
 
@@ -56,7 +63,7 @@ def draw_pools(
     UserError
         If a tested window has fewer negatives than the pool needs.
     """
-    tested = rng.choice(len(windows), size=min(protocol.clips, len(windows)), replace=False)
+    tested = _tested(rng, windows, film_clip, protocol)
     negatives = [_negatives(windows, film_clip, true, protocol, apart) for true in tested]
     fewest, wanted = min(map(len, negatives)), protocol.pool_negatives
     if fewest == 0 or (wanted is not None and fewest < wanted):
@@ -67,6 +74,23 @@ def draw_pools(
     if wanted is not None and protocol.negatives != "nearest":
         negatives = [rng.choice(candidates, wanted, replace=False) for candidates in negatives]
     return [np.concatenate([[true], chosen]) for true, chosen in zip(tested, negatives, strict=True)]
+
+
+def _tested(
+    rng: np.random.Generator, windows: np.ndarray, film_clip: np.ndarray, protocol: Protocol
+) -> np.ndarray:
+    """Positions of the windows to test."""
+    if protocol.clips_of == "experiment":
+        return rng.choice(len(windows), size=min(protocol.clips, len(windows)), replace=False)
+    _, run = np.unique(windows[["subject", "movie"]], return_inverse=True)
+    of_runs = (np.flatnonzero(run == one) for one in range(run.max() + 1))
+    return np.concatenate([_of_run(rng, own, film_clip, protocol.clips) for own in of_runs])
+
+
+def _of_run(rng: np.random.Generator, own: np.ndarray, film_clip: np.ndarray, count: int) -> np.ndarray:
+    """``count`` of a run's positions ``own``: every film clip is as likely, and every window in it."""
+    of_clips = [own[film_clip[own] == clip] for clip in np.unique(film_clip[own])]
+    return np.array([rng.choice(of_clips[clip]) for clip in rng.integers(len(of_clips), size=count)])
 
 
 def _negatives(

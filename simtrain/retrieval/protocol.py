@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from simdata.common.errors import UserError
 from simtrain.common.choices import must_be_at_least, must_be_one_of
+from simtrain.retrieval import by_modality
+from simtrain.retrieval.by_modality import Gap, Pool
 from simtrain.retrieval.metrics import chosen
 
 NEGATIVES = ("same-movie", "other-clips", "same-clip", "nearest", "cross-movie")  # `simtrain.retrieval.pools`
 HEMISPHERES = ("mean", "each", "L", "R")
+CLIPS_OF = ("experiment", "run")
 WHOLE_MOVIE = "movie"
 
 
@@ -20,7 +24,11 @@ class Protocol:
 
     Attributes
     ----------
-    pool : number of candidates, the true one included, or "movie": all of the tested window's movie
+    pool : number of candidates, the true one included, or "movie": all of the tested window's movie; or a
+        mapping from modalities of the stimulus to these (`simtrain.retrieval.by_modality`)
+    clips_of : what ``clips`` windows are drawn of: the whole experiment, no window twice in a draw; or each
+        run (subject and movie): one of its film clips, then a window of that, with replacement, as published
+    draws : 2 or more; of runs 1 or more
     lag : s from stimulus to BOLD
     negatives : one of ``NEGATIVES``
     average_subjects : test the mean of the subjects' embeddings of the same window
@@ -29,7 +37,7 @@ class Protocol:
     hemispheres : what is tested of a window: the mean of its hemispheres' embeddings, each of them by itself
         against windows of its own hemisphere, as published, or one alone
     gap : s between a tested window and a negative of its movie, at least; None: 3, or what a window covers if
-        that is more
+        that is more; or a mapping, as of ``pool``
     metrics : beside the standard ones (`simtrain.retrieval.metrics`); they change no rank
 
     Raises
@@ -38,8 +46,9 @@ class Protocol:
         If a part is out of its range, or the parts contradict each other.
     """
 
-    pool: int | Literal["movie"] = 32
+    pool: Pool = 32
     clips: int = 100
+    clips_of: str = field(default=CLIPS_OF[0], kw_only=True)
     draws: int = 10
     lag: int = field(kw_only=True)  # as trained, which only the run knows
     negatives: str = NEGATIVES[0]
@@ -48,28 +57,53 @@ class Protocol:
     average_subjects: bool = False
     average_windows: int = 1
     hemispheres: str = HEMISPHERES[0]
-    gap: int | None = None
+    gap: Gap | None = None
     metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._must_be_in_range()
         chosen(self.metrics)
-        if self.whole_movie and self.negatives != "same-movie":
+        if self.negatives != "same-movie" and WHOLE_MOVIE in by_modality.values("pool", self.pool):
             raise UserError(
                 f"`pool` movie with `negatives` {self.negatives}: the pool is the tested window's own movie; "
                 "leave `negatives` out, or give `pool` a number"
             )
 
     def _must_be_in_range(self) -> None:
-        if isinstance(self.pool, str) and not self.whole_movie:
-            raise UserError(f"pool: {self.pool!r} is neither a number of candidates nor {WHOLE_MOVIE!r}")
-        least = {"clips": 1, "draws": 2, "lag": 0, "seed": 0, "average_windows": 1}
-        for name, smallest in {**({} if self.whole_movie else {"pool": 2}), **least}.items():
+        for size in by_modality.values("pool", self.pool):
+            if isinstance(size, str) and size != WHOLE_MOVIE:
+                raise UserError(f"pool: {size!r} is neither a number of candidates nor {WHOLE_MOVIE!r}")
+            if size != WHOLE_MOVIE:
+                must_be_at_least("pool", size, 2)
+        fewest = 1 if self.clips_of == "run" else 2
+        for name, smallest in {
+            "clips": 1,
+            "draws": fewest,
+            "lag": 0,
+            "seed": 0,
+            "average_windows": 1,
+        }.items():
             must_be_at_least(name, getattr(self, name), smallest)
         if self.gap is not None:
-            must_be_at_least("gap", self.gap, 1)
+            for seconds in by_modality.values("gap", self.gap):
+                must_be_at_least("gap", seconds, 1)
+        must_be_one_of("clips_of", self.clips_of, CLIPS_OF)
         must_be_one_of("negatives", self.negatives, NEGATIVES)
         must_be_one_of("hemispheres", self.hemispheres, HEMISPHERES)
+
+    def of(self, modality: str) -> Protocol:
+        """The same with the pool and the gap of one modality of the stimulus alone.
+
+        Raises
+        ------
+        UserError
+            If one of them says nothing of it.
+        """
+        pool, gap = (
+            by_modality.of_modality(name, setting, modality)
+            for name, setting in (("pool", self.pool), ("gap", self.gap))
+        )
+        return replace(self, pool=pool, gap=gap)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -78,23 +112,28 @@ class Protocol:
 
     @property
     def pool_negatives(self) -> int | None:
-        """How many stand against the true one; None: all that there are."""
-        return self.pool - 1 if isinstance(self.pool, int) else None
+        """How many stand against the true one; None: all that there are. Of one modality (`of`)."""
+        assert not isinstance(self.pool, Mapping)
+        return None if isinstance(self.pool, str) else self.pool - 1
 
     @property
-    def whole_movie(self) -> bool:
-        return self.pool == WHOLE_MOVIE
+    def pools_differ(self) -> bool:
+        """Whether pools may be of different sizes, so that ranks do not compare."""
+        sizes = set(by_modality.values("pool", self.pool))
+        return WHOLE_MOVIE in sizes or len(sizes) > 1
 
     def __str__(self) -> str:
-        pool = "pool of the whole movie" if self.whole_movie else f"pool of {self.pool}"
-        negatives = "" if self.whole_movie else f", {self.negatives} negatives"
+        whole = self.pool == WHOLE_MOVIE
+        pool = "pool of the whole movie" if whole else f"pool of {by_modality.in_words(self.pool)}"
+        negatives = "" if whole else f", {self.negatives} negatives"
         seconds = f", mean of {self.average_windows} s" if self.average_windows > 1 else ""
         subjects = ", mean of subjects" if self.average_subjects else ""
         shuffled = ", stimulus shuffled" if self.shuffle else ""
         sides = {"mean": "mean of hemispheres", "each": "each hemisphere"}
         unit = sides.get(self.hemispheres, f"hemisphere {self.hemispheres}")
-        apart = "" if self.gap is None else f", gap of {self.gap} s"
-        return f"{pool}{negatives}{apart}, lag {self.lag} s, {unit}{seconds}{subjects}{shuffled}"
+        apart = "" if self.gap is None else f", gap of {by_modality.in_words(self.gap, ' s')}"
+        of_runs = ", clips of each run" if self.clips_of == "run" else ""
+        return f"{pool}{negatives}{apart}, lag {self.lag} s, {unit}{of_runs}{seconds}{subjects}{shuffled}"
 
 
 SETTINGS = tuple(one.name for one in fields(Protocol) if one.name != "metrics")

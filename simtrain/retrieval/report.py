@@ -27,7 +27,7 @@ def narrow_table(title: str, caption: str) -> Table:
 
 
 def show(results: Mapping[str, RetrievalResult], protocol: Protocol, console: Console) -> None:
-    """Print a table: mean and s.d. over draws, below them the interval over subjects, beside chance.
+    """Print a table: mean and s.d., which the caption names, below them the interval over subjects; chance.
 
     Metrics beside the standard ones, and top-1 by lag, have tables of their own.
     """
@@ -39,17 +39,17 @@ def show(results: Mapping[str, RetrievalResult], protocol: Protocol, console: Co
         table.add_column(column, justify="right", no_wrap=True)
     for name, result in results.items():
         for direction, measures in result.measures.items():
-            cells = [_cell(measures[one], metric) for one, metric in columns.items()]
+            cells = [_cell(measures[one], metric, protocol) for one, metric in columns.items()]
             table.add_row(name, direction, *cells, f"{measures['top-1'].p:.3f}")
-        measures = next(iter(result.measures.values()))
-        chance = [_number(measures[one].chance, metric) for one, metric in columns.items()]
-        table.add_row(name, "chance", *chance)
+        for label, measures in _by_chance(result).items():
+            chance = [_number(measures[one].chance, metric) for one, metric in columns.items()]
+            table.add_row(name, label, *chance)
         table.add_section()
     console.print(table)
     if protocol.metrics:
         console.print(_table_of_others(results, protocol))
     if any(result.lags for result in results.values()):
-        console.print(_lag_table(results))
+        console.print(_lag_table(results, protocol))
 
 
 def save(
@@ -74,7 +74,7 @@ def write(
     protocol: Protocol,
     rows: Mapping[str, list[tables.Row]],
 ) -> None:
-    """All figures as JSON: shares from 0 to 1, mean and s.d. over draws, intervals over subjects.
+    """All figures as JSON: shares from 0 to 1, as `retrieval.summary.Measure` has them.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def write(
     """
     content = {
         "protocol": {**protocol.settings, "shifts": SHIFTS, "resamples": RESAMPLES, "confidence": CONFIDENCE},
-        "chance": None if protocol.whole_movie else _chance(next(iter(results.values()))),
+        "chance": None if protocol.pools_differ else _chance(next(iter(results.values()))),
         "experiments": {name: _as_json(result) for name, result in results.items()},
         "tables": {name: table for name, table in rows.items() if name != "windows"},
     }
@@ -93,24 +93,33 @@ def _as_json(result: RetrievalResult) -> dict[str, Any]:
     return {
         "subjects": result.subjects,
         "windows": result.windows,
-        "tested_clips": result.tested.shape[1],
-        "chance": _chance(result),
+        "tested_clips": next(iter(result.tested.values())).shape[1],
+        "chance": _chance(result) if len(_by_chance(result)) == 1 else None,
         "directions": {direction: _direction(measures) for direction, measures in result.measures.items()},
     }
 
 
 def _direction(measures: Mapping[str, Measure]) -> dict[str, Any]:
     rank = measures["median_rank"]
-    shares = {
-        name: {"mean": one.mean, "sd": one.sd, "interval": one.interval, "p": one.p}
-        for name, one in measures.items()
-        if name != "median_rank"
-    }
+    shares = {name: one._asdict() for name, one in measures.items() if name != "median_rank"}
     return {
         **shares,
         "median_rank": rank.mean,
-        "median_rank_sd": rank.sd,
+        "median_rank_sd_over_draws": rank.sd_over_draws,
+        "median_rank_sd_over_rows": rank.sd_over_rows,
         "median_rank_interval": rank.interval,
+    }
+
+
+def _by_chance(result: RetrievalResult) -> dict[str, dict[str, Measure]]:
+    """``chance`` -> the figures of a direction; one for each modality whose pools are others."""
+    found: dict[tuple[float, ...], tuple[str, dict[str, Measure]]] = {}
+    for direction, measures in result.measures.items():
+        found.setdefault(tuple(one.chance for one in measures.values()), (direction, measures))
+    several = len(found) > 1
+    return {
+        f"chance {direction.removeprefix('fmri->')}" if several else "chance": measures
+        for direction, measures in found.values()
     }
 
 
@@ -119,7 +128,7 @@ def _chance(result: RetrievalResult) -> dict[str, float]:
     return {name: one.chance for name, one in measures.items() if name not in POSITIONS}
 
 
-def _lag_table(results: Mapping[str, RetrievalResult]) -> Table:
+def _lag_table(results: Mapping[str, RetrievalResult], protocol: Protocol) -> Table:
     """Top-1 in percent: a row for each lag, a column for each direction."""
     found = {name: result for name, result in results.items() if result.lags}
     directions = list(next(iter(found.values())).lags)
@@ -130,7 +139,7 @@ def _lag_table(results: Mapping[str, RetrievalResult]) -> Table:
     top1 = Top1()
     for name, result in found.items():
         for lag in result.lags[directions[0]]:
-            cells = [_cell(result.lags[direction][lag]["top-1"], top1) for direction in directions]
+            cells = [_cell(result.lags[direction][lag]["top-1"], top1, protocol) for direction in directions]
             table.add_row(name, str(lag), *cells)
         table.add_section()
     return table
@@ -139,8 +148,8 @@ def _lag_table(results: Mapping[str, RetrievalResult]) -> Table:
 def _table_of_others(results: Mapping[str, RetrievalResult], protocol: Protocol) -> Table:
     """A row for each experiment, direction and metric that is no standard one."""
     others = {name: one for name, one in chosen(protocol.metrics).items() if name not in STANDARD}
-    notes = "; ".join(f"{one.heading or name}: {one.note}" for name, one in others.items() if one.note)
-    table = narrow_table("Other metrics", notes)
+    notes = [f"{one.heading or name}: {one.note}" for name, one in others.items() if one.note]
+    table = narrow_table("Other metrics", "; ".join([_spread_of(protocol), *notes]))
     for column in ("experiment", "direction", "metric"):
         table.add_column(column, no_wrap=True)
     for column in ("mean ± s.d.", "interval", "chance", "p"):
@@ -149,7 +158,7 @@ def _table_of_others(results: Mapping[str, RetrievalResult], protocol: Protocol)
         for direction, measures in result.measures.items():
             for key, metric in others.items():
                 one = measures[key]
-                spread, interval = _spread(one, metric), _interval(one, metric) or ""
+                spread, interval = _spread(one, metric, protocol), _interval(one, metric) or ""
                 p = "" if one.p is None else f"{one.p:.3f}"
                 heading, chance = metric.heading or key, _number(one.chance, metric)
                 table.add_row(name, direction, heading, spread, interval, chance, p)
@@ -162,20 +171,30 @@ def _columns(protocol: Protocol) -> dict[str, RetrievalMetric]:
 
     Percentiles do, and are shown then.
     """
-    hidden = () if protocol.whole_movie else ("percentile",)
+    hidden = () if protocol.pools_differ else ("percentile",)
     return {name: metric for name, metric in chosen().items() if name not in hidden}
 
 
-def _cell(measure: Measure, metric: RetrievalMetric) -> str:
+def _cell(measure: Measure, metric: RetrievalMetric, protocol: Protocol) -> str:
     """The mean; of a share in percent, with its s.d., and below them the interval."""
     if not metric.percent:
         return _number(measure.mean, metric)
-    interval = _interval(measure, metric)
-    return _spread(measure, metric) if interval is None else f"{_spread(measure, metric)}\n{interval}"
+    interval, spread = _interval(measure, metric), _spread(measure, metric, protocol)
+    return spread if interval is None else f"{spread}\n{interval}"
 
 
-def _spread(measure: Measure, metric: RetrievalMetric) -> str:
-    return f"{_number(measure.mean, metric)}±{_number(measure.sd, metric)}"
+def _spread(measure: Measure, metric: RetrievalMetric, protocol: Protocol) -> str:
+    """What `_spread_of` says."""
+    sd = measure.sd_over_rows if protocol.clips_of == "run" else measure.sd_over_draws
+    mean = _number(measure.mean, metric)
+    return mean if sd is None else f"{mean}±{_number(sd, metric)}"
+
+
+def _spread_of(protocol: Protocol) -> str:
+    """What is behind the mean: every run's own figure differs from others', draws of all runs hardly."""
+    if protocol.clips_of == "run":
+        return "mean ± s.d. over rows (subject, movie and hemisphere)"
+    return f"mean ± s.d. of {protocol.draws} draws"
 
 
 def _interval(measure: Measure, metric: RetrievalMetric) -> str | None:
@@ -196,7 +215,4 @@ def _caption(protocol: Protocol) -> str:
         else (f"below: {CONFIDENCE} % interval over subjects")
     )
     notes = [f"{one.heading or name}: {one.note}" for name, one in _columns(protocol).items() if one.note]
-    return (
-        f"mean ± s.d. of {protocol.draws} draws; {interval}; {'; '.join(notes)}; "
-        f"p: of top-1, against {SHIFTS} shifts"
-    )
+    return f"{_spread_of(protocol)}; {interval}; {'; '.join(notes)}; p: of top-1, against {SHIFTS} shifts"

@@ -1,8 +1,9 @@
-"""Retrieval by subject, by film clip, by lag and by tested window, as rows for CSV and JSON."""
+"""Retrieval by subject, run, film clip, lag and tested window, as rows for CSV and JSON."""
 
 from __future__ import annotations
 
 import csv
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,24 +16,28 @@ from simtrain.retrieval.metrics import POSITIONS, TOP
 from simtrain.retrieval.scores import Score
 from simtrain.retrieval.units import EVERYONE
 
-NAMES = ("subjects", "clips", "lags", "windows")
+NAMES = ("subjects", "rows", "clips", "lags", "windows")
 Row = dict[str, Any]
 
 
 def build(results: Mapping[str, RetrievalResult], dataset: Dataset) -> dict[str, list[Row]]:
-    """Rows of every table of ``NAMES``; shares are from 0 to 1, as in JSON."""
+    """Rows of every table of ``NAMES``; shares are from 0 to 1, as in JSON.
+
+    Those of ``rows`` are what the published code calls so: a subject, a movie and a hemisphere.
+    """
     tables: dict[str, list[Row]] = {name: [] for name in NAMES}
     for name, result in results.items():
-        tested = result.tested.ravel()
-        subject, movie, clip = labels(tested, dataset)
-        draws, size = result.tested.shape
-        units = np.tile(np.repeat(result.units, size // len(result.units)), draws)
         for direction, score in result.scores.items():
+            tested = result.tested[direction]
+            draws, size = tested.shape
+            units = np.tile(np.repeat(result.units, size // len(result.units)), draws)
+            subject, movie, clip = labels(tested.ravel(), dataset)
             head = {"experiment": name, "direction": direction}
-            tables["subjects"] += _grouped(head, {"subject": subject}, score)
-            tables["clips"] += _grouped(head, {"movie": movie, "clip": clip}, score)
             of_each = {"subject": subject, "hemisphere": units, "movie": movie}
-            tables["windows"] += _each(head, of_each, tested, score)
+            tables["subjects"] += _grouped(head, {"subject": subject}, score)
+            tables["rows"] += _grouped(head, of_each, score)
+            tables["clips"] += _grouped(head, {"movie": movie, "clip": clip}, score)
+            tables["windows"] += _each(head, of_each, tested.ravel(), score)
         tables["lags"] += _lags(name, result)
     return tables
 
@@ -53,15 +58,16 @@ def write(folder: Path, tables: Mapping[str, list[Row]]) -> None:
 
 def _grouped(head: Row, labels: Mapping[str, np.ndarray], score: Score) -> Iterator[Row]:
     """One row for each combination of labels, in their order: what the tested windows with it came to."""
-    keys = list(zip(*labels.values(), strict=True))
+    places: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for place, key in enumerate(zip(*labels.values(), strict=True)):
+        places[key].append(place)
     rank, pool = score.rank.ravel(), score.pool.ravel()
-    for key in sorted(set(keys)):
-        own = np.array([one == key for one in keys])
+    for key, own in sorted(places.items()):
         yield {
             **head,
             **dict(zip(labels, key, strict=True)),
             **_figures(score, rank[own], pool[own]),
-            "n": int(own.sum()),
+            "n": len(own),
         }
 
 
@@ -107,7 +113,8 @@ def _lags(name: str, result: RetrievalResult) -> Iterator[Row]:
                 "direction": direction,
                 "lag": lag,
                 "top1": top1.mean,
-                "sd": top1.sd,
+                "sd_over_draws": top1.sd_over_draws,
+                "sd_over_rows": top1.sd_over_rows,
                 "low": low,
                 "high": high,
                 "chance": top1.chance,

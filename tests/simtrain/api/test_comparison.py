@@ -63,6 +63,16 @@ def test_the_command_shows_and_writes_it(tested, tmp_path):
     np.testing.assert_array_equal([row["p"] for row in content["metrics"]], compared.metrics.p)
 
 
+def test_a_test_of_before_clips_could_be_of_runs_still_compares(tested, tmp_path):
+    folder, _ = tested
+    shutil.copytree(folder / "run", tmp_path / "run")
+    path = tmp_path / "run" / "retrieval.json"
+    content = json.loads(path.read_text())
+    del content["protocol"]["clips_of"]
+    path.write_text(json.dumps(content))
+    assert simtrain.compare(tmp_path / "run", folder / "pca").protocol["clips_of"] == "experiment"
+
+
 def _cut(folder):
     path = folder / "retrieval" / "windows.csv"
     lines = path.read_text().splitlines(keepends=True)

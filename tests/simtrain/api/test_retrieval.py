@@ -31,15 +31,15 @@ def test_retrieve_gives_and_writes_what_the_command_does(commanded, store, tmp_p
     found = simtrain.retrieve(as_given(commanded), str(store), lags=range(5, 8), out=tmp_path, **QUICK)
     written = json.loads((tmp_path / "retrieval.json").read_text())
     assert written == json.loads((commanded / "retrieval.json").read_text())
-    for table in ("subjects", "clips", "lags", "windows"):
+    for table in ("subjects", "rows", "clips", "lags", "windows"):
         name = Path("retrieval") / f"{table}.csv"
         assert (tmp_path / name).read_bytes() == (commanded / name).read_bytes()
         assert len(found.tables[table])
     directions = written["experiments"]["new-subjects"]["directions"]
     for row in found.metrics.query("figure == 'top-1'").itertuples():
         told = directions[row.direction]["top-1"]
-        assert (row.mean, row.sd, [row.low, row.high], row.p) == tuple(
-            told[name] for name in ("mean", "sd", "interval", "p")
+        assert (row.mean, row.sd_over_draws, row.sd_over_rows, [row.low, row.high], row.p) == tuple(
+            told[name] for name in ("mean", "sd_over_draws", "sd_over_rows", "interval", "p")
         )
         assert row.chance == 1 / 32
 

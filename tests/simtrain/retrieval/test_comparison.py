@@ -113,6 +113,15 @@ def test_tests_of_other_protocols_are_not_compared(two, change, message):
         compare_tests(two[1], _tested("other", rank, **change), None)
 
 
+def test_pools_are_compared_by_modality(two):
+    one, other = two
+    rank = other.windows["rank"].to_numpy().reshape(4, 60)
+    same = _tested("same", rank, pool={"video": POOL, "audio": 8})
+    assert compare_tests(one, same, None)[0] == compare_tests(one, other, None)[0]
+    with pytest.raises(UserError, match="same test: pool 32 and 16"):
+        compare_tests(one, _tested("not", rank, pool={"video": 16, "audio": POOL}), None)
+
+
 @pytest.mark.parametrize("column", WINDOW)
 def test_tests_of_other_windows_are_not_compared(two, column):
     one, other = two

@@ -84,7 +84,7 @@ def test_every_protocol_finds_it_too(trained, store, changes):
     pools = result.scores["fmri->video"].pool
     assert (len(np.unique(pools)) > 1) == (changes["pool"] == "movie")
     averaged = "average_subjects" in changes
-    assert (result.tested["subject"] == EVERYONE).all() == averaged
+    assert (result.tested["fmri->video"]["subject"] == EVERYONE).all() == averaged
     assert all((one["top-1"].interval is None) == averaged for one in result.measures.values())
 
 
@@ -165,7 +165,7 @@ def test_the_report_shows_and_writes_the_same_figures(found, store, tmp_path):
     written = json.loads((tmp_path / "retrieval.json").read_text())
     top1 = written["experiments"]["new-subjects"]["directions"]["fmri->video"]["top-1"]
     shown, (low, high) = console.export_text(), top1["interval"]
-    assert f"{100 * top1['mean']:.1f}±{100 * top1['sd']:.1f}" in shown
+    assert f"{100 * top1['mean']:.1f}±{100 * top1['sd_over_draws']:.1f}" in shown
     assert f"{100 * low:.1f}–{100 * high:.1f}" in shown  # noqa: RUF001
     assert "…" not in shown
     assert written["chance"] == {"top-1": 1 / 32, "top-5": 5 / 32, "top-10": 10 / 32}
@@ -219,7 +219,9 @@ def test_the_command_writes_tables_and_figures_and_clears_old_ones(trained, stor
 
     result = _call(trained, store, "--pool", 12, "--negatives", "nearest", "--clips", 20, "--draws", 2)
     assert "pool of 12, nearest negatives, lag 6 s" in result.output
-    assert {path.name for path in folder.iterdir()} == {"subjects.csv", "clips.csv", "windows.csv"}
+    assert {path.name for path in folder.iterdir()} == {
+        f"{name}.csv" for name in ("subjects", "rows", "clips", "windows")
+    }
 
 
 @pytest.mark.parametrize(
@@ -227,6 +229,9 @@ def test_the_command_writes_tables_and_figures_and_clears_old_ones(trained, stor
     [
         (["--pool", "1"], "neither a number of candidates"),
         (["--pool", "film"], "neither a number of candidates"),
+        (["--pool", "video=8,audio=1"], "'1' is neither a number of candidates"),
+        (["--pool", "video=8,video=9"], "names a modality twice"),
+        (["--gap", "video=movie"], "'movie' is no number of seconds"),
         (["--lags", "5"], "not A:B"),
         (["--lags", "7:3"], "not A:B"),
     ],
@@ -327,9 +332,11 @@ def test_a_summary_is_over_draws_and_its_chance_over_pools():
     rank = np.array([[1, 2, 6], [1, 1, 9]], np.int32)
     pool = np.array([[2, 4, 10], [2, 4, 20]], np.int32)
     score = Score(rank, pool, chosen(["mrr"]), {"top-1": 0.5, "percentile": 0.25})
-    found = summarise(score, np.array([[0, 1, 1], [0, 0, 1]]), seed=0)
+    found = summarise(score, np.array([[0, 1, 1], [0, 0, 1]]), np.array([[0, 1, 1], [0, 2, 1]]), seed=0)
     assert found["top-1"].mean == pytest.approx((1 / 3 + 2 / 3) / 2)
-    assert found["top-1"].sd == pytest.approx(1 / 6)
+    assert found["top-1"].sd_over_draws == pytest.approx(1 / 6)
+    assert found["top-1"].sd_over_rows == pytest.approx(np.std([1, 0, 1]))
+    assert found["median_rank"].sd_over_rows == pytest.approx(np.std([1, 6, 1]))
     assert found["top-1"].chance == pytest.approx(np.mean([1 / 2, 1 / 4, 1 / 10, 1 / 2, 1 / 4, 1 / 20]))
     assert found["top-5"].chance == pytest.approx(np.mean([1, 1, 1 / 2, 1, 1, 1 / 4]))
     assert found["median_rank"].mean == pytest.approx(1.5)
@@ -340,6 +347,38 @@ def test_a_summary_is_over_draws_and_its_chance_over_pools():
     assert found["mrr"].mean == pytest.approx((1 + 1 / 2 + 1 / 6 + 1 + 1 + 1 / 9) / 6)
     harmonic = [sum(1 / place for place in range(1, of + 1)) / of for of in (2, 4, 10, 2, 4, 20)]
     assert found["mrr"].chance == pytest.approx(np.mean(harmonic))
+
+
+@pytest.mark.parametrize("clips_of", ["experiment", "run"])
+def test_what_one_modality_comes_to_does_not_depend_on_the_other(trained, store, clips_of):
+    """Nor does it on whether the pool is given for all modalities or for each."""
+    own = {"clips_of": clips_of, "clips": 20, "draws": 2, "negatives": "same-clip"}
+    mixed = _retrieve(trained, store, pool={"video": 8, "audio": 5}, gap={"video": 4, "audio": 1}, **own)
+    alone = {
+        "video": _retrieve(trained, store, pool=8, gap=4, **own),
+        "audio": _retrieve(trained, store, pool=5, gap=1, **own),
+    }
+    assert list(mixed.scores) == DIRECTIONS
+    for direction in DIRECTIONS:
+        same = alone["video" if "video" in direction else "audio"]
+        assert mixed.measures[direction] == same.measures[direction]
+        np.testing.assert_array_equal(mixed.tested[direction], same.tested[direction])
+        assert mixed.measures[direction]["top-1"].chance == (1 / 8 if "video" in direction else 1 / 5)
+
+
+def test_chance_is_told_of_each_modality_whose_pools_differ(trained, store, tmp_path):
+    protocol = replace(PROTOCOL, pool={"video": 8, "audio": 5}, clips=10, draws=2)
+    results = retrieve(trained, open_dataset(store), "new-subjects", protocol, CPU)
+    console = Console(record=True, width=80, file=(tmp_path / "out").open("w"))
+    report.show(results, protocol, console)
+    rows = {" ".join(line.split()[1:4]) for line in console.export_text().splitlines() if "chance" in line}
+    assert rows == {"chance video 12.5", "chance audio 20.0"}
+    report.save(tmp_path, results, protocol, open_dataset(store), with_figures=False)
+    written = json.loads((tmp_path / "retrieval.json").read_text())
+    assert written["chance"] is written["experiments"]["new-subjects"]["chance"] is None
+    assert written["protocol"]["pool"] == {"video": 8, "audio": 5}
+    directions = written["experiments"]["new-subjects"]["directions"]
+    assert directions["audio->fmri"]["top-5"]["chance"] == 1
 
 
 @pytest.fixture(scope="module")
@@ -357,7 +396,8 @@ def by_unit(trained, store):
 def test_each_hemisphere_is_both_alone_on_the_same_pools(by_unit):
     each, left, right = (by_unit[name] for name in ("each", "L", "R"))
     assert (each.units, left.units, by_unit["mean"].units) == (("L", "R"), ("L",), ("mean",))
-    np.testing.assert_array_equal(each.tested, np.concatenate([left.tested, right.tested], axis=1))
+    tested = [one.tested["fmri->video"] for one in (each, left, right)]
+    np.testing.assert_array_equal(tested[0], np.concatenate(tested[1:], axis=1))
     for direction, score in each.scores.items():
         ranks = [one.scores[direction].rank for one in (left, right)]
         np.testing.assert_array_equal(score.rank, np.concatenate(ranks, axis=1))
@@ -378,7 +418,7 @@ def test_the_rank_of_a_hemisphere_is_that_of_its_own_embeddings(by_unit, trained
     with torch.no_grad():
         clips = learner.embed_clips(windows[pool]["movie"], windows[pool]["clip"])["video"].numpy()
     similarity = clips @ bold[0]
-    assert result.tested[0, 4] == windows[pool[0]]
+    assert result.tested["fmri->video"][0, 4] == windows[pool[0]]
     assert result.scores["fmri->video"].rank[0, 4] == 1 + (similarity[1:] >= similarity[0] - 1e-6).sum()
 
 

@@ -72,7 +72,10 @@ def test_one_of_ones_own_is_in_all_that_is_shown_and_written(trained, store, tmp
     assert row.p < 0.05
     written = json.loads((tmp_path / "out" / "retrieval.json").read_text())
     told = written["experiments"]["new-subjects"]["directions"]["fmri->video"]["seventh"]
-    assert told == {"mean": row.mean, "sd": row.sd, "interval": [row.low, row.high], "p": row.p}
+    assert told == {
+        **{name: getattr(row, name) for name in ("mean", "sd_over_draws", "sd_over_rows", "chance", "p")},
+        "interval": [row.low, row.high],
+    }
     assert list(written["chance"]) == ["top-1", "top-5", "top-10", "seventh", "mrr"]
     with (tmp_path / "out" / "retrieval" / "subjects.csv").open() as file:
         (first, *_) = csv.DictReader(file)
@@ -88,7 +91,7 @@ def test_the_command_shows_it_beside_the_others(trained, store, tmp_path, sevent
     for name, scale, digits, shown_as in (("Seventh", 100, 1, "top 7th %"), ("mrr", 1, 3, "mrr")):
         one = directions["directions"]["video->fmri"][name]
         mean, sd, low, high = (
-            f"{scale * value:.{digits}f}" for value in (one["mean"], one["sd"], *one["interval"])
+            f"{scale * value:.{digits}f}" for value in (one["mean"], one["sd_over_draws"], *one["interval"])
         )
         row = f"new-subjects video->fmri {shown_as} {mean}±{sd} {low}–{high}"  # noqa: RUF001
         (line,) = (line for line in map(" ".join, map(str.split, shown.splitlines())) if row in line)

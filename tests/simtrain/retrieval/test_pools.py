@@ -111,6 +111,58 @@ def test_another_gap_takes_the_place_of_what_a_window_covers():
         replace(PROTOCOL, gap=0)
 
 
+def test_clips_of_runs_are_of_each_run_and_of_each_of_its_film_clips():
+    """The film clips are of 10 and of 20 windows, and drawn as often."""
+    windows = windows_of(range(6, 36))
+    pools = draw(windows, clips_of="run", clips=200, pool=4)
+    true = np.array([pool[0] for pool in pools])
+    runs = windows[true][["subject", "movie"]].reshape(6, 200)
+    assert all(len(np.unique(of_run)) == 1 for of_run in runs)
+    assert len(np.unique(runs)) == 6
+    assert len(np.unique(true)) < len(true)
+    np.testing.assert_allclose(film_clip(windows[true]).mean(), 0.5, atol=4 * 0.5 / np.sqrt(1200))
+    for pool in pools:
+        assert set(pool[1:]) <= set(candidates(windows, pool[0], "same-movie"))
+
+
+def test_clips_of_runs_may_be_of_one_draw():
+    assert replace(PROTOCOL, clips_of="run", draws=1).draws == 1
+    assert "clips of each run" in str(replace(PROTOCOL, clips_of="run"))
+    with pytest.raises(UserError, match="draws: 1 is less than 2"):
+        replace(PROTOCOL, draws=1)
+    with pytest.raises(UserError, match="clips_of: 'subject' is not one of experiment, run"):
+        replace(PROTOCOL, clips_of="subject")
+
+
+def test_a_kind_counts_for_its_modalities_and_a_name_before_it():
+    protocol = replace(PROTOCOL, pool={"video": 64, "audio": 32, "video_clip": "movie"}, gap={"video": 4})
+    assert (protocol.of("video_vjepa2").pool, protocol.of("video_vjepa2").gap) == (64, 4)
+    assert protocol.of("video_clip").pool == "movie"
+    assert replace(protocol, gap=None).of("audio") == replace(PROTOCOL, pool=32)
+    with pytest.raises(UserError, match="`gap` video=4: says nothing of audio"):
+        protocol.of("audio")
+    assert str(replace(protocol, gap={"video": 4, "audio": 1})).startswith(
+        "pool of 64 (video), 32 (audio) and movie (video_clip), same-movie negatives, "
+        "gap of 4 s (video) and 1 s (audio), lag 6 s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pool": {"video": 1}}, "pool: 1 is less than 2"),
+        ({"pool": {"video": "film"}}, "pool: 'film' is neither"),
+        ({"pool": {}}, "pool: is an empty mapping"),
+        ({"gap": {"fmri": 3}}, "gap: 'fmri' is no modality of the stimulus"),
+        ({"pool": {"Video 1": 3}}, "pool: 'Video 1' is no modality"),
+        ({"pool": {"video": "movie", "audio": 3}, "negatives": "nearest"}, "leave `negatives` out"),
+    ],
+)
+def test_settings_by_modality_are_checked_one_by_one(changes, message):
+    with pytest.raises(UserError, match=message):
+        replace(PROTOCOL, **changes)
+
+
 def test_too_few_negatives_are_explained():
     with pytest.raises(
         UserError, match=r"new-subjects: a window has only 5 same-movie .*use `pool` 6 or less"
