@@ -172,7 +172,7 @@ class Baselines:
             bank = Bank(embed, self._dataset, units)
             return put_to_test(learner, bank, self._dataset, windows, name, protocol)
 
-        return test, {"components": len(axes.axes), "explained_variance": axes.share}
+        return test, {"components": axes.axes.shape[1], "explained_variance": float(axes.share)}
 
     def _ceiling(self, out: Path) -> tuple[Test, dict[str, Any]]:
         lag, frames = self._config.data.lag, self._config.data.frames

@@ -1,15 +1,13 @@
 """PCA of cortical windows with SIM's projectors on top: SIM without the surface transformer.
 
-The axes are fitted by subspace iteration with oversampling (Halko, Martinsson & Tropp 2011, SIAM Review 53,
-arXiv 0909.4061): a few passes over the windows, with no more than a batch of them in memory.
+The axes are fitted in a few passes over the windows (`simtrain.models.main_axes`), with no more than a batch
+of them in memory.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import reduce
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -21,35 +19,15 @@ from simtrain.config.resolved import ResolvedConfig, ResolvedData
 from simtrain.data.dataset import Dataset, Embedding
 from simtrain.data.feeds import Stream
 from simtrain.data.lag_jitter import training_samples
-from simtrain.data.order import Cursor, epoch_order, shuffled_batches
+from simtrain.data.order import Cursor, shuffled_batches
 from simtrain.data.windows import by_hemisphere
 from simtrain.models.input import FramePatches
 from simtrain.models.learner import Learner
+from simtrain.models.main_axes import Axes, main_axes
 from simtrain.models.sim import SIM
 from simtrain.training.checkpoint import tested_weights
 from simtrain.training.contrastive import ContrastiveTraining
-
-PASSES = 4
-OVERSAMPLE = 16
-BATCH = 64  # samples
-
-
-@dataclass(frozen=True)
-class Axes:
-    """The main axes of some rows.
-
-    Attributes
-    ----------
-    mean : (d,)
-    axes : (k, d), orthonormal
-    variance : (k,) along each (ddof 1)
-    share : of the variance of the rows that the axes explain
-    """
-
-    mean: Tensor
-    axes: Tensor
-    variance: Tensor
-    share: float
+from simtrain.training.preparation import decoded, draw
 
 
 class Components(nn.Module):
@@ -61,9 +39,9 @@ class Components(nn.Module):
 
     def __init__(self, axes: Axes) -> None:
         super().__init__()
-        self.register_buffer("mean", axes.mean)
-        self.register_buffer("axes", axes.axes)
-        self.register_buffer("deviation", axes.variance.sqrt().clamp(min=1e-12))
+        self.register_buffer("mean", axes.mean[0])
+        self.register_buffer("axes", axes.axes[0])
+        self.register_buffer("deviation", axes.variance[0].sqrt().clamp(min=1e-12))
 
     def forward(self, patches: Tensor) -> Tensor:
         """(batch, k) float32 from (batch, 1, d)."""
@@ -79,7 +57,7 @@ class PcaLearner(Learner):
     ) -> None:
         super().__init__(config, dataset, dict(embeddings))
         self.frames = whole_hemisphere(dataset)
-        features = {"fmri": len(axes.axes)}
+        features = {"fmri": axes.axes.shape[1]}
         features |= {modality: embedding.values.shape[-1] for modality, embedding in embeddings.items()}
         self.sim = SIM(Components(axes), features, config.projector.dim, config.projector.dropout)
 
@@ -99,63 +77,19 @@ def fit_axes(
     seed: int,
     device: torch.device,
 ) -> Axes:
-    """Main axes of ``samples`` of the windows, drawn by ``seed`` from all hemispheres (R mirrored on L)."""
-    candidates = by_hemisphere(windows, data.sides)
-    chosen = np.sort(epoch_order(len(candidates), seed, 0)[:samples])
-    drawn = candidates[chosen]
-    decode = whole_hemisphere(dataset).to(device)
-    feed = Stream(BoldReader(dataset.path), data.frames, device)
-
-    def blocks() -> Iterator[Tensor]:
-        parts = ((drawn[start : start + BATCH], None) for start in range(0, len(drawn), BATCH))
-        with feed.batches(parts, BATCH) as batches:
-            for batch in batches:
-                hemisphere = torch.from_numpy(batch.samples["hemisphere"].astype(np.int64)).to(device)
-                yield decode(batch.stored, hemisphere).flatten(1)
-
-    return main_axes(blocks, components, seed)
-
-
-@torch.no_grad()
-def main_axes(blocks: Callable[[], Iterable[Tensor]], components: int, seed: int = 0) -> Axes:
-    """PCA of rows that come in blocks (n, d), as often as they are asked for.
-
-    Fewer components than asked for, if there are fewer rows.
+    """Main axes of ``samples`` of the windows, drawn by ``seed`` from all hemispheres (R mirrored on L).
 
     Raises
     ------
     UserError
-        If the rows are not finite, or do not vary.
+        If the windows are not finite, or do not vary.
     """
-    count, mean = _mean(blocks())
-    rank = min(components + OVERSAMPLE, count - 1, len(mean))
-    start = torch.randn(len(mean), rank, generator=torch.Generator().manual_seed(seed), dtype=mean.dtype)
-    basis = torch.linalg.qr(start.to(mean.device))[0]
-    for _ in range(PASSES):
-        image = torch.zeros_like(basis)
-        for block in blocks():
-            centred = block - mean
-            image += centred.T @ (centred @ basis)
-        basis = torch.linalg.qr(image)[0]
-    gram, power = torch.zeros(rank, rank, dtype=mean.dtype, device=mean.device), 0.0
-    for block in blocks():
-        scores = (block - mean) @ basis
-        gram += scores.T @ scores
-        power += float((block - mean).square().sum())
-    if not 0 < power < math.inf:
+    drawn = draw(by_hemisphere(windows, data.sides), samples, seed)
+    blocks = decoded(dataset, drawn, whole_hemisphere(dataset).to(device), data.frames, device)
+    found = main_axes(blocks, components, seed)
+    if not 0 < float(found.total) < math.inf:
         raise UserError("pca: the BOLD of the training windows is not finite, or the same in all of them")
-    values, vectors = torch.linalg.eigh(gram)
-    main = torch.arange(rank - 1, max(rank - 1 - components, -1), -1, device=mean.device)
-    found = values[main].clamp(min=0)
-    axes = (basis @ vectors[:, main]).T.contiguous()
-    return Axes(mean, axes, found / (count - 1), float(found.sum()) / power)
-
-
-def _mean(blocks: Iterable[Tensor]) -> tuple[int, Tensor]:
-    """Number of rows, and their mean (d,)."""
-    sums = ((len(block), block.sum(dim=0)) for block in blocks)
-    count, total = reduce(lambda one, other: (one[0] + other[0], one[1] + other[1]), sums)
-    return count, total / count
+    return found
 
 
 def train_head(

@@ -99,7 +99,10 @@ class EncoderConfig(_Strict):
     patch_embedding: PatchEmbeddingName = Field(
         default="linear",
         description="From a patch's values to its token: a linear map shared by all patches (linear), one "
-        "for each patch (per_patch), or yours.",
+        "for each patch (per_patch), one for each patch from its main components (pca), or yours.",
+    )
+    components: Count = Field(
+        default=12, description="With patch_embedding pca: main components of a patch that are kept."
     )
     checkpointing: bool = Field(
         default=False,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from simtrain.config.schema import Config, EncoderConfig, PretrainConfig
 from simtrain.models import losses
 from simtrain.models.patch_embeddings import find
@@ -15,8 +17,9 @@ def surface_encoder(model: EncoderConfig, patches: tuple[int, int], frames: int)
     ----------
     patches : number of patches, and of vertices in one
     """
-    sizes = model.model_dump(exclude={"ico", "patches", "patch_embedding", "init", "freeze"})
-    embedding = find(model.patch_embedding)
+    not_sizes = {"ico", "patches", "patch_embedding", "components", "init", "freeze"}
+    sizes, kind = model.model_dump(exclude=not_sizes), find(model.patch_embedding)
+    embedding = partial(kind, **{name: getattr(model, name) for name in kind.options})
     return SiT(
         patches=patches[0], patch_size=patches[1] * frames, frames=frames, embedding=embedding, **sizes
     )

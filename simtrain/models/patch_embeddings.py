@@ -2,17 +2,23 @@
 
 ``linear`` is that of ViT and SiT, one map for all patches. It takes cortex to be the same everywhere;
 ``per_patch`` does not: since a vertex is the same place in all subjects, a patch can have a map of its own
-(a locally connected layer: LeCun 1989; Taigman et al. 2014, section 2.2). Other packages can add theirs.
+(a locally connected layer: LeCun 1989; Taigman et al. 2014, section 2.2). ``pca`` learns that map from the
+few main components of the patch in training windows, instead of from all of its values. Other packages can
+add theirs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from simtrain.config.registries import PATCH_EMBEDDINGS
+from simtrain.models.main_axes import main_axes
+
+NEGLIGIBLE = 1e-6  # of the variance along a patch's first axis: under it, what is along an axis is rounding
 
 
 class PatchEmbedding(nn.Module):
@@ -32,6 +38,8 @@ class PatchEmbedding(nn.Module):
     Attributes
     ----------
     shared : of the class: the same map for every patch, so that some patches may be given alone
+    options : of the class: keys of the configuration's ``model`` that it takes as further parameters
+    fitted : of the class: whether `fit` needs training windows
 
     Examples
     --------
@@ -50,6 +58,19 @@ class PatchEmbedding(nn.Module):
     """
 
     shared: ClassVar[bool] = False
+    options: ClassVar[tuple[str, ...]] = ()
+    fitted: ClassVar[bool] = False
+
+    def fit(self, blocks: Callable[[], Iterable[Tensor]]) -> None:
+        """Take what the embedding has to know of training windows, once, before training from random weights.
+
+        What it takes belongs into buffers, so that it is kept with the weights.
+
+        Parameters
+        ----------
+        blocks : gives values (n, patches, vertices * frames) of some training windows, n at a time, as often
+            as it is called
+        """
 
 
 class Linear(nn.Linear, PatchEmbedding):
@@ -77,6 +98,45 @@ class PerPatch(PatchEmbedding):
         return torch.einsum("...pv,pvd->...pd", x, weight) + self.bias
 
 
+class PatchPCA(PatchEmbedding):
+    """The main components of each patch with unit variance, and a linear map for each patch from them.
+
+    The components are those of the patch's values in training windows. A patch has fewer than asked for where
+    its values have no more dimensions, as at the border of the cortex; the others are 0.
+
+    Parameters
+    ----------
+    components : of each patch
+    """
+
+    options = ("components",)
+    fitted = True
+    mean: Tensor
+    axes: Tensor
+
+    def __init__(self, patches: int, vertices: int, frames: int, dim: int, components: int) -> None:
+        super().__init__()
+        values = vertices * frames
+        kept = min(components, values)
+        self.register_buffer("mean", torch.zeros(patches, values))
+        self.register_buffer("axes", torch.zeros(patches, values, kept))
+        self.patches = patches
+        self.weight = nn.Parameter(torch.randn(patches * kept, dim) / kept**0.5)
+        self.bias = nn.Parameter(torch.zeros(dim))
+
+    def fit(self, blocks: Callable[[], Iterable[Tensor]]) -> None:
+        found = main_axes(blocks, self.axes.shape[2])
+        largest = found.variance.amax(dim=1, keepdim=True)
+        scale = torch.where(found.variance > NEGLIGIBLE * largest, found.variance.rsqrt(), 0.0)
+        self.mean.copy_(found.mean)
+        self.axes[..., : scale.shape[1]] = found.axes.mT * scale[:, None]
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight.unflatten(0, (self.patches, -1))
+        scores = torch.einsum("...pv,pvk->...pk", x - self.mean, self.axes)
+        return torch.einsum("...pk,pkd->...pd", scores, weight) + self.bias
+
+
 def find(name: str) -> type[PatchEmbedding]:
     """The class of a patch embedding, by name or ``package.module:Class``.
 
@@ -86,5 +146,5 @@ def find(name: str) -> type[PatchEmbedding]:
         If there is none, it cannot be imported, or it is no `PatchEmbedding`.
     """
     found = PATCH_EMBEDDINGS.subclass(name, PatchEmbedding)
-    PATCH_EMBEDDINGS.must_take(name, found, keywords=("patches", "vertices", "frames", "dim"))
+    PATCH_EMBEDDINGS.must_take(name, found, keywords=("patches", "vertices", "frames", "dim", *found.options))
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
@@ -25,7 +27,7 @@ class SiT(nn.Module):
     temporal : the frames of a patch are "channels" of one token, as published; or each frame has tokens of
         its own, and all of them, told apart by a learned embedding, are one sequence ("concat"), or those of
         each frame one, and the results are averaged ("average")
-    embedding : class of the patch embedding
+    embedding : makes the patch embedding from its sizes, as its class does
     checkpointing : work each block out again in the backward pass instead of keeping its activations
     """
 
@@ -48,7 +50,7 @@ class SiT(nn.Module):
         layout: str = "geometry",
         frames: int = 1,
         temporal: str = "channels",
-        embedding: type[PatchEmbedding] = Linear,
+        embedding: Callable[..., PatchEmbedding] = Linear,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
@@ -78,18 +80,32 @@ class SiT(nn.Module):
 
         With "concat", there are 1 + frames * patches.
         """
-        x = self.arrange(x)
+        tokens = self.embedded(self._of_tokens(x)) + self.positions
         if self.temporal == "channels":
-            return self.attend(self.embedded(x) + self.positions)
-        of_frames = x.unflatten(2, (-1, self.frames)).permute(0, 3, 1, 2)
-        tokens = self.embedded(of_frames) + self.positions
+            return self.attend(tokens)
         if self.temporal == "concat":
             return self.attend((tokens + self.frame_embedding).flatten(1, 2))
         return self.attend(tokens.flatten(0, 1)).unflatten(0, (-1, self.frames)).mean(dim=1)
 
+    def fit(self, blocks: Callable[[], Iterable[Tensor]]) -> None:
+        """Let the patch embedding take what it has to know of training windows.
+
+        Parameters
+        ----------
+        blocks : gives windows (n, patches, patch_size), n at a time, as often as it is called
+        """
+        self.embed.fit(lambda: (self._of_tokens(block).flatten(0, -3) for block in blocks()))
+
     def arrange(self, x: Tensor) -> Tensor:
         """(batch, patches, patch_size) as the geometry has them -> in the order that `embed` takes."""
         return x if self.order is None else x.gather(2, self.order.expand(len(x), -1, -1))
+
+    def _of_tokens(self, x: Tensor) -> Tensor:
+        """(batch, patches, patch_size) -> (batch, [frames,] patches, values of a token)."""
+        x = self.arrange(x)
+        if self.temporal == "channels":
+            return x
+        return x.unflatten(2, (-1, self.frames)).permute(0, 3, 1, 2)
 
     def embedded(self, x: Tensor) -> Tensor:
         """(..., patches, values of a token) as `arrange` gives them -> (..., patches, dim).

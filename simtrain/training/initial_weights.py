@@ -39,6 +39,7 @@ SHAPING = (
     "layout",
     "temporal",
     "patch_embedding",
+    "components",
 )
 
 

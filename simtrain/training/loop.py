@@ -25,7 +25,7 @@ from simtrain.training.contrastive import ContrastiveTraining
 from simtrain.training.footprint import training_bytes
 from simtrain.training.guard import Diverged
 from simtrain.training.initial_weights import kept_weights
-from simtrain.training.preparation import find_samples, new_learner
+from simtrain.training.preparation import find_samples, fit_embedding, new_learner
 from simtrain.training.run_folder import AnyRun, FitRun
 from simtrain.training.scalars import Metrics, NoMetrics, Report
 from simtrain.training.schedule import learning_rate
@@ -57,8 +57,9 @@ def fit(
     with interrupts.caught():
         used = Windows.of(dataset, run.config)
         samples, held_out = find_samples(used, run.config)
-        learner = new_learner(run, lambda: _learner(used, run))
-        training = ContrastiveTraining(run.config, learner.to(device))
+        learner = new_learner(run, lambda: _learner(used, run)).to(device)
+        fit_embedding(learner, samples, dataset, run)
+        training = ContrastiveTraining(run.config, learner)
         jitter = run.config.data.lag_jitter
         return go_on(training, samples, held_out, dataset, run, console, feed, jitter, report)
 

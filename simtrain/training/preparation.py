@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from simdata.common.errors import UserError
+from simdata.store import BoldReader
 from simtrain.config.resolved import Resolved, ResolvedData
 from simtrain.data import windows
+from simtrain.data.dataset import Dataset
+from simtrain.data.feeds import Stream
 from simtrain.data.lag_jitter import training_samples
+from simtrain.data.order import epoch_order
 from simtrain.data.windows import Windows
+from simtrain.models.input import FramePatches
 from simtrain.models.patch_table import kept_table
 from simtrain.training.run_folder import AnyRun
 from simtrain.training.step import AnyLearner
+
+BLOCK = 64  # samples
+FITTED_ON = 8192  # samples
 
 
 def find_samples(used: Windows, config: Resolved) -> tuple[np.ndarray, np.ndarray]:
@@ -37,6 +46,40 @@ def find_samples(used: Windows, config: Resolved) -> tuple[np.ndarray, np.ndarra
             f"batch (train.batch_size: {size}): see `simdata info` for its runs and sets"
         )
     return samples, windows.by_hemisphere(windows.validation(found), data.sides)
+
+
+def fit_embedding(learner: AnyLearner, samples: np.ndarray, dataset: Dataset, run: AnyRun) -> None:
+    """Let a patch embedding that has to know training windows look at some, unless the run has weights."""
+    given = run.checkpoint.exists() or getattr(run.config.model, "init", None) is not None
+    if learner.encoder.embed.fitted and not given:
+        drawn = draw(samples, FITTED_ON, run.config.train.seed)
+        learner.encoder.fit(decoded(dataset, drawn, learner.frames, run.config.data.frames, learner.device))
+
+
+def draw(samples: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """At most ``count`` of the samples, in their order."""
+    return samples[np.sort(epoch_order(len(samples), seed, 0)[:count])]
+
+
+def decoded(
+    dataset: Dataset, samples: np.ndarray, frames: FramePatches, length: int, device: torch.device
+) -> Callable[[], Iterator[Tensor]]:
+    """What gives the patches of the BOLD of ``samples`` in blocks, (n, patches, vertices of one * frames).
+
+    Parameters
+    ----------
+    length : s, of a window
+    """
+    feed = Stream(BoldReader(dataset.path), length, device)
+
+    def blocks() -> Iterator[Tensor]:
+        parts = ((samples[start : start + BLOCK], None) for start in range(0, len(samples), BLOCK))
+        with feed.batches(parts, BLOCK) as batches:
+            for batch in batches:
+                hemisphere = torch.from_numpy(batch.samples["hemisphere"].astype(np.int64)).to(device)
+                yield frames(batch.stored, hemisphere)
+
+    return blocks
 
 
 def new_learner(run: AnyRun, make: Callable[[], AnyLearner]) -> AnyLearner:

@@ -19,7 +19,7 @@ from simtrain.models.masked_learner import Filled, MaskedLearner
 from simtrain.training import accumulation
 from simtrain.training.accumulation import Losses
 from simtrain.training.loop import go_on
-from simtrain.training.preparation import find_samples, new_learner
+from simtrain.training.preparation import find_samples, fit_embedding, new_learner
 from simtrain.training.run_folder import PretrainRun
 from simtrain.training.scalars import Report
 from simtrain.training.step import Training
@@ -92,6 +92,7 @@ def pretrain(
 ) -> int | None:
     """Train as `training.loop.fit` does: to the configured step, from the last checkpoint if there is one."""
     samples, held_out = find_samples(Windows.of(dataset, run.config), run.config)
-    learner = new_learner(run, lambda: MaskedLearner(run.config, dataset.cortex))
-    training = Pretraining(run.config, learner.to(device))
+    learner = new_learner(run, lambda: MaskedLearner(run.config, dataset.cortex)).to(device)
+    fit_embedding(learner, samples, dataset, run)
+    training = Pretraining(run.config, learner)
     return go_on(training, samples, held_out, dataset, run, console, feed, report=report)

@@ -12,7 +12,6 @@ from simdata.common.errors import UserError
 from simdata.store import BoldReader
 from simtrain.baselines.ceiling import SETS, film_seconds, isc_maps, summary, write_maps
 from simtrain.baselines.courses import Courses, delayed, zscore
-from simtrain.baselines.pca import main_axes
 from simtrain.baselines.ridge import PENALTIES, Fold, film_folds, solve
 from simtrain.baselines.targets import Targets
 from simtrain.data.dataset import open_dataset
@@ -115,24 +114,6 @@ def test_targets_are_standardised_on_training_clips_and_their_components_are_pca
     np.testing.assert_allclose(values.std(axis=0), 1, atol=1e-4)
     scores = PCA(3).fit_transform(values[:, :10])
     np.testing.assert_allclose(np.abs(reduced.of(*training)[:, :3]), np.abs(scores), atol=1e-3)
-
-
-def test_main_axes_are_those_of_sklearn_up_to_sign():
-    rng = np.random.default_rng(0)
-    rows = rng.standard_normal((300, 40)) * 0.8 ** np.arange(40) @ rng.standard_normal((40, 90)) + 5
-    blocks = torch.from_numpy(rows).split(64)
-    found, plain = main_axes(lambda: blocks, 8), PCA(8, svd_solver="full").fit(rows)
-    np.testing.assert_allclose(found.mean, plain.mean_)
-    np.testing.assert_allclose(found.variance, plain.explained_variance_, rtol=1e-4)
-    sign = np.sign((found.axes.numpy() * plain.components_).sum(axis=1))
-    np.testing.assert_allclose(found.axes.numpy() * sign[:, None], plain.components_, atol=2e-3)
-
-
-def test_there_are_no_more_axes_than_rows_allow():
-    rows = torch.from_numpy(np.random.default_rng(0).standard_normal((6, 50)))
-    found = main_axes(lambda: [rows], 20)
-    assert found.axes.shape == (5, 50)
-    np.testing.assert_allclose(found.variance, PCA(5).fit(rows.numpy()).explained_variance_)
 
 
 def test_isc_is_that_of_a_plain_loop(store, tmp_path):

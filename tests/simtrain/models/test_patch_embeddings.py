@@ -1,17 +1,25 @@
 """Patch embeddings: shared, one for each patch, and one's own."""
 
+import signal
+
 import numpy as np
 import pytest
 import torch
 import yaml
 from examples import must_run
+from sklearn.decomposition import PCA
 from torch.nn.functional import linear
-from training_runs import TINY, assert_equal, fit_run
+from training_runs import TINY, assert_equal, fit_run, stopping_at
 
 import simtrain
 from simdata.common.errors import UserError
+from simdata.store import BoldReader
+from simtrain.data import windows
+from simtrain.data.dataset import open_dataset
+from simtrain.data.windows import Windows
+from simtrain.models.input import FramePatches
 from simtrain.models.mae import MAE, draw_mask
-from simtrain.models.patch_embeddings import Linear, PatchEmbedding, PerPatch
+from simtrain.models.patch_embeddings import Linear, PatchEmbedding, PatchPCA, PerPatch
 from simtrain.models.sit import SiT
 from simtrain.training import checkpoint
 
@@ -76,6 +84,77 @@ def test_all_patches_begin_with_the_shared_map_and_part_in_training():
     torch.testing.assert_close(own(x), shared(x))
     own(x).square().sum().backward()
     assert len(own.weight.grad.view(PATCHES, -1).unique(dim=0)) == PATCHES
+
+
+def _rows_of_patches():
+    """(rows, patches, values) of few dimensions, in one patch of fewer than are kept."""
+    rng = np.random.default_rng(0)
+    latent = rng.standard_normal((400, PATCHES, 8)) * 0.7 ** np.arange(8)
+    rows = np.einsum("npk,pkv->npv", latent, rng.standard_normal((PATCHES, 8, VERTICES * FRAMES)))
+    rows[:, 3] = latent[:, 3, :2] @ rng.standard_normal((2, VERTICES * FRAMES)) + 1
+    rows[:, 4] = 0
+    return torch.from_numpy(rows).float()
+
+
+def test_main_components_of_each_patch_are_those_of_sklearn_and_have_unit_variance():
+    rows, kept = _rows_of_patches(), 5
+    embedding = PatchPCA(**SIZES, components=kept)
+    embedding.fit(lambda: rows.split(64))
+    # Maps that give the components themselves.
+    torch.nn.init.zeros_(embedding.bias)
+    embedding.weight.data = torch.eye(kept, DIM).repeat(PATCHES, 1)
+    found = embedding(rows)[..., :kept].detach().numpy()
+    for patch in range(PATCHES):
+        dimensions = {3: 2, 4: 0}.get(patch, kept)
+        if dimensions:
+            plain = PCA(kept, whiten=True, svd_solver="full").fit_transform(rows[:, patch].double().numpy())
+            np.testing.assert_allclose(
+                abs(found[:, patch, :dimensions]), abs(plain[:, :dimensions]), atol=2e-3
+            )
+        assert (found[:, patch, dimensions:] == 0).all()
+
+
+@pytest.mark.parametrize("temporal", ["channels", "concat", "average"])
+def test_main_components_are_of_training_windows_and_stay(store, tmp_path, temporal):
+    given = (*SHORT, f"model.temporal={temporal}", "model.patch_embedding=pca", "model.components=4")
+    run, _ = fit_run(store, tmp_path / "run", *given)
+    learner = checkpoint.load(run.checkpoint)["learner"]
+    dataset = open_dataset(store)
+    samples = windows.by_hemisphere(windows.training(Windows.of(dataset, run.config).find()))
+    stored = torch.from_numpy(BoldReader(store).read(
+        np.stack([samples[axis] for axis in ("subject", "movie", "second", "hemisphere")], axis=1), 3
+    ))  # fmt: skip
+    values = FramePatches.of(dataset.cortex, run.config)(
+        stored, torch.from_numpy(samples["hemisphere"].astype(np.int64))
+    )
+    values = (
+        values if temporal == "channels" else values.unflatten(2, (-1, 3)).permute(0, 3, 1, 2).flatten(0, 1)
+    )
+    torch.testing.assert_close(learner["sim.encoder.embed.mean"], values.mean(dim=0), atol=1e-5, rtol=1e-4)
+    scores = torch.einsum(
+        "npv,pvk->npk", values - learner["sim.encoder.embed.mean"], learner["sim.encoder.embed.axes"]
+    )
+    variance = scores.var(dim=0)
+    torch.testing.assert_close(
+        variance[variance > 0], torch.ones(int((variance > 0).sum())), atol=1e-3, rtol=0
+    )
+    with stopping_at(1):
+        _, stopped = fit_run(store, tmp_path / "stopped", *given)
+    assert stopped == signal.SIGINT
+    resumed, _ = fit_run(store, tmp_path / "stopped", *given)
+    assert_equal(checkpoint.load(resumed.checkpoint)["learner"], learner)
+
+
+def test_main_components_pretrain_and_go_on_in_fit(store, tmp_path):
+    own = ("model.patch_embedding=pca", "model.components=4")
+    overrides = [*PRETRAINED, *own]
+    pretrained = simtrain.pretrain(store, tmp_path / "pretrained", overrides=overrides, **QUIET)
+    before = checkpoint.load(pretrained.path / "checkpoint.pt")["learner"]
+    given = [*SHORT, *own, "model.heads=8", f"model.init={pretrained.path}", "model.freeze=all"]
+    run = simtrain.fit(store, tmp_path / "run", "demo", overrides=given, **QUIET)
+    after = checkpoint.load(run.path / "checkpoint.pt")["learner"]
+    for name in ("mean", "axes", "weight"):
+        torch.testing.assert_close(after[f"sim.encoder.embed.{name}"], before[f"mae.encoder.embed.{name}"])
 
 
 def test_masked_patches_keep_their_own_maps():
@@ -167,7 +246,7 @@ def test_the_example_in_the_docstring_is_right():
 @pytest.mark.parametrize(
     ("name", "code", "message"),
     [
-        ("bilinear", "", "no patch embedding 'bilinear': choose from linear, odd, per_patch, or one"),
+        ("bilinear", "", "no patch embedding 'bilinear': choose from linear, odd, pca, per_patch, or one"),
         ("odd", "from torch.nn import Linear as Odd", "odd of odd .*: is no subclass of PatchEmbedding"),
         (
             "odd",
