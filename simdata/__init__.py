@@ -5,7 +5,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from simdata.api import build, embed, import_embeddings, open, rechunk
+    from simdata.api import build, embed, import_embeddings, open, rechunk, resplit
     from simdata.release.catalog import Catalog
     from simdata.store.direct import BoldReader
 
@@ -20,8 +20,19 @@ _PLACES: dict[str, str] = {
     "import_embeddings": "simdata.api",
     "open": "simdata.api",
     "rechunk": "simdata.api",
+    "resplit": "simdata.api",
 }
-__all__ = ["BoldReader", "Catalog", "__version__", "build", "embed", "import_embeddings", "open", "rechunk"]
+__all__ = [
+    "BoldReader",
+    "Catalog",
+    "__version__",
+    "build",
+    "embed",
+    "import_embeddings",
+    "open",
+    "rechunk",
+    "resplit",
+]
 
 
 def __getattr__(name: str) -> Any:

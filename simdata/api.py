@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from simdata.imports.importing import ImportSummary
     from simdata.rechunking import RechunkSummary
     from simdata.release.catalog import Catalog
+    from simdata.release.splits_files import SplitsLike
+    from simdata.resplitting import ResplitSummary
 
 StrPath = str | Path
 OnError = Literal["stop", "skip"]
@@ -312,6 +314,42 @@ def rechunk(
     return rewrite(
         local(store, "`store`"), local(out, "`out`"), layout=layout, progress=as_progress(progress)
     )
+
+
+def resplit(store: StrPath, splits: SplitsLike) -> ResplitSummary:
+    """Divide the subjects and scenes of a store into other sets, in seconds and without a conversion.
+
+    Readers see the old sets or the new ones, also if it is killed. `simdata.build` with the same catalog
+    keeps the new sets, for new subjects too.
+
+    Parameters
+    ----------
+    store : str or Path
+        A store on this machine.
+    splits : str, PathLike[str], dict or Splits
+        Name of splits that come with simdata (`simdata splits list`), path of a YAML file, or a mapping with
+        the keys of a catalog's ``splits``; a part that it leaves out stays as the store has it.
+
+    Returns
+    -------
+    ResplitSummary
+        ``subjects`` and ``seconds`` of each set, whether they ``changed``, and ``warnings``.
+
+    Raises
+    ------
+    UserError
+        If ``splits`` are not valid or not for the store's catalog, or the store cannot be written to.
+
+    Examples
+    --------
+    >>> simdata.resplit("mini.zarr", {"scenes": {"fractions": {"test": [0.5, 1.0]}}}).seconds
+    {'train': 14, 'val': 0, 'test': 14}
+    >>> simdata.open("mini.zarr").simdata.splits.scenes.fractions
+    {'test': (0.5, 1.0)}
+    """
+    from simdata.resplitting import resplit as divide
+
+    return divide(local(store, "`store`"), splits)
 
 
 def _catalog_and_text(catalog: StrPath | Catalog, out: Path) -> tuple[Catalog, str]:

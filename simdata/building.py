@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import xarray as xr
 import zarr
 
 from simdata.bold.formats import endings
@@ -32,8 +33,9 @@ from simdata.films.film_conversion import (
     thumbnail_size,
 )
 from simdata.release.catalog import Catalog
-from simdata.release.catalog_changes import compare
+from simdata.release.catalog_changes import Changes, compare
 from simdata.release.sources import Film, Found, Rejected, Run, find_film, find_runs, refuse_one_film_twice
+from simdata.release.splits import Splits
 from simdata.release.survey import survey
 from simdata.store import schema
 from simdata.store.axes import check_movies, check_whole_runs
@@ -43,10 +45,11 @@ from simdata.store.layout import check_chunks, read_layout
 from simdata.store.lock import creating, exclusive
 from simdata.store.metadata import Metadata
 from simdata.store.not_taken import put_not_taken
-from simdata.store.notes import complete_runs, gone_note, repeated_notes, split_notes
+from simdata.store.notes import absent_notes, complete_runs, empty_notes, gone_note, repeated_notes
 from simdata.store.opening import open_store
 from simdata.store.provenance import Provenance, records
 from simdata.store.revision import revise
+from simdata.store.splitting import own_splits
 from simdata.store.writer import StoreWriter
 
 Source = TypeVar("Source", Run, Film)
@@ -86,7 +89,7 @@ def build(
         with of_store(out), creating(out):
             _create(recipe, encoders, out, found.with_runs, films)
     with of_store(out), exclusive(out) as staging:
-        _make_ready(recipe, encoders, out, staging, found.with_runs, summary)
+        splits = _make_ready(recipe, encoders, out, staging, found.with_runs, summary)
         store = _Target(StoreWriter(out), Provenance(out), options, summary, progress)
         store.writer.clear_unpublished()
         summary.warnings += [
@@ -111,7 +114,7 @@ def build(
             store.tell_coverage()
         finally:
             store.provenance.close()
-        _describe(summary, recipe.catalog, out, found, options, (source, movies))
+        _describe(summary, splits, out, found, options, (source, movies))
     return summary
 
 
@@ -162,7 +165,7 @@ def _usable(found: Found, options: Options, summary: BuildSummary) -> list[Run]:
 
 def _describe(
     summary: BuildSummary,
-    catalog: Catalog,
+    splits: Splits,
     out: Path,
     found: Found,
     options: Options,
@@ -174,7 +177,10 @@ def _describe(
     summary.complete = len(complete_runs(store))
     summary.possible = store.run_status.size + len(elsewhere) * store.sizes["movie"]
     all_seen = found.subjects if options.subjects is None else None
-    summary.warnings += split_notes(catalog, store, all_seen)
+    if all_seen is not None:
+        known = [*all_seen, *store.subject.values.tolist()]
+        summary.warnings += absent_notes(splits, known, "the source")
+    summary.warnings += empty_notes(splits, store)
     summary.warnings += repeated_notes(records(store, out))
     if all_seen is not None:
         summary.warnings += gone_note(store, [run.key for run in found.all], "the source")
@@ -247,23 +253,42 @@ def _make_ready(
     staging: Path,
     subjects: Sequence[str],
     summary: BuildSummary,
-) -> None:
-    """Check that the store is one of this recipe; bring it in line with the catalog; make room."""
+) -> Splits:
+    """Check that the store is one of this recipe; bring it in line with the catalog; make room.
+
+    Returns
+    -------
+    The splits by which the store is divided.
+    """
     store = open_store(out)
     metadata, before = Metadata.of(store, out), store.simdata.catalog
     _check_recipe(recipe.attributes(encoders), out, metadata)
     check_whole_runs(store, out)
     check_movies(store, out, before)
     _check_layout(out)
-    if metadata.catalog_sha256 != recipe.catalog_sha256:
-        changes = compare(before, recipe.catalog)
-        if changes.refused:
-            raise UserError(f"`out` {out}: was built with another catalog: {changes.refused}")
-        revise(out, staging, recipe.catalog, recipe.catalog_metadata())
+    edited = metadata.catalog_sha256 != recipe.catalog_sha256
+    changes = compare(before, recipe.catalog) if edited else Changes()
+    if changes.refused:
+        raise UserError(f"`out` {out}: was built with another catalog: {changes.refused}")
+    catalog = recipe.catalog if changes.of_splits else _divided_as(store, out, recipe.catalog)
+    if edited:
+        revise(
+            out, staging, catalog, recipe.catalog_metadata() | ({"splits": {}} if changes.of_splits else {})
+        )
         summary.notes.append(f"the catalog was edited ({changes.told}); the store follows it now")
+        if changes.of_splits and metadata.splits:
+            summary.notes.append("the splits of `simdata resplit` are no more: the catalog has new ones")
         store = open_store(out)
     if new := [subject for subject in subjects if subject not in store.subject]:
-        schema.append_subjects(out, recipe.catalog, new)
+        schema.append_subjects(out, catalog, new)
+    return catalog.splits
+
+
+def _divided_as(store: xr.Dataset, out: Path, catalog: Catalog) -> Catalog:
+    """The catalog with the splits that `simdata resplit` gave a store, if it did."""
+    if not Metadata.of(store, out).splits:
+        return catalog
+    return catalog.with_splits(own_splits(store, out), f"the splits of {out} by `simdata resplit`")
 
 
 def _check_recipe(wanted: dict[str, Any], out: Path, store: Metadata) -> None:

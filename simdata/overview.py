@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from simdata.build_report import rejected_table
-from simdata.release.catalog import SPLITS
+from simdata.release.splits import NO_SPLIT, SPLITS
 from simdata.store.axes import check_variables
 from simdata.store.coverage import covered, settle
 from simdata.store.damage import check_runs
@@ -76,11 +76,13 @@ def _summary(path: Path, store: xr.Dataset) -> Table:
     metadata = store.simdata.metadata
     table = Table(title=str(path), show_header=False, title_justify="left", box=None)
     splits = Counter(store.subject_split.values.tolist())
-    by_split = ", ".join(f"{splits[split]} {split}" for split in SPLITS if splits[split])
+    by_split = ", ".join(f"{splits[split]} {split}" for split in (*SPLITS, NO_SPLIT) if splits[split])
     status = store.run_status.values
     possible = status.size + NotTaken.of(store, path).subjects * store.sizes["movie"]
     sources = records(store, path).values()
     table.add_row("catalog", f"{metadata.catalog_name} (sha256 {metadata.catalog_sha256[:12]})")
+    if metadata.splits:
+        table.add_row("splits", f"{metadata.splits.get('name')} (by simdata resplit, not the catalog's)")
     table.add_row("subjects", f"{store.sizes['subject']} ({by_split})")
     table.add_row("runs", f"{np.count_nonzero(status == COMPLETE)} complete, of {possible} possible")
     table.add_row(

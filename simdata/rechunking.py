@@ -8,8 +8,6 @@ import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +24,7 @@ from simdata.store.axes import check_variables
 from simdata.store.chunk_codecs import encode_chunk
 from simdata.store.damage import check_runs
 from simdata.store.direct import BoldReader
+from simdata.store.history import HISTORY, lengthened
 from simdata.store.layout import read_layout
 from simdata.store.lock import exclusive, unfinished
 from simdata.store.metadata import change
@@ -191,12 +190,10 @@ def _create_bold(source: zarr.Array, folder: Path, named: NamedLayout, fill: np.
 
 
 def _describe(copy: Path, named: NamedLayout, text: str) -> None:
-    """Say what was done; the root attribute ``history`` is CF's, a line for each program."""
+    """Say what was done."""
     group = zarr.open_group(copy, mode="r+")
-    done = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} simdata {version('simdata')}: rechunk --layout {text}"
-    earlier = group.attrs.get("history")
     change(group, layout=named.model_dump(exclude_none=True))
-    group.attrs["history"] = f"{earlier}\n{done}" if earlier else done
+    group.attrs[HISTORY] = lengthened(group.attrs, f"rechunk --layout {text}")
     with quiet_zarr():
         zarr.consolidate_metadata(copy)
 

@@ -25,12 +25,17 @@ COMMANDS = {
         "Add embeddings that you computed elsewhere to STORE, or replace them.",
     ),
     "rechunk": ("store_commands:rechunk_command", "Write STORE to OUT with its BOLD in another layout."),
+    "resplit": ("store_commands:resplit_command", "Divide the subjects and scenes of STORE into other sets."),
     "bench": (
         "store_commands:bench_command",
         "Measure how fast this machine reads STORE, and would in other layouts: windows of 3 s a second.",
     ),
     "info": ("store_commands:info_command", "Print what is in a store."),
     "catalog": ("catalog_commands:catalog_commands", "The data sets that simdata knows."),
+    "splits": (
+        "splits_commands:splits_commands",
+        "The splits that simdata knows: sets of subjects and scenes.",
+    ),
     "encoders": (
         "encoder_commands:encoder_commands",
         "Encoders of the films: what can stand behind --encoder.",

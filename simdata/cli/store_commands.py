@@ -1,4 +1,4 @@
-"""The commands on a store that is there: `simdata info`, `rechunk` and `bench`."""
+"""The commands on a store that is there: `simdata info`, `rechunk`, `resplit` and `bench`."""
 
 from __future__ import annotations
 
@@ -42,6 +42,28 @@ def rechunk_command(store: Path, out: Path, layout: str) -> None:
     with Bars() as progress:
         before, after = simdata.rechunk(store, out, layout=layout, progress=progress)
     click.echo(f"{out}: BOLD is {after / 1e6:,.0f} MB, {after / max(before, 1):.2f} of what it was")
+
+
+@click.command("resplit")
+@click.argument("store", type=LOCAL)
+@click.option(
+    "--splits", required=True, metavar="NAME|FILE", help="By name (simdata splits list), or a YAML file."
+)
+def resplit_command(store: Path, splits: str) -> None:
+    """Divide the subjects and scenes of STORE into other sets.
+
+    They are train, val and test. It takes seconds: nothing is converted. `subjects` or `scenes` that the
+    splits leave out stay.
+    """
+    done = simdata.resplit(store, splits)
+    for warning in done.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    subjects, seconds = (
+        ", ".join(f"{number:,} {split}" for split, number in of_each.items() if number)
+        for of_each in (done.subjects, done.seconds)
+    )
+    unchanged = "" if done.changed else ", as before"
+    click.echo(f"{store}: subjects: {subjects}; seconds of film: {seconds}{unchanged}")
 
 
 @click.command("bench")

@@ -6,29 +6,25 @@ are in seconds from the start of the run, intervals are half-open ``[start, stop
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections import Counter
-from collections.abc import Iterable
 from importlib.resources import files
-from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from simdata.common.errors import UserError
 from simdata.common.fetched import is_there
 from simdata.common.pydantic_faults import validate
 from simdata.common.yaml_text import parse_yaml, read_text
 from simdata.release.patterns import LONGEST_NAME, check_bold, check_glob, check_regex
+from simdata.release.splits import REPEAT, Splits
+from simdata.release.values import Number, Strict, distinct
 
 MOST_SECONDS = 86_400  # of a run: a day
 Seconds = Annotated[int, Field(ge=0, le=MOST_SECONDS)]
-SPLITS = ("train", "val", "test")
-Split = Literal["train", "val", "test"]
-REST, REPEAT = "rest", "test-retest"
+REST = "rest"
 
 
 def _flag_word(name: str) -> str:
@@ -45,47 +41,10 @@ def _name_part(text: str) -> str:
     return text
 
 
-def _number(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"Input should be a valid number (it is {value!r:.60})")
-    return value
-
-
-def _ids_or_fraction(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float | list):
-        raise ValueError(f"must be a list of subjects or a fraction such as 0.1, not {value!r:.60}")
-    if not isinstance(value, list):
-        return float(value)
-    if wrong := [one for one in value if not isinstance(one, str)]:
-        raise ValueError(f'write each id in quotes, such as "{str(wrong[0])[:60]}"')
-    _differ(value)
-    return value
-
-
-def _differ(names: Iterable[str]) -> None:
-    if twice := _repeated(names):
-        raise ValueError(f"listed twice: {', '.join(twice[:5])}")
-
-
-def _repeated(names: Iterable[str]) -> list[str]:
-    return sorted(name for name, count in Counter(names).items() if count > 1)
-
-
-def _distinct(names: list[str]) -> list[str]:
-    _differ(names)
-    return names
-
-
-Number = Annotated[float, BeforeValidator(_number), Field(strict=False, allow_inf_nan=False)]
-Subjects = Annotated[list[str] | float, BeforeValidator(_ids_or_fraction)]
 Name = Annotated[str, AfterValidator(_flag_word)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Segment(_Strict):
+class Segment(Strict):
     """A stretch of the run in which one clip is shown."""
 
     name: Name
@@ -99,7 +58,7 @@ class Segment(_Strict):
         return self
 
 
-class Movie(_Strict):
+class Movie(Strict):
     """One movie: the run in which it was shown, and its stimulus file.
 
     ``volumes`` is the number of TRs of the run; ``video`` a glob below the movies folder.
@@ -128,91 +87,7 @@ class Movie(_Strict):
         return self
 
 
-class SubjectSplit(_Strict):
-    """Subjects of the validation and the test set: explicit lists, or fractions.
-
-    With fractions a subject's set depends on nothing but its id and the seed, so that it stays
-    where it is when more subjects arrive, and two labs with different downloads agree.
-    """
-
-    val: Subjects = Field(default_factory=list)
-    test: Subjects = Field(default_factory=list)
-    seed: int = 0
-
-    @model_validator(mode="after")
-    def _usable(self) -> Self:
-        if isinstance(self.val, list) and isinstance(self.test, list):
-            if both := set(self.val) & set(self.test):
-                raise ValueError(f"subjects both in val and test: {sorted(both)[:5]}")
-        elif isinstance(self.val, list) or isinstance(self.test, list):
-            raise ValueError("val and test must both be lists of subjects or both fractions")
-        elif not (min(self.val, self.test) >= 0 and self.val + self.test < 1):  # not so for NaN
-            raise ValueError("fractions must be >= 0 and leave something for train")
-        return self
-
-    def of(self, subject: str) -> Split:
-        """The set that a subject belongs to."""
-        if isinstance(self.val, list) and isinstance(self.test, list):
-            return "test" if subject in self.test else "val" if subject in self.val else "train"
-        assert not isinstance(self.val, list), "both are lists, or none is"
-        assert not isinstance(self.test, list), "both are lists, or none is"
-        digest = hashlib.sha256(f"{self.seed}:{subject}".encode()).digest()
-        place = int.from_bytes(digest[:8], "big") / 2**64
-        return "test" if place < self.test else "val" if place < self.test + self.val else "train"
-
-
-class SceneSplit(_Strict):
-    """Which stretches of film belong to which set; the test-retest clip belongs to none.
-
-    ``fractions`` cuts every clip by time ([0, 1] is the whole clip); ``clips`` names whole clips,
-    and takes precedence. What neither names is train.
-    """
-
-    fractions: dict[Split, Annotated[tuple[Number, Number], Field(strict=False)]] = Field(
-        default_factory=dict
-    )
-    clips: dict[Split, Annotated[list[str], AfterValidator(_distinct)]] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _each_second_in_one(self) -> Self:
-        for split, (low, high) in self.fractions.items():
-            if not 0 <= low < high <= 1:
-                raise ValueError(
-                    f"fractions.{split}: [{low:g}, {high:g}] must be [from, to) with 0 <= from < to <= 1"
-                )
-        ordered = sorted((low, high, split) for split, (low, high) in self.fractions.items())
-        for (_, end, one), (start, _, other) in pairwise(ordered):
-            if start < end:
-                raise ValueError(f"fractions: {one} and {other} overlap between {start:g} and {end:g}")
-        listed = [name for names in self.clips.values() for name in names]
-        if REPEAT in listed:
-            raise ValueError(f"clips: {REPEAT} is shown in every run and belongs to no set")
-        if twice := _repeated(listed):
-            raise ValueError(f"clips: {', '.join(twice[:5])} is in two sets")
-        return self
-
-    def of(self, segment: Segment, second: int) -> Split | None:
-        """The set of one second of a segment; None for the test-retest clip."""
-        if segment.name == REPEAT:
-            return None
-        for split, names in self.clips.items():
-            if segment.name in names:
-                return split
-        place = (second - segment.start) / (segment.stop - segment.start)
-        for split, (low, high) in self.fractions.items():
-            if low <= place < high:
-                return split
-        return "train"
-
-
-class Splits(_Strict):
-    """How subjects and scenes are divided into train, val and test."""
-
-    subjects: SubjectSplit = SubjectSplit()
-    scenes: SceneSplit = SceneSplit()
-
-
-class Catalog(_Strict):
+class Catalog(Strict):
     """A data set: see ``catalogs/hcp7t-movie.yaml`` for a complete one.
 
     ``bold`` lists path patterns below the source folder, best first; ``{subject}``, ``{movie}``
@@ -243,7 +118,7 @@ class Catalog(_Strict):
     tr: Number
     stimulus_lag: Seconds
     bold: Annotated[
-        list[Annotated[str, AfterValidator(check_bold)]], Field(min_length=1), AfterValidator(_distinct)
+        list[Annotated[str, AfterValidator(check_bold)]], Field(min_length=1), AfterValidator(distinct)
     ]
     subject_pattern: Annotated[str, AfterValidator(check_regex)]
     movies: Annotated[list[Movie], Field(min_length=1)]
@@ -256,22 +131,22 @@ class Catalog(_Strict):
         names = [movie.name for movie in self.movies]
         if len({name.casefold() for name in names}) < len(names):
             raise ValueError(f"movie names must differ, not only in upper and lower case: {names[:20]}")
-        self._check_ids()
-        clips = {segment.name for movie in self.movies for segment in movie.segments}
-        for split, listed in self.splits.scenes.clips.items():
-            if unknown := set(listed) - clips:
-                raise ValueError(f"splits.scenes.clips.{split}: no movie has the clips {sorted(unknown)}")
+        self._check_splits(self.splits)
         return self
 
-    def _check_ids(self) -> None:
-        for split in ("val", "test"):
-            listed = getattr(self.splits.subjects, split)
-            for subject in listed if isinstance(listed, list) else ():
+    def _check_splits(self, splits: Splits) -> None:
+        """Raise a ValueError unless ids are ids of this data set, and clips its clips."""
+        for split, listed in splits.subjects.lists.items():
+            for subject in listed:
                 if len(subject) > LONGEST_NAME or not re.fullmatch(self.subject_pattern, subject):
                     raise ValueError(
                         f"splits.subjects.{split}: {subject[:60]!r} is no id by subject_pattern "
                         f"{self.subject_pattern}"
                     )
+        clips = {segment.name for movie in self.movies for segment in movie.segments}
+        for split, named in splits.scenes.clips.items():
+            if unknown := set(named) - clips:
+                raise ValueError(f"splits.scenes.clips.{split}: no movie has the clips {sorted(unknown)}")
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> Catalog:
@@ -283,6 +158,14 @@ class Catalog(_Strict):
             If there is none, or it is not valid; every fault is listed with its key.
         """
         return load(name_or_path)[0]
+
+    def with_splits(self, splits: Splits, origin: str) -> Catalog:
+        """The same with other splits; a UserError, which begins with ``origin``, if they do not fit."""
+        try:
+            self._check_splits(splits)
+        except ValueError as error:
+            raise UserError(f"{origin}: not for the catalog {self.name}: {error}") from None
+        return self.model_copy(update={"splits": splits})
 
     def __repr__(self) -> str:
         return f"Catalog({self.name!r}, movies={len(self.movies)})"

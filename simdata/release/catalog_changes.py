@@ -27,6 +27,11 @@ class Changes:
     refused: str | None = None
 
     @property
+    def of_splits(self) -> bool:
+        """Whether the splits are among what changed."""
+        return any(key.startswith("splits.") for key in self.changed)
+
+    @property
     def told(self) -> str:
         """What changed, in a few words."""
         more = [f"{len(self.changed) - 9} more"] if len(self.changed) > 9 else []

@@ -100,6 +100,11 @@ class Metadata:
         return self._structure("not_taken") if "not_taken" in self._attributes else {}
 
     @property
+    def splits(self) -> dict[str, Any]:
+        """Those of `simdata resplit` with their ``name``; empty for a store divided as its catalog says."""
+        return self._structure("splits") if "splits" in self._attributes else {}
+
+    @property
     def layout(self) -> dict[str, Any]:
         """Settings of `simdata rechunk`; empty for a store as it was built."""
         return self._structure("layout") if "layout" in self._attributes else {}

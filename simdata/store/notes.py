@@ -8,34 +8,38 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from simdata.release.catalog import SPLITS, Catalog
+from simdata.release.splits import SPLITS, Splits
 from simdata.store.schema import COMPLETE
 
 NAMED = 5  # as many ids stand in a note
 
 
-def split_notes(catalog: Catalog, store: xr.Dataset, seen: Iterable[str] | None) -> list[str]:
-    """Sets of the catalog that are empty in a store, and ids in them that its source has not.
+def absent_notes(splits: Splits, known: Iterable[str], where: str) -> list[str]:
+    """Subjects that are listed and not ``known``, in words; ``where`` they should be."""
+    here = set(known)
+    absent = {
+        split: [subject for subject in listed if subject not in here]
+        for split, listed in splits.subjects.lists.items()
+    }
+    return [
+        f"splits.subjects.{split} has {_named(ids)}, which {where} does not have"
+        for split, ids in absent.items()
+        if ids
+    ]
 
-    ``seen`` are all subjects of the source, None if not all were looked for.
-    """
-    notes = []
+
+def empty_notes(splits: Splits, store: xr.Dataset) -> list[str]:
+    """Sets that splits name and that are empty in a store."""
     subjects, split = store.subject.values, store.subject_split.values
     with_runs = set(subjects[(store.run_status.values == COMPLETE).any(axis=1)].tolist())
-    for name in ("val", "test"):
-        wanted = getattr(catalog.splits.subjects, name)
-        key = f"splits.subjects.{name}"
-        if isinstance(wanted, list) and seen is not None:
-            unknown = [subject for subject in wanted if subject not in {*seen, *subjects.tolist()}]
-            if unknown:
-                notes.append(f"{key} has {_named(unknown)}, which the source does not have")
-        if wanted and not with_runs & set(subjects[split == name].tolist()):
-            notes.append(f"{key}: no subject with a run in the store is in it: the set is empty")
-    scenes = catalog.splits.scenes
+    notes = [
+        f"splits.subjects.{name}: no subject with a run in the store is in it: the set is empty"
+        for name in SPLITS
+        if getattr(splits.subjects, name) and not with_runs & set(subjects[split == name].tolist())
+    ]
     for code, name in enumerate(SPLITS, start=1):
-        if (name in scenes.fractions or name in scenes.clips) and not (
-            store.scene_split.values == code
-        ).any():
+        wanted = name in splits.scenes.fractions or name in splits.scenes.clips
+        if wanted and not (store.scene_split.values == code).any():
             notes.append(f"splits.scenes: no second of a clip is in {name}: the set is empty")
     return notes
 

@@ -14,6 +14,7 @@ from simdata.store.metadata import Metadata
 
 if TYPE_CHECKING:
     from simdata.release.catalog import Catalog
+    from simdata.release.splits import Splits
 
 
 def open_store(path: str | Path) -> xr.Dataset:
@@ -66,9 +67,16 @@ class Conveniences:
     @property
     def catalog(self) -> Catalog:
         """The catalog that the store was built from."""
-        from simdata.release.catalog import parse  # pydantic: not for those who only open stores
+        from simdata.store.splitting import catalog_of  # pydantic: not for those who only open stores
 
-        return parse(self.metadata.catalog_text, "the store's catalog")
+        return catalog_of(self._dataset, "the store")
+
+    @property
+    def splits(self) -> Splits:
+        """How its subjects and scenes are divided: by `simdata resplit`, or as its catalog says."""
+        from simdata.store.splitting import own_splits
+
+        return own_splits(self._dataset, "the store")
 
     def scanner_units(self) -> xr.DataArray:
         """BOLD as it came off the scanner: z-scores times s.d. plus mean, lazily."""

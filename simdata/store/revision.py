@@ -41,14 +41,35 @@ def revise(store: Path, staging: Path, catalog: Catalog, metadata: dict[str, Any
         tables = _tables(dataset, catalog)
         if len(catalog.movies) > dataset.sizes["movie"]:
             _add_movies(store, dataset.sizes["movie"], len(catalog.movies), set(tables))
-        folder = staging / "tables"
+    replace_tables(store, staging, tables, metadata, schema.root_attributes(catalog))
+
+
+def replace_tables(
+    store: Path,
+    staging: Path,
+    tables: dict[str, xr.Variable],
+    metadata: dict[str, Any],
+    attributes: dict[str, str],
+) -> None:
+    """Put other tables in the place of a store's own, with metadata and root attributes that belong to them.
+
+    Parameters
+    ----------
+    tables : some of `schema.TABLES`
+    staging, metadata : as for `revise`
+    """
+    for variable in tables.values():
+        chunks = (schema.SUBJECTS if variable.dims[0] == "subject" else len(variable), *variable.shape[1:])
+        variable.encoding["chunks"] = chunks
+    folder = staging / "tables"
+    with schema.quiet_zarr():
         xr.Dataset(tables).to_zarr(
             folder, mode="w", zarr_format=3, consolidated=False, encoding=_encodings(store, tables)
         )
     for name in tables:
         _put(store / name, folder / name)
     _put_attributes(store, metadata)
-    _commit(store, schema.root_attributes(catalog))
+    _commit(store, attributes)
     settle_tables(store)
 
 
@@ -74,9 +95,6 @@ def _tables(dataset: xr.Dataset, catalog: Catalog) -> dict[str, xr.Variable]:
         tables |= schema.status_tables(dataset.sizes["subject"], len(catalog.movies))
         for name in schema.STATUSES:
             tables[name].values[..., :known] = dataset[name].values
-    for variable in tables.values():
-        chunks = (schema.SUBJECTS if variable.dims[0] == "subject" else len(variable), *variable.shape[1:])
-        variable.encoding["chunks"] = chunks
     return tables
 
 

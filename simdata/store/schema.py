@@ -24,7 +24,8 @@ from zarr.codecs import Crc32cCodec
 from simdata.common.attributes import flat
 from simdata.common.errors import UserError
 from simdata.common.film_clock import AUDIO_RATE, BLOCK
-from simdata.release.catalog import SPLITS, Catalog
+from simdata.release.catalog import Catalog
+from simdata.release.splits import NO_SPLIT, SPLITS
 from simdata.store.arrays import array_of, dimensions_of
 from simdata.store.encoding import Encoding
 from simdata.store.metadata import COMMENT, VARIABLE, as_variable
@@ -199,10 +200,11 @@ def software_versions() -> dict[str, str]:
 
 
 def subject_coords(catalog: Catalog, subjects: Sequence[str]) -> dict[str, xr.Variable]:
-    splits = [catalog.splits.subjects.of(subject) for subject in subjects]
+    splits = [catalog.splits.subjects.of(subject) or NO_SPLIT for subject in subjects]
+    text = "set of this subject: train, val, test or none"
     coords = {
         "subject": strings("subject", subjects),
-        "subject_split": strings("subject", splits, long_name="set of this subject: train, val or test"),
+        "subject_split": strings("subject", splits, long_name=text),
     }
     for variable in coords.values():
         variable.encoding["chunks"] = (SUBJECTS,)
@@ -261,7 +263,7 @@ def status_tables(subjects: int, movies: int) -> dict[str, xr.Variable]:
 def _scenes(catalog: Catalog) -> dict[str, xr.Variable]:
     return {
         "segment": _flags(_segments(catalog), catalog.segment_names, "clip shown in this second"),
-        "scene_split": _flags(_scene_splits(catalog), ["none", *SPLITS], "set of the scene in this second"),
+        "scene_split": _flags(scene_splits(catalog), [NO_SPLIT, *SPLITS], "set of the scene in this second"),
     }
 
 
@@ -385,7 +387,8 @@ def _segments(catalog: Catalog) -> np.ndarray:
     return table
 
 
-def _scene_splits(catalog: Catalog) -> np.ndarray:
+def scene_splits(catalog: Catalog) -> np.ndarray:
+    """(movies, seconds) int8: the set of each second of film, a position in ``SPLITS`` from 1; 0 is none."""
     codes: dict[str | None, int] = {None: 0, **{split: code for code, split in enumerate(SPLITS, start=1)}}
     table = np.zeros((len(catalog.movies), catalog.volumes), np.int8)
     for row, movie in zip(table, catalog.movies, strict=True):

@@ -70,6 +70,7 @@ def test_the_public_names_are_these_and_are_found_at_their_first_use():
         "import_embeddings",
         "open",
         "rechunk",
+        "resplit",
     }
     assert dir(simdata) == sorted(simdata.__all__)
     assert simdata.BoldReader is BoldReader
@@ -98,6 +99,7 @@ def test_what_the_documentation_of_a_name_shows_is_so(name, mine):
         ["embed", "mini.zarr", "--movies", "movies", "--encoder", "logmel"],
         ["import-embeddings", "mini.zarr", "B=b.npy", "--name", "mine", "--modality", "video"],
         ["rechunk", "mini.zarr", "out", "--layout", "runs"],
+        ["resplit", "mini.zarr", "--splits", "halves"],
     ],
     ids=lambda arguments: arguments[0],
 )

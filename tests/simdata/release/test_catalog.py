@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from simdata.common.errors import UserError
 from simdata.release import catalog as catalogs
-from simdata.release.catalog import REPEAT, SubjectSplit, parse
+from simdata.release.catalog import parse
+from simdata.release.splits import REPEAT, SubjectSplit
 
 MINIMAL = {
     "name": "mini",
