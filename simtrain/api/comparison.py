@@ -12,7 +12,7 @@ from simdata.common.local_path import local
 from simtrain.api.arguments import RunLike, folder_of, names_in, one_or_all
 from simtrain.api.retrieval import Retrieval
 from simtrain.data.windows import ALL
-from simtrain.retrieval.comparison import RankTable, compare_tests, compared_metrics
+from simtrain.retrieval.comparison import RankTable, compare_tests, compared_metrics, must_be_by
 
 
 class Comparison:
@@ -21,7 +21,7 @@ class Comparison:
     Attributes
     ----------
     names : of the two
-    protocol : of both tests, name of a parameter -> value
+    protocol : of both tests, name of a parameter -> value; its own is ``name``
     compared : the metrics, by their names
     differences : the rows of ``metrics``, each with its fields
     metrics : a row for each experiment, direction and figure: ``one`` and ``other``, means over tested
@@ -33,7 +33,8 @@ class Comparison:
     def __init__(
         self, one: RankTable, other: RankTable, experiment: str | None, metrics: Iterable[str] = ()
     ) -> None:
-        self.names, self.protocol = (one.name, other.name), dict(one.protocol)
+        self.names = one.name, other.name
+        self.protocol = {"name": one.protocol_name, **one.protocol}
         self.compared = compared_metrics(metrics)
         self.differences, self._of_subjects = compare_tests(one, other, experiment, self.compared)
         self.metrics = pd.DataFrame(self.differences).astype({"low": float, "high": float})
@@ -58,6 +59,7 @@ def compare(
     other: RunLike | Retrieval,
     *,
     experiment: str = ALL,
+    protocol: str | None = None,
     metrics: str | Iterable[str] = (),
 ) -> Comparison:
     """Tell whether a model is better than another model, or than a baseline, in the same retrieval test.
@@ -72,6 +74,8 @@ def compare(
         object whose ``path`` is one; or what `retrieve` or `baseline` returned.
     experiment : str
         One that both were tested in; ``all`` of those.
+    protocol : str, optional
+        The name of the one that both must have been tested by; None: any, but the same for both.
     metrics : str or iterable of str
         Others, beside the standard ones, as for `retrieve`; the tests need not have had them.
 
@@ -94,7 +98,10 @@ def compare(
     >>> bool((top1.difference > 0).all())
     True
     """
-    return Comparison(_ranks(one), _ranks(other), one_or_all(experiment), names_in(metrics))
+    first, second = _ranks(one), _ranks(other)
+    for tested in (first, second):
+        must_be_by(tested, protocol)
+    return Comparison(first, second, one_or_all(experiment), names_in(metrics))
 
 
 def _ranks(one: RunLike | Retrieval) -> RankTable:

@@ -22,6 +22,7 @@ from simtrain.data.windows import ALL
 from simtrain.retrieval import evaluation, report, tables
 from simtrain.retrieval import figures as pictures
 from simtrain.retrieval.by_modality import Gap, Pool
+from simtrain.retrieval.named_protocols import OURS, named, title_of
 from simtrain.retrieval.protocol import Protocol
 
 
@@ -88,7 +89,7 @@ class Retrieval:
         report.save(self.folder, self.results, self.protocol, self._dataset, figures)
 
     def __repr__(self) -> str:
-        return f"<Retrieval of {', '.join(self.results)}: {self.protocol}>"
+        return f"<{title_of(self.protocol)}; {', '.join(self.results)}>"
 
 
 def retrieve(
@@ -96,16 +97,17 @@ def retrieve(
     store: StoreLike,
     *,
     experiment: str = ALL,
-    pool: Pool = Protocol.pool,
-    clips: int = Protocol.clips,
-    clips_of: str = Protocol.clips_of,
-    draws: int = Protocol.draws,
+    protocol: str = OURS,
+    pool: Pool | None = None,
+    clips: int | None = None,
+    clips_of: str | None = None,
+    draws: int | None = None,
     lag: int | None = None,
-    negatives: str = Protocol.negatives,
+    negatives: str | None = None,
     average_subjects: bool = Protocol.average_subjects,
     average_windows: int = Protocol.average_windows,
-    hemispheres: str = Protocol.hemispheres,
-    gap: Gap | None = Protocol.gap,
+    hemispheres: str | None = None,
+    gap: Gap | None = None,
     lags: Iterable[int] | None = None,
     shuffle: bool = Protocol.shuffle,
     metrics: str | Iterable[str] = (),
@@ -126,30 +128,32 @@ def retrieve(
     experiment : str
         What was held out of training: ``new-subjects``, ``new-scenes``, ``both``, or ``all`` that the store
         has windows for.
-    pool : int, "movie" or mapping
+    protocol : {"ours", "published-code", "published-paper"}
+        What holds where the parameters below are None (`simtrain.retrieval.named_protocols`).
+    pool : int, "movie" or mapping, optional
         Candidates of each test, the true one included; movie: all of the tested window's movie. A mapping has
         one of these for each modality, by its kind or its name: ``{"video": 64, "audio": 32}``.
-    clips : int
+    clips : int, optional
         Tested windows of a draw.
-    clips_of : {"experiment", "run"}
+    clips_of : {"experiment", "run"}, optional
         Whether so many are of all windows together, or of each run (subject and movie), as published.
-    draws : int
+    draws : int, optional
         Draws of windows and pools, 2 or more; of runs 1 or more.
     lag : int, optional
         Seconds from stimulus to BOLD; None: as trained.
-    negatives : {"same-movie", "other-clips", "same-clip", "nearest", "cross-movie"}
+    negatives : {"same-movie", "other-clips", "same-clip", "nearest", "cross-movie"}, optional
         What the others of a pool are (`simtrain.retrieval.pools`): from anywhere in the movie, from its other
         film clips, from the same film clip, the nearest in time, or from other movies.
     average_subjects : bool
         Test the mean of the subjects' embeddings.
     average_windows : int
         Test means over so many consecutive s of one film clip.
-    hemispheres : {"mean", "each", "L", "R"}
+    hemispheres : {"mean", "each", "L", "R"}, optional
         What is tested of a window: the mean of its hemispheres' embeddings; each of them by itself, against
         windows of its own hemisphere, as published; or one alone.
     gap : int or mapping, optional
         Seconds between a tested window and a negative of its movie, at least, or as a mapping, as of
-        ``pool``; None: 3, or what a window covers if that is more.
+        ``pool``. Of ours: 3, or what a window covers if that is more.
     lags : iterable of int, optional
         Seconds at which to repeat the test; may be negative.
     shuffle : bool
@@ -182,20 +186,21 @@ def retrieve(
     Examples
     --------
     >>> found = simtrain.retrieve(run, store, experiment="new-subjects", clips=40, draws=2, device="cpu")
-    >>> found
-    <Retrieval of new-subjects: pool of 32, same-movie negatives, lag 6 s, mean of hemispheres>
+    >>> found  # doctest: +ELLIPSIS
+    <Retrieval (ours, but clips 40 and draws 2): pool of 32, ... mean of hemispheres; new-subjects>
     >>> found.metrics.columns[:6].tolist()
     ['experiment', 'direction', 'figure', 'mean', 'sd_over_draws', 'sd_over_rows']
     >>> found.metrics.figure.unique().tolist()
     ['top-1', 'top-5', 'top-10', 'median_rank', 'percentile']
     """
     trained = open_run(run)
-    protocol = Protocol(
+    test = named(
+        protocol,
+        trained.config.data.lag if lag is None else lag,
         pool=pool,
         clips=clips,
         clips_of=clips_of,
         draws=draws,
-        lag=trained.config.data.lag if lag is None else lag,
         negatives=negatives,
         shuffle=shuffle,
         seed=seed,
@@ -210,8 +215,8 @@ def retrieve(
     folder = trained.path if out is None else local(out, "out")
     chosen, dataset = one_or_all(experiment), open_dataset(store)
     curve = [] if lags is None else list(lags)
-    results = evaluation.retrieve(trained, dataset, chosen, protocol, torch_device(device), curve)
-    found = Retrieval(folder, protocol, results, dataset)
+    results = evaluation.retrieve(trained, dataset, chosen, test, torch_device(device), curve)
+    found = Retrieval(folder, test, results, dataset)
     if save:
         found.save(figures)
     return found
@@ -231,16 +236,17 @@ def baseline(
     components: int = BaselineSettings.components,
     samples: int = BaselineSettings.samples,
     experiment: str = ALL,
-    pool: Pool = Protocol.pool,
-    clips: int = Protocol.clips,
-    clips_of: str = Protocol.clips_of,
-    draws: int = Protocol.draws,
+    protocol: str = OURS,
+    pool: Pool | None = None,
+    clips: int | None = None,
+    clips_of: str | None = None,
+    draws: int | None = None,
     lag: int | None = None,
-    negatives: str = Protocol.negatives,
+    negatives: str | None = None,
     average_subjects: bool = Protocol.average_subjects,
     average_windows: int = Protocol.average_windows,
-    hemispheres: str = Protocol.hemispheres,
-    gap: Gap | None = Protocol.gap,
+    hemispheres: str | None = None,
+    gap: Gap | None = None,
     shuffle: bool = Protocol.shuffle,
     metrics: str | Iterable[str] = (),
     seed: int = Protocol.seed,
@@ -271,7 +277,9 @@ def baseline(
         Training windows that PCA's axes are fitted on.
     lag : int, optional
         Seconds from stimulus to BOLD; None: as ``config`` says, or the store.
-    experiment, pool, clips, clips_of, draws, negatives, average_subjects, average_windows, hemispheres, gap
+    experiment, protocol, pool, clips, clips_of, draws, negatives
+        As for `retrieve`.
+    average_subjects, average_windows, hemispheres, gap
         As for `retrieve`.
     shuffle, metrics, seed, device
         As for `retrieve`.
@@ -291,12 +299,11 @@ def baseline(
     --------
     >>> shared = {"experiment": "new-subjects", "clips": 40, "draws": 2, "device": "cpu"}
     >>> tested = simtrain.baseline(store, out, "pca", config="demo", components=8, **shared)
-    >>> tested["pca"]
-    <Retrieval of new-subjects: pool of 32, same-movie negatives, lag 6 s, mean of hemispheres>
     >>> sorted(tested["pca"].notes)
     ['components', 'explained_variance']
     """
-    protocol = {
+    test = {
+        "protocol": protocol,
         "pool": pool,
         "clips": clips,
         "clips_of": clips_of,
@@ -314,9 +321,7 @@ def baseline(
     settings = BaselineSettings(ico, delays, targets, components, samples)
     composed = load_config(config, overrides=overrides, modalities=modalities)
     place = local(out, "out")
-    return dict(
-        tested_baselines(store, place, names_in(kinds), composed, settings, experiment, protocol, device)
-    )
+    return dict(tested_baselines(store, place, names_in(kinds), composed, settings, experiment, test, device))
 
 
 def tested_baselines(
@@ -326,20 +331,20 @@ def tested_baselines(
     config: Config,
     settings: BaselineSettings,
     experiment: str,
-    protocol: Mapping[str, Any],
+    test: Mapping[str, Any],
     device: str,
 ) -> Iterator[tuple[str, Retrieval]]:
-    """`baseline`, kind by kind, each as it is done and saved; a lag of None is that of ``config``."""
+    """`baseline`, kind by kind, each as it is done and saved; ``test`` are its arguments of the test."""
     for kind in kinds:
         must_be_one_of("kinds", kind, tuple(KINDS))
     chosen, where, dataset = one_or_all(experiment), torch_device(device), open_dataset(store)
     resolved = resolve(config, dataset)
-    lag = resolved.data.lag if protocol["lag"] is None else protocol["lag"]
-    test = Protocol(**{**protocol, "lag": lag})
-    must_suit(kinds, test)
+    asked = {"lag": resolved.data.lag} | {name: value for name, value in test.items() if value is not None}
+    protocol = named(asked.pop("protocol"), **asked)
+    must_suit(kinds, protocol)
     fits = Baselines(dataset, resolved, settings, where)
     for kind in kinds:
         fitted, notes = fits.fit(kind, out / kind)
-        tested = Retrieval(out / kind, test, fits.test(fitted, chosen, test), dataset, notes)
+        tested = Retrieval(out / kind, protocol, fits.test(fitted, chosen, protocol), dataset, notes)
         tested.save()
         yield kind, tested

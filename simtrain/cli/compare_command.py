@@ -12,7 +12,7 @@ from rich.table import Table
 
 from simdata.common.local_path import LOCAL
 from simtrain.api.comparison import Comparison, compare
-from simtrain.cli.options import experiment_option, metric_option
+from simtrain.cli.options import experiment_option, metric_option, protocol_option
 from simtrain.retrieval.bootstrap import CONFIDENCE
 from simtrain.retrieval.comparison import Difference
 from simtrain.retrieval.metrics import RetrievalMetric
@@ -23,17 +23,23 @@ from simtrain.retrieval.report import narrow_table
 @click.argument("one", type=LOCAL, metavar="RUN")
 @click.argument("other", type=LOCAL, metavar="OTHER")
 @experiment_option
+@protocol_option("The one that both must have been tested by (default: any, but the same for both).")
 @metric_option
 @click.option("--out", type=LOCAL, help="JSON file to write, with the differences of every subject.")
 def compare_command(
-    one: Path, other: Path, experiment: str, metrics: tuple[str, ...], out: Path | None
+    one: Path,
+    other: Path,
+    experiment: str,
+    protocol: str | None,
+    metrics: tuple[str, ...],
+    out: Path | None,
 ) -> None:
     """Tell whether RUN does better than OTHER in the retrieval test that both were put to.
 
     Each is the folder of a run after `simtrain retrieve`, or of a baseline, such as baselines/ridge. Windows
     are compared one by one; interval and p-value are over subjects.
     """
-    found = compare(one, other, experiment=experiment, metrics=metrics)
+    found = compare(one, other, experiment=experiment, protocol=protocol, metrics=metrics)
     Console().print(_table(found))
     if out is not None:
         found.save(out)
@@ -48,7 +54,7 @@ def _table(found: Comparison) -> Table:
         "two-sided, by flipping the signs of subjects' differences; %ile: percent of the negatives that come "
         "first, less is better"
     )
-    table = narrow_table(f"{one} and {other}", caption)
+    table = narrow_table(f"{one} and {other} in retrieval ({found.protocol['name']})", caption)
     for column in ("experiment", "direction", "figure"):
         table.add_column(column, no_wrap=True)
     for column in (one, other, "difference", "p"):

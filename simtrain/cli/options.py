@@ -16,6 +16,7 @@ from simtrain.config import composition
 from simtrain.config.schema import SomeConfig
 from simtrain.data.feeds import KINDS
 from simtrain.data.windows import ALL, EXPERIMENTS
+from simtrain.retrieval.named_protocols import NAMED
 from simtrain.retrieval.protocol import WHOLE_MOVIE
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -113,6 +114,15 @@ metric_option = click.option(
     metavar="NAME",
     help="Another metric, such as mrr, or one of yours, by name or as my_module:MyMetric; may be repeated.",
 )
+
+
+def protocol_option(help: str, default: str | None = None) -> Callable[[Command], Command]:
+    """``--protocol``: a retrieval test by its name."""
+    return click.option(
+        "--protocol", type=click.Choice(list(NAMED)), default=default, show_default=bool(default), help=help
+    )
+
+
 store_argument = click.argument("store", type=Location())
 run_argument = click.argument("run", type=LOCAL)
 

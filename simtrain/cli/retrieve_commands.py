@@ -19,6 +19,7 @@ from simtrain.cli.options import (
     experiment_option,
     metric_option,
     modalities_option,
+    protocol_option,
     run_argument,
     set_option,
     store_argument,
@@ -26,6 +27,7 @@ from simtrain.cli.options import (
 from simtrain.config import composition
 from simtrain.data.windows import ALL
 from simtrain.retrieval import report
+from simtrain.retrieval.named_protocols import OURS
 from simtrain.retrieval.protocol import CLIPS_OF, HEMISPHERES, NEGATIVES, Protocol
 
 
@@ -33,42 +35,38 @@ from simtrain.retrieval.protocol import CLIPS_OF, HEMISPHERES, NEGATIVES, Protoc
 @run_argument
 @store_argument
 @experiment_option
+@protocol_option("What holds for the options below that are not given.", OURS)
 @click.option(
     "--pool",
     type=POOL,
-    default=Protocol.pool,
-    show_default=True,
+    show_default=f"ours: {Protocol.pool}",
     help="Candidates, the true one included; movie: all clips of the tested window's movie not within 3 s; "
     "or by modality, such as video=64,audio=32.",
 )
 @click.option(
     "--clips",
     type=click.IntRange(1),
-    default=Protocol.clips,
-    show_default=True,
+    show_default=f"ours: {Protocol.clips}",
     help="Tested windows a draw.",
 )
 @click.option(
     "--clips-of",
     type=click.Choice(CLIPS_OF),
-    default=Protocol.clips_of,
-    show_default=True,
+    show_default=f"ours: {Protocol.clips_of}",
     help="Whether so many windows are tested of all together, or of each run (subject and movie), as "
     "published.",
 )
 @click.option(
     "--draws",
     type=click.IntRange(1),
-    default=Protocol.draws,
-    show_default=True,
+    show_default=f"ours: {Protocol.draws}",
     help="Draws of windows and pools, 2 or more; with --clips-of run 1 or more.",
 )
 @click.option("--lag", type=click.IntRange(0), help="Seconds from stimulus to BOLD (default: as trained).")
 @click.option(
     "--negatives",
     type=click.Choice(NEGATIVES),
-    default=Protocol.negatives,
-    show_default=True,
+    show_default=f"ours: {Protocol.negatives}",
     help="From anywhere in the tested clip's movie but within 3 s of it; from its other film clips; from the "
     "same film clip; the nearest in time; or from other movies.",
 )
@@ -84,15 +82,15 @@ from simtrain.retrieval.protocol import CLIPS_OF, HEMISPHERES, NEGATIVES, Protoc
 @click.option(
     "--hemispheres",
     type=click.Choice(HEMISPHERES),
-    default=Protocol.hemispheres,
-    show_default=True,
+    show_default=f"ours: {Protocol.hemispheres}",
     help="Test the mean of a window's hemispheres, each by itself, as published, or one alone.",
 )
 @click.option(
     "--gap",
     type=SECONDS,
+    show_default="ours: 3, or what a window covers",
     help="Seconds between a tested clip and negatives of its movie, at least, or by modality, such as "
-    "video=4,audio=1 (default: 3, or what a window covers).",
+    "video=4,audio=1.",
 )
 @click.option("--lags", type=Lags(), help="Also top-1 at every lag from A to B s, such as 0:12.")
 @click.option("--figures", is_flag=True, help="Also pictures, in RUN/retrieval (needs matplotlib).")
@@ -109,7 +107,7 @@ def retrieve_command(
     lags: range | None,
     figures: bool,
     device: str,
-    **protocol: Any,
+    **test: Any,
 ) -> None:
     """Test the model of RUN on STORE: which clip was seen, and which BOLD it gave rise to.
 
@@ -123,14 +121,14 @@ def retrieve_command(
         figures=figures,
         device=device,
         save=False,
-        **protocol,
+        **test,
     )
     report.show(found.results, found.protocol, Console())
     found.save(figures)
 
 
 # The same test needs the same options.
-SHARED = {"experiment", *Protocol.__dataclass_fields__}
+SHARED = {"experiment", "protocol", *Protocol.__dataclass_fields__}
 
 
 @click.command("baseline", params=[param for param in retrieve_command.params if param.name in SHARED])
@@ -195,7 +193,7 @@ def baseline_command(
     samples: int,
     device: str,
     experiment: str,
-    **protocol: Any,
+    **test: Any,
 ) -> None:
     """Fit baselines on the training set of STORE and test them as `simtrain retrieve` tests a model.
 
@@ -204,7 +202,7 @@ def baseline_command(
     chosen = composition.load(config or composition.DEFAULT_PRESET, overrides, modalities)
     settings = BaselineSettings(ico, (delays[0], delays[-1]), targets, components, samples)
     kinds, console = KINDS if kind == ALL else [kind], Console()
-    of_each = retrieval.tested_baselines(store, out, kinds, chosen, settings, experiment, protocol, device)
+    of_each = retrieval.tested_baselines(store, out, kinds, chosen, settings, experiment, test, device)
     for one, tested in of_each:
         console.print(f"{one}: {shown(tested.notes)}", soft_wrap=True)
         report.show(tested.results, tested.protocol, console)

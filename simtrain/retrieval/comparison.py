@@ -19,10 +19,12 @@ import numpy as np
 import pandas as pd
 
 from simdata.common.errors import UserError
+from simtrain.common.choices import must_be_one_of
 from simtrain.data.windows import EXPERIMENTS
 from simtrain.retrieval.bootstrap import Bootstrap
 from simtrain.retrieval.by_modality import of_modality
 from simtrain.retrieval.metrics import RetrievalMetric, chosen
+from simtrain.retrieval.named_protocols import NAMED, name_of
 from simtrain.retrieval.protocol import SETTINGS, Protocol
 
 ALL_WAYS = 12  # subjects: 4,096 ways of signs
@@ -74,11 +76,13 @@ class RankTable:
     ----------
     name : of the run or baseline, for messages and tables
     protocol : name of a parameter -> its value
+    protocol_name : as `simtrain.retrieval.named_protocols.name_of` has it
     windows : a row for each tested window and direction, as in windows.csv
     """
 
     name: str
     protocol: Mapping[str, Any]
+    protocol_name: str
     windows: pd.DataFrame
 
     @classmethod
@@ -98,6 +102,7 @@ class RankTable:
             content = json.loads(summary.read_text())
             windows = pd.read_csv(table, dtype=TEXTS, keep_default_na=False)
             protocol = {name: (SINCE | content["protocol"])[name] for name in SETTINGS}
+            name = content["protocol"].get("name") or name_of(Protocol(**protocol))
             expected = {
                 (experiment, direction): protocol["draws"] * of_experiment["tested_clips"]
                 for experiment, of_experiment in content["experiments"].items()
@@ -108,12 +113,12 @@ class RankTable:
             raise UserError(f"{folder}: its retrieval test is damaged ({error}): {AGAIN}") from None
         if expected != found:
             raise UserError(f"{table}: is not of the same test as {summary}: {AGAIN}")
-        return cls(folder.name, protocol, windows)
+        return cls(folder.name, protocol, name, windows)
 
     @classmethod
     def of(cls, name: str, protocol: Protocol, windows: pd.DataFrame) -> RankTable:
         """A test that is in memory."""
-        return cls(name, protocol.settings, windows)
+        return cls(name, protocol.settings, name_of(protocol), windows)
 
 
 def compare_tests(
@@ -156,6 +161,24 @@ def compare_tests(
             overall.append(_overall(head, hits, others, subject, one.protocol["seed"]))
             of_subjects += _by_subject(head, hits, others, subject)
     return overall, of_subjects
+
+
+def must_be_by(tested: RankTable, protocol: str | None) -> None:
+    """Refuse a test by another protocol than that of this name; None: any will do.
+
+    Raises
+    ------
+    UserError
+        If it is, or there is no protocol of this name.
+    """
+    if protocol is None:
+        return
+    must_be_one_of("protocol", protocol, NAMED)
+    if tested.protocol_name != protocol:
+        raise UserError(
+            f"{tested.name} was tested by the protocol {tested.protocol_name}: test it by {protocol}, or "
+            "leave `protocol` out"
+        )
 
 
 def compared_metrics(names: Iterable[str] = ()) -> dict[str, RetrievalMetric]:

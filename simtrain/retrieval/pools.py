@@ -64,13 +64,14 @@ def draw_pools(
         If a tested window has fewer negatives than the pool needs.
     """
     tested = _tested(rng, windows, film_clip, protocol)
-    negatives = [_negatives(windows, film_clip, true, protocol, apart) for true in tested]
+    negatives = [candidates_of(windows, film_clip, true, protocol, apart) for true in tested]
     fewest, wanted = min(map(len, negatives)), protocol.pool_negatives
     if fewest == 0 or (wanted is not None and fewest < wanted):
-        advice = (
-            f"use `pool` {fewest + 1} or less, or other `negatives`" if fewest else "use other `negatives`"
+        smaller = f"`pool` {fewest + 1} or less, " if fewest else ""
+        raise UserError(
+            f"{name}: a window has only {fewest} {protocol.negatives} negatives; use {smaller}other "
+            "`negatives` or another `experiment`"
         )
-        raise UserError(f"{name}: a window has only {fewest} {protocol.negatives} negatives; {advice}")
     if wanted is not None and protocol.negatives != "nearest":
         negatives = [rng.choice(candidates, wanted, replace=False) for candidates in negatives]
     return [np.concatenate([[true], chosen]) for true, chosen in zip(tested, negatives, strict=True)]
@@ -93,7 +94,7 @@ def _of_run(rng: np.random.Generator, own: np.ndarray, film_clip: np.ndarray, co
     return np.array([rng.choice(of_clips[clip]) for clip in rng.integers(len(of_clips), size=count)])
 
 
-def _negatives(
+def candidates_of(
     windows: np.ndarray, film_clip: np.ndarray, true: int, protocol: Protocol, apart: int
 ) -> np.ndarray:
     """Positions of the windows that may stand against window ``true``; the nearest are already chosen."""

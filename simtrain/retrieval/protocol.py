@@ -39,6 +39,7 @@ class Protocol:
     gap : s between a tested window and a negative of its movie, at least; None: 3, or what a window covers if
         that is more; or a mapping, as of ``pool``
     metrics : beside the standard ones (`simtrain.retrieval.metrics`); they change no rank
+    based_on : the name that it goes by, of `simtrain.retrieval.named_protocols`, with what is not as there
 
     Raises
     ------
@@ -59,6 +60,7 @@ class Protocol:
     hemispheres: str = HEMISPHERES[0]
     gap: Gap | None = None
     metrics: tuple[str, ...] = ()
+    based_on: str = "ours"
 
     def __post_init__(self) -> None:
         self._must_be_in_range()
@@ -136,4 +138,4 @@ class Protocol:
         return f"{pool}{negatives}{apart}, lag {self.lag} s, {unit}{of_runs}{seconds}{subjects}{shuffled}"
 
 
-SETTINGS = tuple(one.name for one in fields(Protocol) if one.name != "metrics")
+SETTINGS = tuple(one.name for one in fields(Protocol) if one.name not in ("metrics", "based_on"))

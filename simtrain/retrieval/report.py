@@ -16,6 +16,7 @@ from simtrain.retrieval import figures, tables
 from simtrain.retrieval.bootstrap import CONFIDENCE, RESAMPLES
 from simtrain.retrieval.evaluation import RetrievalResult
 from simtrain.retrieval.metrics import POSITIONS, STANDARD, RetrievalMetric, Top1, chosen
+from simtrain.retrieval.named_protocols import name_of, title_of
 from simtrain.retrieval.protocol import Protocol
 from simtrain.retrieval.scores import SHIFTS
 from simtrain.retrieval.summary import Measure
@@ -32,7 +33,7 @@ def show(results: Mapping[str, RetrievalResult], protocol: Protocol, console: Co
     Metrics beside the standard ones, and top-1 by lag, have tables of their own.
     """
     columns = _columns(protocol)
-    table = narrow_table(f"Retrieval: {protocol}", _caption(protocol))
+    table = narrow_table(title_of(protocol), _caption(protocol))
     for column in ("experiment", "direction"):
         table.add_column(column, no_wrap=True)
     for column in (*(metric.heading or name for name, metric in columns.items()), "p"):
@@ -65,7 +66,7 @@ def save(
     tables.write(folder, rows)
     figures.remove(folder)
     if with_figures:
-        figures.write(folder, results, rows, f"Retrieval: {protocol}")
+        figures.write(folder, results, rows, title_of(protocol))
 
 
 def write(
@@ -81,7 +82,13 @@ def write(
     rows : of every table, as `retrieval.tables.build` gives; that of every tested window is left to CSV
     """
     content = {
-        "protocol": {**protocol.settings, "shifts": SHIFTS, "resamples": RESAMPLES, "confidence": CONFIDENCE},
+        "protocol": {
+            "name": name_of(protocol),
+            **protocol.settings,
+            "shifts": SHIFTS,
+            "resamples": RESAMPLES,
+            "confidence": CONFIDENCE,
+        },
         "chance": None if protocol.pools_differ else _chance(next(iter(results.values()))),
         "experiments": {name: _as_json(result) for name, result in results.items()},
         "tables": {name: table for name, table in rows.items() if name != "windows"},

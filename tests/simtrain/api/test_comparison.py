@@ -73,6 +73,28 @@ def test_a_test_of_before_clips_could_be_of_runs_still_compares(tested, tmp_path
     assert simtrain.compare(tmp_path / "run", folder / "pca").protocol["clips_of"] == "experiment"
 
 
+def test_tests_by_a_protocol_are_compared_by_its_name(tested, store, tmp_path):
+    folder, _ = tested
+    asked = {"protocol": "published-paper", "negatives": "same-movie", "pool": 12, "save": False}
+    run, other = (
+        simtrain.retrieve(folder / name, store, experiment="new-subjects", device="cpu", **asked)
+        for name in ("run", "untrained")
+    )
+    compared = simtrain.compare(run, other)
+    assert compared.protocol["name"] == "published-paper, but pool 12 and negatives same-movie"
+    assert set(compared.metrics.subjects) == {2}
+    means = [one.metrics.set_index(["direction", "figure"])["mean"] for one in (run, other)]
+    for row in compared.metrics.itertuples():
+        key = row.direction, row.figure
+        assert (row.one, row.other) == pytest.approx((means[0][key], means[1][key]))
+    with pytest.raises(UserError, match="run was tested by the protocol published-paper, but pool 12 and"):
+        simtrain.compare(run, other, protocol="published-paper")
+    with pytest.raises(UserError, match="protocol: 'theirs' is not one of"):
+        simtrain.compare(run, other, protocol="theirs")
+    shown = call("compare", folder / "run", folder / "untrained")
+    assert "in retrieval (ours, but clips 40 and draws 2)" in " ".join(shown.split())
+
+
 def _cut(folder):
     path = folder / "retrieval" / "windows.csv"
     lines = path.read_text().splitlines(keepends=True)

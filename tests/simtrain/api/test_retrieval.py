@@ -63,8 +63,8 @@ def test_what_has_no_interval_or_p_is_nan(commanded, store):
     ranks = found.metrics.query("figure == 'median_rank'")
     assert ranks.p.isna().all()
     assert repr(found) == (
-        "<Retrieval of new-subjects: pool of 20, same-movie negatives, lag 6 s, mean of hemispheres, mean of "
-        "subjects>"
+        "<Retrieval (ours, but pool 20, clips 20, draws 2 and average subjects): pool of 20, same-movie "
+        "negatives, lag 6 s, mean of hemispheres, mean of subjects; new-subjects>"
     )
 
 
@@ -75,6 +75,7 @@ def test_what_has_no_interval_or_p_is_nan(commanded, store):
         ({"pool": 1}, "pool: 1 is less than 2"),
         ({"pool": "film"}, "pool: 'film' is neither"),
         ({"draws": 1}, "draws: 1 is less than 2"),
+        ({"protocol": "theirs"}, "protocol: 'theirs' is not one of ours, published-code, published-paper"),
         ({"lag": -1}, "lag: -1 is less than 0"),
         ({"negatives": "any"}, "negatives: 'any' is not one of same-movie"),
         ({"device": "tpu"}, "device: 'tpu' is not one of auto"),
@@ -84,6 +85,51 @@ def test_what_has_no_interval_or_p_is_nan(commanded, store):
 def test_what_is_out_of_range_is_named(commanded, store, wrong, message):
     with pytest.raises(UserError, match=message):
         simtrain.retrieve(commanded, store, **{**QUICK, **wrong})
+
+
+def test_a_protocol_by_its_name_is_its_options_and_what_is_given_counts_before_it(commanded, store, tmp_path):
+    """The store's training scenes are one film clip a movie: there are no others in them."""
+    found = simtrain.retrieve(
+        commanded,
+        store,
+        protocol="published-paper",
+        pool={"video": 12, "audio": 8},
+        experiment="new-subjects",
+        device="cpu",
+        out=tmp_path,
+    )
+    options = ("--hemispheres", "each", "--pool", "video=12,audio=8", "--negatives", "same-clip", "--gap", 3)
+    runs = ("--clips-of", "run", "--draws", 1)
+    shown = call("retrieve", commanded, store, "--experiment", "new-subjects", *options, *runs)
+    told = json.loads((commanded / "retrieval.json").read_text())
+    here = json.loads((tmp_path / "retrieval.json").read_text())
+    assert here["protocol"].pop("name") == "published-paper, but pool video=12,audio=8"
+    assert (
+        told["protocol"].pop("name").startswith("ours, but pool video=12,audio=8, clips of run, draws 1, neg")
+    )
+    assert here == told
+    assert "mean ± s.d. over rows (subject, movie and hemisphere); below: 95 % interval" in " ".join(
+        shown.split()
+    )
+    assert "Retrieval (ours, but pool" in shown
+    assert repr(found).startswith("<Retrieval (published-paper, but pool")
+    rows = found.tables["rows"].query("direction == 'fmri->video'")
+    assert len(rows) == 2 * 2 * 2  # subjects, movies, hemispheres
+    assert (rows.n == 100).all()
+    top1 = found.metrics.query("figure == 'top-1' and direction == 'fmri->video'").iloc[0]
+    assert (top1["mean"], top1.sd_over_rows) == pytest.approx((rows.top1.mean(), rows.top1.std(ddof=0)))
+    assert top1.isna().sd_over_draws
+
+
+def test_a_pool_that_is_too_large_for_the_store_says_what_to_do(commanded, store):
+    with pytest.raises(
+        UserError, match=r"new-subjects, video: a window has only \d+ same-clip .*use `pool` \d+"
+    ):
+        simtrain.retrieve(commanded, store, protocol="published-paper", device="cpu", save=False)
+    with pytest.raises(
+        UserError, match="only 0 other-clips negatives; use other `negatives` or another `exp"
+    ):
+        simtrain.retrieve(commanded, store, protocol="published-code", device="cpu", save=False)
 
 
 def test_baseline_gives_and_writes_what_the_command_does(store, tmp_path):

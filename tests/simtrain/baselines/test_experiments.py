@@ -171,7 +171,7 @@ def test_the_command_prints_and_writes_the_same_table_as_retrieve(store, tmp_pat
     result = CliRunner().invoke(cli, list(map(str, arguments)), catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "ridge: features" in result.output
-    assert "pool of 32, same-movie negatives, lag 6 s" in result.output
+    assert "pool of 32, same-movie negatives, lag 6 s" in " ".join(result.output.split())
     written = json.loads((tmp_path / "out/ridge/retrieval.json").read_text())
     assert set(written["experiments"]["new-subjects"]["directions"]) >= {"fmri->video", "audio->fmri"}
     with np.load(tmp_path / "out/ridge/ridge.npz") as ridge:

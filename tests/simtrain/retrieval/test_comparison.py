@@ -1,5 +1,7 @@
 """Paired differences of two retrieval tests, against pandas and scipy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -128,12 +130,12 @@ def test_tests_of_other_windows_are_not_compared(two, column):
     windows = other.windows.copy()
     windows.loc[7, column] = "other" if windows[column].dtype.kind == "O" else 99
     with pytest.raises(UserError, match="were tested on other windows"):
-        compare_tests(one, RankTable(other.name, other.protocol, windows), None)
+        compare_tests(one, replace(other, windows=windows), None)
 
 
 def test_what_has_nothing_in_common_is_named(two):
     one, other = two
-    heard = RankTable("heard", other.protocol, other.windows.assign(direction="fmri->audio"))
+    heard = replace(other, name="heard", windows=other.windows.assign(direction="fmri->audio"))
     with pytest.raises(UserError, match=r"better has new-subjects fmri->video and heard has .*fmri->audio"):
         compare_tests(one, heard, None)
     with pytest.raises(UserError, match="new-scenes: nothing that both were tested in"):
