@@ -22,10 +22,10 @@ from simdata.store.schema import empty, quiet_zarr, strings
 from simtrain.common.finite import Apart, must_tell_apart
 from simtrain.config.resolved import ResolvedData
 from simtrain.data.dataset import SPLITS, Dataset
+from simtrain.data.filters import positions
 from simtrain.data.windows import Windows
 from simtrain.models.embeddings import embed_hemispheres, mean_of_hemispheres
 from simtrain.models.learner import Learner
-from simtrain.retrieval.selection import positions
 from simtrain.training import checkpoint
 from simtrain.training.run_folder import FitRun
 from simtrain.training.software import software_versions

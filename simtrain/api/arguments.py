@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from simtrain.common.choices import must_be_one_of
-from simtrain.data.windows import ALL, EXPERIMENTS
+from simtrain.data.windows import ALL, EXPERIMENTS, TESTED
 from simtrain.training.run_folder import FitRun
 
 
@@ -34,6 +34,12 @@ def open_run(run: RunLike) -> FitRun:
 def one_or_all(experiment: str) -> str | None:
     """The experiment, None for all; a UserError if there is none of this name."""
     must_be_one_of("experiment", experiment, (*EXPERIMENTS, ALL))
+    return None if experiment == ALL else experiment
+
+
+def tested_or_all(experiment: str) -> str | None:
+    """The same of a retrieval test, which may also be of what was trained on."""
+    must_be_one_of("experiment", experiment, (*TESTED, ALL))
     return None if experiment == ALL else experiment
 
 

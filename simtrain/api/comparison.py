@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from os import PathLike
 
 import pandas as pd
 
 from simdata.common import json_text
 from simdata.common.local_path import local
-from simtrain.api.arguments import RunLike, folder_of, names_in, one_or_all
+from simtrain.api.arguments import RunLike, folder_of, names_in, tested_or_all
 from simtrain.api.retrieval import Retrieval
 from simtrain.data.windows import ALL
 from simtrain.retrieval.comparison import RankTable, compare_tests, compared_metrics, must_be_by
@@ -31,12 +31,20 @@ class Comparison:
     """
 
     def __init__(
-        self, one: RankTable, other: RankTable, experiment: str | None, metrics: Iterable[str] = ()
+        self,
+        one: RankTable,
+        other: RankTable,
+        experiment: str | None,
+        subjects: Sequence[str] = (),
+        movies: Sequence[str] = (),
+        metrics: Iterable[str] = (),
     ) -> None:
         self.names = one.name, other.name
         self.protocol = {"name": one.protocol_name, **one.protocol}
         self.compared = compared_metrics(metrics)
-        self.differences, self._of_subjects = compare_tests(one, other, experiment, self.compared)
+        self.differences, self._of_subjects = compare_tests(
+            one, other, experiment, subjects, movies, self.compared
+        )
         self.metrics = pd.DataFrame(self.differences).astype({"low": float, "high": float})
         self.subjects = pd.DataFrame(self._of_subjects)
 
@@ -60,6 +68,8 @@ def compare(
     *,
     experiment: str = ALL,
     protocol: str | None = None,
+    subjects: str | Iterable[str] = (),
+    movies: str | Iterable[str] = (),
     metrics: str | Iterable[str] = (),
 ) -> Comparison:
     """Tell whether a model is better than another model, or than a baseline, in the same retrieval test.
@@ -73,9 +83,11 @@ def compare(
         Folder of a run that `simtrain retrieve` has tested or of a baseline, such as ``baselines/ridge``; an
         object whose ``path`` is one; or what `retrieve` or `baseline` returned.
     experiment : str
-        One that both were tested in; ``all`` of those.
+        One that both were tested in, or ``all`` of those.
     protocol : str, optional
         The name of the one that both must have been tested by; None: any, but the same for both.
+    subjects, movies : str or iterable of str
+        Whose windows to compare; none: those of all that were tested.
     metrics : str or iterable of str
         Others, beside the standard ones, as for `retrieve`; the tests need not have had them.
 
@@ -101,7 +113,8 @@ def compare(
     first, second = _ranks(one), _ranks(other)
     for tested in (first, second):
         must_be_by(tested, protocol)
-    return Comparison(first, second, one_or_all(experiment), names_in(metrics))
+    only = names_in(subjects), names_in(movies)
+    return Comparison(first, second, tested_or_all(experiment), *only, names_in(metrics))
 
 
 def _ranks(one: RunLike | Retrieval) -> RankTable:

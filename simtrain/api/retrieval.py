@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from simdata.common.local_path import local
-from simtrain.api.arguments import RunLike, names_in, one_or_all, open_run
+from simtrain.api.arguments import RunLike, names_in, open_run, tested_or_all
 from simtrain.api.runs import ConfigLike, Overrides, load_config
 from simtrain.baselines.experiments import KINDS, Baselines, BaselineSettings, must_suit
 from simtrain.common.choices import must_be_one_of
@@ -108,6 +108,8 @@ def retrieve(
     average_windows: int = Protocol.average_windows,
     hemispheres: str | None = None,
     gap: Gap | None = None,
+    subjects: str | Iterable[str] = (),
+    movies: str | Iterable[str] = (),
     lags: Iterable[int] | None = None,
     shuffle: bool = Protocol.shuffle,
     metrics: str | Iterable[str] = (),
@@ -127,7 +129,7 @@ def retrieve(
         Path or URL of a store that simdata built, or an opened one.
     experiment : str
         What was held out of training: ``new-subjects``, ``new-scenes``, ``both``, or ``all`` that the store
-        has windows for.
+        has windows for; or ``seen``: training subjects in training scenes, which is no test of new ones.
     protocol : {"ours", "published-code", "published-paper"}
         What holds where the parameters below are None (`simtrain.retrieval.named_protocols`).
     pool : int, "movie" or mapping, optional
@@ -154,6 +156,8 @@ def retrieve(
     gap : int or mapping, optional
         Seconds between a tested window and a negative of its movie, at least, or as a mapping, as of
         ``pool``. Of ours: 3, or what a window covers if that is more.
+    subjects, movies : str or iterable of str
+        Whose windows are tested and make up the pools; none: those of all. They change what is drawn.
     lags : iterable of int, optional
         Seconds at which to repeat the test; may be negative.
     shuffle : bool
@@ -208,12 +212,14 @@ def retrieve(
         average_windows=average_windows,
         hemispheres=hemispheres,
         gap=gap,
+        subjects=names_in(subjects),
+        movies=names_in(movies),
         metrics=names_in(metrics),
     )
     if figures:
         pictures.require()
     folder = trained.path if out is None else local(out, "out")
-    chosen, dataset = one_or_all(experiment), open_dataset(store)
+    chosen, dataset = tested_or_all(experiment), open_dataset(store)
     curve = [] if lags is None else list(lags)
     results = evaluation.retrieve(trained, dataset, chosen, test, torch_device(device), curve)
     found = Retrieval(folder, test, results, dataset)
@@ -247,6 +253,8 @@ def baseline(
     average_windows: int = Protocol.average_windows,
     hemispheres: str | None = None,
     gap: Gap | None = None,
+    subjects: str | Iterable[str] = (),
+    movies: str | Iterable[str] = (),
     shuffle: bool = Protocol.shuffle,
     metrics: str | Iterable[str] = (),
     seed: int = Protocol.seed,
@@ -279,7 +287,7 @@ def baseline(
         Seconds from stimulus to BOLD; None: as ``config`` says, or the store.
     experiment, protocol, pool, clips, clips_of, draws, negatives
         As for `retrieve`.
-    average_subjects, average_windows, hemispheres, gap
+    average_subjects, average_windows, hemispheres, gap, subjects, movies
         As for `retrieve`.
     shuffle, metrics, seed, device
         As for `retrieve`.
@@ -316,6 +324,8 @@ def baseline(
         "average_windows": average_windows,
         "hemispheres": hemispheres,
         "gap": gap,
+        "subjects": names_in(subjects),
+        "movies": names_in(movies),
         "metrics": names_in(metrics),
     }
     settings = BaselineSettings(ico, delays, targets, components, samples)
@@ -337,7 +347,7 @@ def tested_baselines(
     """`baseline`, kind by kind, each as it is done and saved; ``test`` are its arguments of the test."""
     for kind in kinds:
         must_be_one_of("kinds", kind, tuple(KINDS))
-    chosen, where, dataset = one_or_all(experiment), torch_device(device), open_dataset(store)
+    chosen, where, dataset = tested_or_all(experiment), torch_device(device), open_dataset(store)
     resolved = resolve(config, dataset)
     asked = {"lag": resolved.data.lag} | {name: value for name, value in test.items() if value is not None}
     protocol = named(asked.pop("protocol"), **asked)

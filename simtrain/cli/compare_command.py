@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -12,7 +13,7 @@ from rich.table import Table
 
 from simdata.common.local_path import LOCAL
 from simtrain.api.comparison import Comparison, compare
-from simtrain.cli.options import experiment_option, metric_option, protocol_option
+from simtrain.cli.options import metric_option, movie_option, protocol_option, subject_option, tested_option
 from simtrain.retrieval.bootstrap import CONFIDENCE
 from simtrain.retrieval.comparison import Difference
 from simtrain.retrieval.metrics import RetrievalMetric
@@ -22,24 +23,25 @@ from simtrain.retrieval.report import narrow_table
 @click.command("compare")
 @click.argument("one", type=LOCAL, metavar="RUN")
 @click.argument("other", type=LOCAL, metavar="OTHER")
-@experiment_option
+@tested_option
 @protocol_option("The one that both must have been tested by (default: any, but the same for both).")
+@subject_option
+@movie_option
 @metric_option
 @click.option("--out", type=LOCAL, help="JSON file to write, with the differences of every subject.")
 def compare_command(
     one: Path,
     other: Path,
     experiment: str,
-    protocol: str | None,
-    metrics: tuple[str, ...],
     out: Path | None,
+    **which: Any,
 ) -> None:
     """Tell whether RUN does better than OTHER in the retrieval test that both were put to.
 
     Each is the folder of a run after `simtrain retrieve`, or of a baseline, such as baselines/ridge. Windows
     are compared one by one; interval and p-value are over subjects.
     """
-    found = compare(one, other, experiment=experiment, protocol=protocol, metrics=metrics)
+    found = compare(one, other, experiment=experiment, **which)
     Console().print(_table(found))
     if out is not None:
         found.save(out)

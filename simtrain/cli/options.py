@@ -15,7 +15,7 @@ from simtrain.common.device import DEVICES
 from simtrain.config import composition
 from simtrain.config.schema import SomeConfig
 from simtrain.data.feeds import KINDS
-from simtrain.data.windows import ALL, EXPERIMENTS
+from simtrain.data.windows import ALL, EXPERIMENTS, TESTED
 from simtrain.retrieval.named_protocols import NAMED
 from simtrain.retrieval.protocol import WHOLE_MOVIE
 
@@ -106,6 +106,19 @@ experiment_option = click.option(
     default=ALL,
     show_default=True,
     help="What was held out of training: subjects, scenes, or both.",
+)
+tested_option = click.option(
+    "--experiment",
+    type=click.Choice([*TESTED, ALL]),
+    default=ALL,
+    show_default=True,
+    help="What was held out of training: subjects, scenes, or both; all of these; or seen: nothing was.",
+)
+subject_option = click.option(
+    "--subject", "subjects", multiple=True, metavar="ID", help="Only this one; may be repeated."
+)
+movie_option = click.option(
+    "--movie", "movies", multiple=True, metavar="NAME", help="Only this one; may be repeated."
 )
 metric_option = click.option(
     "--metric",

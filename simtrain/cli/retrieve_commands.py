@@ -16,13 +16,15 @@ from simtrain.cli.options import (
     SECONDS,
     Lags,
     device_option,
-    experiment_option,
     metric_option,
     modalities_option,
+    movie_option,
     protocol_option,
     run_argument,
     set_option,
     store_argument,
+    subject_option,
+    tested_option,
 )
 from simtrain.config import composition
 from simtrain.data.windows import ALL
@@ -34,7 +36,7 @@ from simtrain.retrieval.protocol import CLIPS_OF, HEMISPHERES, NEGATIVES, Protoc
 @click.command("retrieve")
 @run_argument
 @store_argument
-@experiment_option
+@tested_option
 @protocol_option("What holds for the options below that are not given.", OURS)
 @click.option(
     "--pool",
@@ -92,6 +94,8 @@ from simtrain.retrieval.protocol import CLIPS_OF, HEMISPHERES, NEGATIVES, Protoc
     help="Seconds between a tested clip and negatives of its movie, at least, or by modality, such as "
     "video=4,audio=1.",
 )
+@subject_option
+@movie_option
 @click.option("--lags", type=Lags(), help="Also top-1 at every lag from A to B s, such as 0:12.")
 @click.option("--figures", is_flag=True, help="Also pictures, in RUN/retrieval (needs matplotlib).")
 @click.option(
@@ -99,6 +103,7 @@ from simtrain.retrieval.protocol import CLIPS_OF, HEMISPHERES, NEGATIVES, Protoc
 )
 @metric_option
 @click.option("--seed", type=click.IntRange(0), default=Protocol.seed, show_default=True)
+@click.option("--out", type=LOCAL, help="Folder to write to (default: RUN).")
 @device_option
 def retrieve_command(
     run: Path,
@@ -106,12 +111,13 @@ def retrieve_command(
     experiment: str,
     lags: range | None,
     figures: bool,
+    out: Path | None,
     device: str,
     **test: Any,
 ) -> None:
     """Test the model of RUN on STORE: which clip was seen, and which BOLD it gave rise to.
 
-    Writes RUN/retrieval.json, and tables and figures to RUN/retrieval.
+    Writes retrieval.json, and tables and figures to the folder retrieval, both in RUN or --out.
     """
     found = retrieval.retrieve(
         run,
@@ -119,6 +125,7 @@ def retrieve_command(
         experiment=experiment,
         lags=lags,
         figures=figures,
+        out=out,
         device=device,
         save=False,
         **test,

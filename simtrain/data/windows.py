@@ -17,6 +17,7 @@ import numpy as np
 from simdata.common.errors import UserError
 from simtrain.config.resolved import Resolved
 from simtrain.data.dataset import SPLITS, Dataset, Embedding
+from simtrain.data.filters import narrowed
 
 TRAIN, VAL, TEST = (SPLITS.index(name) for name in ("train", "val", "test"))
 HEMISPHERES = 2
@@ -35,6 +36,8 @@ SAMPLE = np.dtype([*FIELDS, ("hemisphere", "i4")])
 
 EXPERIMENTS = {"new-subjects": (TEST, TRAIN), "new-scenes": (TRAIN, TEST), "both": (TEST, TEST)}
 ALL = "all"  # of the experiments
+SEEN = "seen"
+TESTED = {**EXPERIMENTS, SEEN: (TRAIN, TRAIN)}  # what was trained on may be tested too, if asked for by name
 
 
 def covered(frames: int, embeddings: Iterable[Embedding]) -> int:
@@ -129,20 +132,28 @@ class Windows:
         """(n,) WINDOW: as `find_windows`, at the configuration's lag or at another (s)."""
         return find_windows(self.dataset, self.clips, self.frames, self.lag if lag is None else lag)
 
-    def experiments(self, wanted: str | None, lag: int) -> dict[str, np.ndarray]:
-        """The windows of one of ``EXPERIMENTS``, or of all that the store has windows for.
+    def experiments(
+        self, wanted: str | None, lag: int, subjects: Sequence[str] = (), movies: Sequence[str] = ()
+    ) -> dict[str, np.ndarray]:
+        """The windows of one of ``TESTED``, or of all ``EXPERIMENTS`` that the store has windows for.
+
+        Parameters
+        ----------
+        subjects, movies : whose windows to take; none: those of all
 
         Raises
         ------
         UserError
-            If it has none.
+            If it has none, or lacks a subject or movie.
         """
-        found, names = self.find(lag), [wanted] if wanted else EXPERIMENTS
-        chosen = {name: select(found, *EXPERIMENTS[name]) for name in names}
+        names = [wanted] if wanted else EXPERIMENTS
+        found = narrowed(self.find(lag), self.dataset, subjects, movies)
+        chosen = {name: select(found, *TESTED[name]) for name in names}
         chosen = {name: windows for name, windows in chosen.items() if len(windows)}
         if not chosen:
+            only = f" of {' and '.join([*subjects, *movies])}" if subjects or movies else ""
             raise UserError(
-                f"{self.dataset.path} has no windows for {' or '.join(names)} at a lag of {lag} s: "
+                f"{self.dataset.path} has no windows{only} for {' or '.join(names)} at a lag of {lag} s: "
                 "see `simdata info` for its sets of subjects and scenes"
             )
         return chosen

@@ -10,8 +10,8 @@ signs).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,6 @@ import pandas as pd
 
 from simdata.common.errors import UserError
 from simtrain.common.choices import must_be_one_of
-from simtrain.data.windows import EXPERIMENTS
 from simtrain.retrieval.bootstrap import Bootstrap
 from simtrain.retrieval.by_modality import of_modality
 from simtrain.retrieval.metrics import RetrievalMetric, chosen
@@ -32,7 +31,8 @@ SOME_WAYS = 10_000
 # What both tests must have alike.
 WINDOW = ["draw", "subject", "hemisphere", "movie", "second", "clip_second", "pool"]
 TEXTS = dict.fromkeys(("experiment", "direction", "subject", "hemisphere", "movie"), str)
-SINCE = {"clips_of": "experiment"}  # what tests did before there was a choice
+# What tests did before there was a choice.
+SINCE = {"clips_of": "experiment", "subjects": [], "movies": []}
 AGAIN = "test it again with `simtrain retrieve` or `simtrain baseline`"
 
 
@@ -125,6 +125,8 @@ def compare_tests(
     one: RankTable,
     other: RankTable,
     experiment: str | None,
+    subjects: Sequence[str] = (),
+    movies: Sequence[str] = (),
     metrics: Mapping[str, RetrievalMetric] | None = None,
 ) -> tuple[list[Difference], list[SubjectDifference]]:
     """Paired differences, over subjects and of each.
@@ -132,6 +134,7 @@ def compare_tests(
     Parameters
     ----------
     experiment : that both were tested in; None: all of those
+    subjects, movies : whose windows to compare; none: those of all
     metrics : as `compared_metrics` gives; None: the standard ones
 
     Raises
@@ -142,6 +145,7 @@ def compare_tests(
     compared = compared_metrics() if metrics is None else metrics
     overall: list[Difference] = []
     of_subjects: list[SubjectDifference] = []
+    one, other = (_narrowed(of, subjects, movies) for of in (one, other))
     shared = _shared(one, other, experiment)
     _must_be_one_test(one, other, {direction for _, direction in shared})
     for name, direction in shared:
@@ -225,6 +229,16 @@ def _must_be_one_test(one: RankTable, other: RankTable, directions: Iterable[str
         )
 
 
+def _narrowed(tested: RankTable, subjects: Sequence[str], movies: Sequence[str]) -> RankTable:
+    """Its windows of these subjects and movies; none named: all."""
+    windows = tested.windows
+    for kind, wanted in (("subject", subjects), ("movie", movies)):
+        if unknown := sorted(set(wanted) - set(windows[kind])):
+            raise UserError(f"{tested.name} was not tested on {kind} {', '.join(unknown)}")
+        windows = windows[windows[kind].isin(wanted)] if wanted else windows
+    return replace(tested, windows=windows)
+
+
 def _settings(protocol: Mapping[str, Any], direction: str) -> dict[str, Any]:
     """Those of one direction: a pool for a modality that only one model has makes no other test."""
     (modality,) = (name for name in direction.split("->") if name != "fmri")
@@ -237,8 +251,7 @@ def _shared(one: RankTable, other: RankTable, experiment: str | None) -> list[tu
         list(dict.fromkeys(zip(of.windows["experiment"], of.windows["direction"], strict=True)))
         for of in (one, other)
     ]
-    wanted = EXPERIMENTS if experiment is None else (experiment,)
-    found = [key for key in of_each[0] if key in of_each[1] and key[0] in wanted]
+    found = [key for key in of_each[0] if key in of_each[1] and experiment in (None, key[0])]
     if not found:
         has = " and ".join(
             f"{of.name} has {', '.join(f'{name} {direction}' for name, direction in keys)}"

@@ -14,7 +14,8 @@ from simdata.common.errors import UserError
 from simdata.store import BoldReader
 from simtrain.common.finite import must_tell_apart
 from simtrain.data.dataset import Dataset
-from simtrain.data.windows import EXPERIMENTS, Windows, select
+from simtrain.data.filters import narrowed
+from simtrain.data.windows import SEEN, TESTED, Windows, select
 from simtrain.models.embeddings import embed_units, units_of
 from simtrain.retrieval.cache import Bank
 from simtrain.retrieval.metrics import chosen
@@ -90,13 +91,15 @@ def retrieve(
     frames, reader = run.config.data.frames, BoldReader(dataset.path)
     units = units_of(protocol.hemispheres, learner.sides)
     results = {}
-    for name, windows in used.experiments(experiment, protocol.lag).items():
+    of_each = used.experiments(experiment, protocol.lag, protocol.subjects, protocol.movies)
+    for name, windows in of_each.items():
         must_be_new(run, dataset, windows, name)
         bank = Bank(partial(embed_units, learner, reader, units, frames=frames), dataset, units)
         result = put_to_test(learner, bank, dataset, windows, name, protocol)
         if lags:
             common = _at_all(used.find(max(lags)), lags)
-            common = select(common, *EXPERIMENTS[name])
+            common = narrowed(common, dataset, protocol.subjects, protocol.movies)
+            common = select(common, *TESTED[name])
             if not len(common):
                 raise UserError(f"{name}: no clip has BOLD at all of these lags: use shorter `lags`")
             outcomes = _outcomes(learner, bank, dataset, common, name, protocol, lags)
@@ -122,7 +125,7 @@ def put_to_test(
 
 
 def must_be_new(run: FitRun, dataset: Dataset, windows: np.ndarray, name: str) -> None:
-    """Refuse an experiment on subjects or scenes that a run may have seen.
+    """Refuse an experiment on subjects or scenes that a run may have seen, unless that is what it is called.
 
     Raises
     ------
@@ -130,6 +133,8 @@ def must_be_new(run: FitRun, dataset: Dataset, windows: np.ndarray, name: str) -
         If one of the subjects was in its training or validation, unless only the scenes are to be new; if
         the scenes are to be new, but a movie was divided otherwise in its training.
     """
+    if name == SEEN:
+        return
     if name != "new-subjects":
         seen, scenes = run.seen_scenes, list(dataset.identity["scenes"].items())
         for movie in np.unique(windows["movie"]):

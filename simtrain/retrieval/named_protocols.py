@@ -66,4 +66,6 @@ def title_of(protocol: Protocol) -> str:
 
 def _told(name: str, value: Any) -> str:
     words = name.replace("_", " ")
-    return words if value is True else f"{words} {as_text(value)}"
+    if value is True:
+        return words
+    return f"{words} {' '.join(value) if isinstance(value, list) else as_text(value)}"

@@ -38,6 +38,7 @@ class Protocol:
         against windows of its own hemisphere, as published, or one alone
     gap : s between a tested window and a negative of its movie, at least; None: 3, or what a window covers if
         that is more; or a mapping, as of ``pool``
+    subjects, movies : whose windows are tested and make up the pools; none: those of all
     metrics : beside the standard ones (`simtrain.retrieval.metrics`); they change no rank
     based_on : the name that it goes by, of `simtrain.retrieval.named_protocols`, with what is not as there
 
@@ -59,6 +60,8 @@ class Protocol:
     average_windows: int = 1
     hemispheres: str = HEMISPHERES[0]
     gap: Gap | None = None
+    subjects: tuple[str, ...] = ()
+    movies: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     based_on: str = "ours"
 
@@ -109,8 +112,9 @@ class Protocol:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides the ranks: name of a parameter -> its value."""
-        return {name: getattr(self, name) for name in SETTINGS}
+        """What decides the ranks, as JSON has it: name of a parameter -> its value."""
+        found = {name: getattr(self, name) for name in SETTINGS}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
     @property
     def pool_negatives(self) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from rich.table import Table
 
 from simdata.common import json_text
 from simtrain.data.dataset import Dataset
+from simtrain.data.windows import SEEN
 from simtrain.retrieval import figures, tables
 from simtrain.retrieval.bootstrap import CONFIDENCE, RESAMPLES
 from simtrain.retrieval.evaluation import RetrievalResult
@@ -33,7 +34,7 @@ def show(results: Mapping[str, RetrievalResult], protocol: Protocol, console: Co
     Metrics beside the standard ones, and top-1 by lag, have tables of their own.
     """
     columns = _columns(protocol)
-    table = narrow_table(title_of(protocol), _caption(protocol))
+    table = narrow_table(title_of(protocol), _caption(protocol, results))
     for column in ("experiment", "direction"):
         table.add_column(column, no_wrap=True)
     for column in (*(metric.heading or name for name, metric in columns.items()), "p"):
@@ -215,11 +216,13 @@ def _number(value: float, metric: RetrievalMetric) -> str:
     return f"{100 * value:.1f}" if metric.percent else f"{value:.{metric.digits}f}"
 
 
-def _caption(protocol: Protocol) -> str:
+def _caption(protocol: Protocol, experiments: Collection[str]) -> str:
     interval = (
         "no interval: the mean of subjects was tested"
         if protocol.average_subjects
         else (f"below: {CONFIDENCE} % interval over subjects")
     )
     notes = [f"{one.heading or name}: {one.note}" for name, one in _columns(protocol).items() if one.note]
+    if SEEN in experiments:
+        notes.append(f"{SEEN}: subjects and scenes that the model was trained on, no test of new ones")
     return f"{_spread_of(protocol)}; {interval}; {'; '.join(notes)}; p: of top-1, against {SHIFTS} shifts"

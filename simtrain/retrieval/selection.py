@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from simdata.common.errors import UserError
 from simtrain.data.dataset import Dataset
+from simtrain.data.filters import narrowed
 from simtrain.data.windows import EXPERIMENTS, Windows, select
 from simtrain.retrieval.evaluation import must_be_new
 from simtrain.training.run_folder import FitRun
@@ -44,7 +44,9 @@ class Selection:
         found = Windows.of(dataset, run.config).find()
         if self.experiment is not None:
             found = select(found, *EXPERIMENTS[self.experiment])
-        found = found[self._chosen(found, dataset)]
+        found = narrowed(found, dataset, self.subjects, () if self.movie is None else (self.movie,))
+        if self.seconds is not None:
+            found = found[np.isin(found["clip"], list(self.seconds))]
         if not len(found):
             raise UserError(
                 f"{dataset.path} has no windows of {self.experiment or 'any set'} for these subjects, movie "
@@ -53,18 +55,6 @@ class Selection:
         if self.experiment is not None:
             must_be_new(run, dataset, found, self.experiment)
         return np.concatenate([self._spread(own) for own in by_subject(found)])
-
-    def _chosen(self, found: np.ndarray, dataset: Dataset) -> np.ndarray:
-        chosen = np.ones(len(found), bool)
-        if self.subjects:
-            chosen &= np.isin(
-                found["subject"], positions("subject", self.subjects, dataset.subjects, dataset)
-            )
-        if self.movie is not None:
-            chosen &= np.isin(found["movie"], positions("movie", [self.movie], dataset.movies, dataset))
-        if self.seconds is not None:
-            chosen &= np.isin(found["clip"], list(self.seconds))
-        return chosen
 
     def _spread(self, own: np.ndarray) -> np.ndarray:
         if self.most is None or len(own) <= self.most:
@@ -75,16 +65,3 @@ class Selection:
 def by_subject(windows: np.ndarray) -> list[np.ndarray]:
     """The windows of each subject, in the order of the store."""
     return [windows[windows["subject"] == subject] for subject in np.unique(windows["subject"])]
-
-
-def positions(kind: str, wanted: Sequence[str], known: Sequence[str], dataset: Dataset) -> list[int]:
-    """Rows of names in the store's list of what it has of a kind.
-
-    Raises
-    ------
-    UserError
-        If it lacks one.
-    """
-    if unknown := sorted(set(wanted) - set(known)):
-        raise UserError(f"{dataset.path} has no {kind} {', '.join(unknown)}: see `simdata info`")
-    return [known.index(name) for name in wanted]

@@ -75,6 +75,7 @@ def test_what_has_no_interval_or_p_is_nan(commanded, store):
         ({"pool": 1}, "pool: 1 is less than 2"),
         ({"pool": "film"}, "pool: 'film' is neither"),
         ({"draws": 1}, "draws: 1 is less than 2"),
+        ({"subjects": "nobody"}, "has no subject nobody"),
         ({"protocol": "theirs"}, "protocol: 'theirs' is not one of ours, published-code, published-paper"),
         ({"lag": -1}, "lag: -1 is less than 0"),
         ({"negatives": "any"}, "negatives: 'any' is not one of same-movie"),
@@ -119,6 +120,19 @@ def test_a_protocol_by_its_name_is_its_options_and_what_is_given_counts_before_i
     top1 = found.metrics.query("figure == 'top-1' and direction == 'fmri->video'").iloc[0]
     assert (top1["mean"], top1.sd_over_rows) == pytest.approx((rows.top1.mean(), rows.top1.std(ddof=0)))
     assert top1.isna().sd_over_draws
+
+
+def test_what_is_left_out_by_name_is_not_tested_in_the_command_either(commanded, store, tmp_path):
+    options = ("--experiment", "seen", "--subject", "s1", "--subject", "s3", "--movie", "M1", "--draws", 2)
+    shown = call("retrieve", commanded, store, *options, "--clips", 20, "--out", tmp_path / "told")
+    assert "ours, but clips 20, draws 2, subjects s1 s3 and movies M1" in " ".join(shown.split())
+    asked = {"clips": 20, "draws": 2, "subjects": ["s1", "s3"], "movies": "M1", "device": "cpu"}
+    found = simtrain.retrieve(commanded, store, experiment="seen", out=tmp_path / "here", **asked)
+    assert (tmp_path / "told/retrieval.json").read_bytes() == (tmp_path / "here/retrieval.json").read_bytes()
+    assert set(found.tables["windows"].subject) == {"s1", "s3"}
+    compared = simtrain.compare(tmp_path / "told", tmp_path / "here", subjects=["s1"])
+    assert set(compared.subjects.subject) == {"s1"}
+    assert set(compared.metrics.experiment) == {"seen"}
 
 
 def test_a_pool_that_is_too_large_for_the_store_says_what_to_do(commanded, store):

@@ -124,6 +124,16 @@ def test_pools_are_compared_by_modality(two):
         compare_tests(one, _tested("not", rank, pool={"video": 16, "audio": POOL}), None)
 
 
+def test_a_subject_by_itself_has_its_own_difference(two):
+    _, subjects = compare_tests(*two, None)
+    metrics, alone = compare_tests(*two, None, subjects=["s3"])
+    assert alone == [row for row in subjects if row.subject == "s3"]
+    assert [(row.difference, row.low) for row in metrics] == [(row.difference, None) for row in alone]
+    assert compare_tests(*two, None, movies=["MOVIE1"]) == compare_tests(*two, None)
+    with pytest.raises(UserError, match="better was not tested on movie MOVIE2"):
+        compare_tests(*two, None, movies=["MOVIE2"])
+
+
 @pytest.mark.parametrize("column", WINDOW)
 def test_tests_of_other_windows_are_not_compared(two, column):
     one, other = two

@@ -382,6 +382,35 @@ def test_chance_is_told_of_each_modality_whose_pools_differ(trained, store, tmp_
     assert directions["audio->fmri"]["top-5"]["chance"] == 1
 
 
+def test_subjects_and_movies_are_those_that_were_named(trained, store):
+    named = {"subjects": ("s6",), "movies": ("M2",), "pool": 12, "clips": 20, "draws": 2}
+    result = _retrieve(trained, store, lags=[6], **named)
+    tested = result.tested["fmri->video"]
+    assert (set(tested["subject"].ravel()), set(tested["movie"].ravel())) == ({5}, {1})
+    assert result.subjects == 1
+    assert result.measures["fmri->video"]["top-1"].interval is None
+    assert list(result.lags["fmri->video"]) == [6]
+    for wrong, message in (
+        ({"subjects": ("nobody",)}, "has no subject nobody: see `simdata info`"),
+        ({"movies": ("M9",)}, "has no movie M9"),
+        ({"subjects": ("s1",)}, "no windows of s1 for new-subjects"),
+    ):
+        with pytest.raises(UserError, match=message):
+            _retrieve(trained, store, **wrong)
+
+
+def test_what_was_trained_on_is_tested_by_its_name_alone(trained, store, tmp_path):
+    dataset, protocol = open_dataset(store), replace(PROTOCOL, clips=20, draws=2)
+    results = retrieve(trained, dataset, "seen", protocol, CPU)
+    tested = results["seen"].tested["fmri->video"]
+    assert {dataset.subjects[one] for one in tested["subject"].ravel()} <= {"s1", "s2", "s3"}
+    assert set(tested["scene_split"].ravel()) == {1}
+    console = Console(record=True, width=80, file=(tmp_path / "out").open("w"))
+    report.show(results, protocol, console)
+    shown = " ".join(console.export_text().split())
+    assert "seen: subjects and scenes that the model was trained on, no test of new ones" in shown
+
+
 @pytest.fixture(scope="module")
 def by_unit(trained, store):
     """The same test of the trained run by each unit."""

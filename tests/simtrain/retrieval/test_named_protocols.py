@@ -23,6 +23,7 @@ def test_a_protocol_goes_by_its_name_whatever_its_lag_and_seed(name):
     [
         ("ours", {"pool": 64}, "ours, but pool 64"),
         ("ours", {"pool": 64, "average_subjects": True}, "ours, but pool 64 and average subjects"),
+        ("ours", {"subjects": ("s5", "s6"), "movies": ("M1",)}, "ours, but subjects s5 s6 and movies M1"),
         ("published-code", {"pool": None, "gap": {"audio": 1, "video": 4}}, "published-code"),
         (
             "published-paper",
@@ -51,6 +52,8 @@ def test_no_part_of_a_protocol_stands_in_no_name():
         "average_windows": 2,
         "hemispheres": "L",
         "gap": 9,
+        "subjects": ("s5",),
+        "movies": ("M1",),
     }
     assert {*other, "lag", "seed"} == set(Protocol(lag=6).settings)
     for setting, value in other.items():
