@@ -354,7 +354,7 @@ def tested_baselines(
     must_suit(kinds, protocol)
     fits = Baselines(dataset, resolved, settings, where)
     for kind in kinds:
-        fitted, notes = fits.fit(kind, out / kind)
+        fitted, notes = fits.fit(kind, out / kind, protocol.hemispheres)
         tested = Retrieval(out / kind, protocol, fits.test(fitted, chosen, protocol), dataset, notes)
         tested.save()
         yield kind, tested

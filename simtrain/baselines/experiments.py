@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ import torch
 from simdata.common import json_text
 from simdata.common.errors import UserError
 from simdata.store import BoldReader
+from simdata.surface.meshes import HEMISPHERES
 from simtrain.baselines.ceiling import Others, isc_maps, summary, write_maps
 from simtrain.baselines.courses import Courses
 from simtrain.baselines.pca import Axes, fit_axes, train_head
@@ -81,15 +82,19 @@ class Baselines:
         self._dataset, self._config, self._settings, self._device = dataset, config, settings, device
         self._used = used = Windows.of(dataset, config)
         self._embeddings, self._clips = used.embeddings, used.clips
-        self._courses = Courses(dataset, settings.ico, config.data.sides)
         self._training = training(used.find())
         if not len(self._training):
             raise UserError(
                 f"{dataset.path} has no training windows at a lag of {config.data.lag} s: see `simdata info`"
             )
 
-    def fit(self, kind: str, out: Path) -> tuple[Test, dict[str, Any]]:
+    def fit(self, kind: str, out: Path, hemispheres: str = "mean") -> tuple[Test, dict[str, Any]]:
         """Fit one of ``KINDS``, and write what was fitted to the folder ``out``.
+
+        Parameters
+        ----------
+        hemispheres : as the test will have it: ridge regression is fitted to all of them together, or to each
+            that is tested by itself
 
         Returns
         -------
@@ -98,7 +103,7 @@ class Baselines:
             configuration, the store and the versions of software
         """
         out.mkdir(parents=True, exist_ok=True)
-        test, notes = KINDS[kind](self, out)
+        test, notes = KINDS[kind](self, out, units_of(hemispheres, self._config.data.sides))
         self._describe(out / "fit.json", notes)
         return test, notes
 
@@ -119,10 +124,19 @@ class Baselines:
         }
         json_text.write(path, content)
 
-    def ridge(self) -> tuple[Ridge, Targets]:
+    @cached_property
+    def targets(self) -> Targets:
+        """What ridge regression predicts."""
+        return Targets(self._embeddings, self._clips, self._settings.targets)
+
+    def courses(self, unit: str) -> Courses:
+        """Of one of `units_of`: a hemisphere, or for ``mean`` all in use, side by side."""
+        sides = self._config.data.sides if unit == "mean" else [HEMISPHERES.index(unit)]
+        return Courses(self._dataset, self._settings.ico, sides)
+
+    def ridge(self, courses: Courses) -> Ridge:
         """Fitted to predict the targets from the delays that were asked for."""
         first, last = self._settings.delays
-        targets = Targets(self._embeddings, self._clips, self._settings.targets)
         windows = self._training
         # No delay may lead into BOLD that answers a scene which is held out.
         windows = windows[within_scene(self._dataset, windows["movie"], windows["clip"], first, last)]
@@ -132,7 +146,7 @@ class Baselines:
             )
         fold = film_folds(windows, self._dataset.segment)
         delays = np.arange(first, last + 1)
-        return fit_ridge(self._courses, windows, fold, targets, delays, self._device), targets
+        return fit_ridge(courses, windows, fold, self.targets, delays, self._device)
 
     def axes(self) -> Axes:
         """The main axes of training windows."""
@@ -146,18 +160,20 @@ class Baselines:
             device=self._device,
         )
 
-    def _ridge(self, out: Path) -> tuple[Test, dict[str, Any]]:
-        model, targets = self.ridge()
-        model.save(out / "ridge.npz")
-        penalty = {
-            modality: np.quantile(model.penalty[columns], [0, 0.5, 1]).tolist()
-            for modality, columns in model.columns.items()
-        }
-        notes = {"features": len(model.x_mean), "penalty_min_median_max": penalty}
-        sides = _RidgeSides(tuple(model.columns), model, targets, self._courses)
-        return partial(self._test, lambda windows: sides), notes
+    def _ridge(self, out: Path, units: tuple[str, ...]) -> tuple[Test, dict[str, Any]]:
+        for old in out.glob("ridge*.npz"):
+            old.unlink()
+        sides, notes = {}, {}
+        for unit in units:
+            courses = self.courses(unit)
+            model = self.ridge(courses)
+            model.save(out / ("ridge.npz" if unit == "mean" else f"ridge_{unit}.npz"))
+            sides[unit] = _RidgeSides(tuple(model.columns), model, self.targets, courses)
+            notes[unit] = _told(model)
+        test = partial(self._test, lambda windows: sides)
+        return test, notes.get("mean", notes)
 
-    def _pca(self, out: Path) -> tuple[Test, dict[str, Any]]:
+    def _pca(self, out: Path, units: tuple[str, ...]) -> tuple[Test, dict[str, Any]]:
         Stimuli(self._embeddings).fit(self._clips)  # if features say nothing, so before the work begins
         config, axes = self._config, self.axes()
         learner = train_head(
@@ -167,36 +183,44 @@ class Baselines:
         reader, frames = BoldReader(self._dataset.path), config.data.frames
 
         def test(windows: np.ndarray, name: str, protocol: RetrievalProtocol) -> RetrievalResult:
-            units = units_of(protocol.hemispheres, learner.sides)
             embed = partial(embed_units, learner, reader, units, frames=frames)
             bank = Bank(embed, self._dataset, units)
             return put_to_test(learner, bank, self._dataset, windows, name, protocol)
 
         return test, {"components": axes.axes.shape[1], "explained_variance": float(axes.share)}
 
-    def _ceiling(self, out: Path) -> tuple[Test, dict[str, Any]]:
+    def _ceiling(self, out: Path, units: tuple[str, ...]) -> tuple[Test, dict[str, Any]]:
         lag, frames = self._config.data.lag, self._config.data.frames
         maps = isc_maps(self._dataset, lag, self._config.data.sides)
         write_maps(maps, out / "isc.zarr")
 
-        def sides(windows: np.ndarray) -> Others:
+        courses = self.courses("mean")
+
+        def sides(windows: np.ndarray) -> dict[str, TwoSided]:
             tested = np.unique(windows["subject"])
-            return Others(self._dataset, self._courses, tested, frames, lag)
+            return {"mean": Others(self._dataset, courses, tested, frames, lag)}
 
         return partial(self._test, sides), {"isc": summary(maps)}
 
     def _test(
         self,
-        sides: Callable[[np.ndarray], TwoSided],
+        sides: Callable[[np.ndarray], Mapping[str, TwoSided]],
         windows: np.ndarray,
         name: str,
         protocol: RetrievalProtocol,
     ) -> RetrievalResult:
-        """One experiment, modality by modality: the pools of one don't depend on the others."""
-        both, results = sides(windows), []
-        for modality in both.modalities:
-            bank = Bank(partial(_both_hemispheres, both, modality), self._dataset)
-            model = _OneModality(both, modality, self._used.span)
+        """One experiment, modality by modality: the pools of one don't depend on the others.
+
+        Parameters
+        ----------
+        sides : from windows to a baseline for each unit that is tested; clips are the same to all of them
+        """
+        of_units, results = sides(windows), []
+        any_unit = next(iter(of_units.values()))
+        for modality in any_unit.modalities:
+            embed = partial(_by_unit, list(of_units.values()), modality)
+            bank = Bank(embed, self._dataset, tuple(of_units))
+            model = _OneModality(any_unit, modality, self._used.span)
             results.append(put_to_test(model, bank, self._dataset, windows, name, protocol))
         return _joined(results)
 
@@ -205,18 +229,17 @@ KINDS = {"ridge": Baselines._ridge, "pca": Baselines._pca, "ceiling": Baselines.
 
 
 def must_suit(kinds: Iterable[str], protocol: RetrievalProtocol) -> None:
-    """Refuse a test of hemispheres by themselves of a baseline that sees all of a window's BOLD at once.
+    """Refuse a test of hemispheres by themselves of the ceiling, which sees all of a window's BOLD at once.
 
     Raises
     ------
     UserError
-        If one of the ``kinds`` is of that sort.
+        If it is among the ``kinds``.
     """
-    joint = [kind for kind in kinds if kind != "pca"]
-    if joint and protocol.hemispheres != "mean":
+    if "ceiling" in kinds and protocol.hemispheres != "mean":
         raise UserError(
-            f"`hemispheres` {protocol.hemispheres}: {joint[0]} sees all hemispheres in use at once; "
-            "choose one by data.hemispheres, and leave `hemispheres` out"
+            f"`hemispheres` {protocol.hemispheres}: the ceiling sees all hemispheres in use at once: test it "
+            "with `hemispheres` mean and one of them by data.hemispheres, and the other kinds by themselves"
         )
 
 
@@ -253,9 +276,18 @@ class _OneModality:
         return {self.modality: torch.from_numpy(values)}
 
 
-def _both_hemispheres(sides: TwoSided, modality: str, windows: np.ndarray) -> np.ndarray:
-    """(n, 1, dim): what a baseline makes of all of a window's BOLD."""
-    return _unit_length(partial(sides.from_windows, modality=modality), windows)[:, None]
+def _told(model: Ridge) -> dict[str, Any]:
+    penalty = {
+        modality: np.quantile(model.penalty[columns], [0, 0.5, 1]).tolist()
+        for modality, columns in model.columns.items()
+    }
+    return {"features": len(model.x_mean), "penalty_min_median_max": penalty}
+
+
+def _by_unit(of_units: Iterable[TwoSided], modality: str, windows: np.ndarray) -> np.ndarray:
+    """(n, units, dim): what baselines make of the BOLD of a window that each of them sees."""
+    embedded = [_unit_length(partial(one.from_windows, modality=modality), windows) for one in of_units]
+    return np.stack(embedded, axis=1)
 
 
 def _unit_length(embed: Callable[..., np.ndarray], *arguments: np.ndarray) -> np.ndarray:
@@ -270,7 +302,7 @@ def _joined(results: list[RetrievalResult]) -> RetrievalResult:
     scores = {direction: score for result in results for direction, score in result.scores.items()}
     measures = {direction: one for result in results for direction, one in result.measures.items()}
     tested = {direction: windows for result in results for direction, windows in result.tested.items()}
-    return RetrievalResult(scores, measures, tested, first.subjects, first.windows, {})
+    return RetrievalResult(scores, measures, tested, first.subjects, first.windows, {}, first.units)
 
 
 def shown(notes: Any) -> str:

@@ -95,6 +95,26 @@ def test_tests_by_a_protocol_are_compared_by_its_name(tested, store, tmp_path):
     assert "in retrieval (ours, but clips 40 and draws 2)" in " ".join(shown.split())
 
 
+@pytest.mark.parametrize("protocol", ["published-code", "published-paper", "ours"])
+def test_a_run_and_ridge_are_compared_by_every_protocol(tested, store, tmp_path, protocol):
+    """In pools that the small store can hold: its training scenes are one film clip a movie."""
+    folder, _ = tested
+    shared = {"experiment": "new-subjects", "device": "cpu", "protocol": protocol, "pool": 10}
+    if protocol == "published-code":
+        shared["negatives"] = "same-movie"
+    simtrain.retrieve(folder / "run", store, out=tmp_path / "run", **shared)
+    simtrain.baseline(store, tmp_path, "ridge", config="demo", ico=1, **shared)
+    compared = simtrain.compare(tmp_path / "run", tmp_path / "ridge")
+    assert compared.protocol["name"].startswith(protocol)
+    assert set(compared.metrics.direction) == {"fmri->video", "video->fmri", "fmri->audio", "audio->fmri"}
+    of_each = compared.subjects.query("figure == 'top-1' and direction == 'fmri->video'")
+    assert len(of_each) == 2
+    row = compared.metrics.query("figure == 'top-1' and direction == 'fmri->video'").iloc[0]
+    paired = (of_each.difference * of_each.n).sum() / of_each.n.sum()
+    assert row.difference == pytest.approx(paired)
+    assert row.low <= row.difference <= row.high
+
+
 def _cut(folder):
     path = folder / "retrieval" / "windows.csv"
     lines = path.read_text().splitlines(keepends=True)

@@ -103,7 +103,7 @@ def test_nothing_of_test_subjects_or_test_scenes_enters_the_fits(store, tmp_path
         group[name][:] = values
     few = BaselineSettings(ico=0, components=2, samples=40)
     one, other = _baselines(store, few), _baselines(changed, few)
-    ridge, again = one.ridge()[0], other.ridge()[0]
+    ridge, again = (of.ridge(of.courses("mean")) for of in (one, other))
     for name in ("weights", "x_mean", "y_mean", "penalty"):
         np.testing.assert_array_equal(getattr(ridge, name), getattr(again, name))
     axes, again = one.axes(), other.axes()
@@ -140,7 +140,7 @@ def test_no_delay_of_ridge_leads_into_a_held_out_scene(store, monkeypatch):
 
     monkeypatch.setattr(experiments, "fit_ridge", fit)
     baselines = _baselines(store, replace(SETTINGS, delays=(-2, 5)))
-    baselines.ridge()
+    baselines.ridge(baselines.courses("L"))
     dataset = open_dataset(store)
     assert (dataset.scene_split[seen["movie"], seen["seconds"]] == 1).all()
 
@@ -178,32 +178,45 @@ def test_the_command_prints_and_writes_the_same_table_as_retrieve(store, tmp_pat
         assert ridge["weights"].shape[1] == 8
 
 
-def test_what_sees_both_hemispheres_at_once_is_not_tested_by_each(store, tmp_path):
-    words = [
-        "baseline",
-        str(store),
-        "--out",
-        str(tmp_path / "out"),
-        "--config",
-        "demo",
-        "--hemispheres",
-        "each",
-    ]
-    result = CliRunner().invoke(cli, [*words, "--kind", "ridge"])
-    assert "--hemispheres each: ridge sees all hemispheres in use at once" in str(result.exception)
+QUICK = ["--config", "demo", "--experiment", "new-subjects", "--clips", "20", "--draws", "2", "--ico", "1"]
+
+
+def _call(store, out, *options):
+    words = ["baseline", str(store), "--out", str(out), *QUICK, *options]
+    return CliRunner().invoke(cli, words)
+
+
+def _windows(folder):
+    with (folder / "retrieval/windows.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_ceiling_is_not_tested_by_each_hemisphere(store, tmp_path):
+    result = _call(store, tmp_path / "out", "--hemispheres", "each")
+    assert "--hemispheres each: the ceiling sees all hemispheres in use at once" in str(result.exception)
     assert not (tmp_path / "out").exists()
-    quick = [
-        "--kind",
-        "pca",
-        "--experiment",
-        "new-subjects",
-        "--clips",
-        "20",
-        "--draws",
-        "2",
-        "--components",
-        "8",
-    ]
-    assert CliRunner().invoke(cli, [*words, *quick]).exit_code == 0
-    with (tmp_path / "out/pca/retrieval/windows.csv").open() as file:
-        assert {row["hemisphere"] for row in csv.DictReader(file)} == {"L", "R"}
+
+
+def test_pca_is_tested_by_each_hemisphere(store, tmp_path):
+    options = ("--kind", "pca", "--components", "8", "--hemispheres", "each")
+    assert _call(store, tmp_path, *options).exit_code == 0
+    assert {row["hemisphere"] for row in _windows(tmp_path / "pca")} == {"L", "R"}
+
+
+def test_ridge_by_each_hemisphere_is_that_of_one_and_of_the_other(store, tmp_path):
+    assert _call(store, tmp_path / "mean", "--kind", "ridge").exit_code == 0
+    for name in ("each", "L", "R"):
+        result = _call(store, tmp_path / name, "--kind", "ridge", "--hemispheres", name)
+        assert result.exit_code == 0, result.exception
+    alone = ("--kind", "ridge", "--set", "data.hemispheres=R")
+    assert _call(store, tmp_path / "alone", *alone).exit_code == 0
+    each, left, right, one = (_windows(tmp_path / name / "ridge") for name in ("each", "L", "R", "alone"))
+    assert {row["hemisphere"] for row in each} == {"L", "R"}
+    ranks = {side: [row["rank"] for row in each if row["hemisphere"] == side] for side in ("L", "R")}
+    assert ranks == {"L": [row["rank"] for row in left], "R": [row["rank"] for row in right]}
+    assert ranks["R"] == [row["rank"] for row in one]
+    assert ranks["L"] != ranks["R"]
+    assert {path.name for path in (tmp_path / "each/ridge").glob("*.npz")} == {"ridge_L.npz", "ridge_R.npz"}
+    assert {path.name for path in (tmp_path / "mean/ridge").glob("*.npz")} == {"ridge.npz"}
+    notes = json.loads((tmp_path / "each/ridge/fit.json").read_text())["notes"]
+    assert set(notes) == {"L", "R"}
