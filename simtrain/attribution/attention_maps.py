@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from simtrain.models.sit import Attention, SiT
+from simtrain.models.sit import ONE_TOKEN, Attention, SiT
 
 HEADS = ("mean", "max", "min")
 EACH = "each"
@@ -38,8 +38,8 @@ def attention_to_patches(
 
     Returns
     -------
-    (batch, patches, frames) float32; where a token is all frames of a patch (``temporal: channels``), 1 in
-    place of frames
+    (batch, patches, frames) float32; where a token is all frames of a patch (``temporal`` channels or
+    mean_frame), 1 in place of frames
     """
     with _inputs_of_attention(encoder) as inputs:
         encoder.tokens(x)
@@ -75,14 +75,14 @@ def _shares_of_output(encoder: SiT, tokens: Tensor) -> Tensor:
     if encoder.pool == "cls":
         reached[:, 0] = 1.0
     else:
-        reached[:, 1:] = 1 / (length - 1)
+        reached[:, encoder.class_tokens :] = 1 / (length - encoder.class_tokens)
     return reached
 
 
 def _by_frame(encoder: SiT, reached: Tensor) -> Tensor:
-    """(sequences, tokens, ...) shares -> (batch, patches, frames, ...), the class token left out."""
-    of_patches = reached[:, 1:]
-    if encoder.temporal == "channels":
+    """(sequences, tokens, ...) shares -> (batch, patches, frames, ...), a class token left out."""
+    of_patches = reached[:, encoder.class_tokens :]
+    if encoder.temporal in ONE_TOKEN:
         return of_patches[:, :, None]
     if encoder.temporal == "concat":
         return of_patches.unflatten(1, (encoder.frames, -1)).transpose(1, 2)

@@ -20,6 +20,7 @@ from simtrain.config.schema import ModelConfig
 from simtrain.data.feeds import Batch
 from simtrain.data.windows import HEMISPHERES
 from simtrain.models.learner import Learner
+from simtrain.models.sit import ONE_TOKEN
 from simtrain.surface.patches import patch_vertices
 from simtrain.surface.vertices import mean_over_patches
 from simtrain.training.run_folder import FitRun
@@ -75,10 +76,10 @@ class Method:
 
     def must_suit(self, model: ModelConfig, by_frame: bool) -> None:
         """Raise a UserError if there are no such maps of a model, or no map of each frame if wanted."""
-        if by_frame and self.name in ATTENTION and model.temporal == "channels":
+        if by_frame and self.name in ATTENTION and model.temporal in ONE_TOKEN:
             raise UserError(
                 f"`by_frame`: {self.name} does not tell the frames of a window apart, since they are one "
-                "token (model.temporal: channels); gradients do"
+                f"token (model.temporal: {model.temporal}); gradients do"
             )
         for option, given in {"by_head": self.by_head, "block": self.block is not None}.items():
             if given and self.name != "attention":

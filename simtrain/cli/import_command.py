@@ -10,6 +10,7 @@ import click
 from simdata.common.local_path import LOCAL
 from simtrain.cli.options import set_option, store_argument
 from simtrain.data.dataset import open_dataset
+from simtrain.models.published_frames import MOST, TEMPORAL_REPS, TemporalRep
 from simtrain.training.initial_weights import start_options
 from simtrain.training.published import Files, import_weights
 
@@ -26,6 +27,16 @@ from simtrain.training.published import Files, import_weights
     type=LOCAL,
     help="The table that the weights were made with, such as triangle_indices_ico_6_sub_ico_3.csv.",
 )
+@click.option(
+    "--temporal-rep",
+    type=click.Choice(TEMPORAL_REPS),
+    help="fMRI.temporal_rep of the published training's hparams.yml (default: what the weights show).",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(1, MOST),
+    help="fMRI.nbr_frames of the published training's hparams.yml (default: what the weights show).",
+)
 @click.option("--heads", type=click.IntRange(1), help="Attention heads (default: of 64 dimensions each).")
 @set_option("data.video=videomae")
 def import_weights_command(
@@ -36,6 +47,8 @@ def import_weights_command(
     video_wrapper: Path | None,
     audio_wrapper: Path | None,
     patches: Path | None,
+    temporal_rep: TemporalRep | None,
+    frames: int | None,
     heads: int | None,
     overrides: tuple[str, ...],
 ) -> None:
@@ -45,7 +58,7 @@ def import_weights_command(
     """
     given = {"fmri": fmri_wrapper, "video": video_wrapper, "audio": audio_wrapper}
     wrappers = {modality: file for modality, file in given.items() if file is not None}
-    files = Files(fmri_encoder, wrappers, patches)
+    files = Files(fmri_encoder, wrappers, patches, temporal_rep, frames)
     run, notes = import_weights(open_dataset(store), out, files, overrides, heads)
     for note in notes:
         click.echo(f"Note: {note}", err=True)

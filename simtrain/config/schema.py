@@ -91,10 +91,19 @@ class EncoderConfig(_Strict):
         description="Positions, and the order of values in a patch: as the geometry has them, or kept with "
         "the weights (stored), for published ones (simtrain import-weights).",
     )
-    temporal: Literal["channels", "concat", "average"] = Field(
+    temporal: Literal["channels", "concat", "average", "mean_frame"] = Field(
         default="channels",
         description="Frames of a window: channels of a patch's one token; or tokens of their own, in one "
-        "sequence (concat), or in one for each frame, and the mean of the results is taken (average).",
+        "sequence (concat), or in one for each frame, and the mean of the results is taken (average); or "
+        "their mean is taken for one frame (mean_frame).",
+    )
+    frame_positions: Literal["learned", "sequence"] = Field(
+        default="learned",
+        description="With temporal concat, what tells the frames of a patch apart: a learned embedding "
+        "(learned), or fixed positions that run on from frame to frame, as published (sequence).",
+    )
+    class_token: bool = Field(
+        default=True, description="Whether a class token goes before the tokens of the patches."
     )
     patch_embedding: PatchEmbeddingName = Field(
         default="linear",
@@ -111,6 +120,12 @@ class EncoderConfig(_Strict):
     patches: str | None = Field(
         default=None, description="CSV file with the patches in another order; in a run folder, its hash."
     )
+
+    @model_validator(mode="after")
+    def _in_one_sequence(self) -> Self:
+        if self.frame_positions == "sequence" and self.temporal != "concat":
+            raise ValueError("frame_positions: sequence needs temporal: concat, with frames in one sequence")
+        return self
 
 
 class ModelConfig(EncoderConfig):
@@ -130,6 +145,12 @@ class ModelConfig(EncoderConfig):
         description="What stays as model.init has it: the whole encoder (all), or so many first blocks and "
         "the embedding before them.",
     )
+
+    @model_validator(mode="after")
+    def _pooled(self) -> Self:
+        if self.pool == "cls" and not self.class_token:
+            raise ValueError("pool: cls needs class_token: true")
+        return self
 
     @model_validator(mode="after")
     def _freezable(self) -> Self:
@@ -265,13 +286,20 @@ class MaskingConfig(_Strict):
 
     mask: Literal["tubes", "random"] = Field(
         default="tubes",
-        description="Hide a patch in all frames (tubes), or other patches in each frame (random).",
+        description="Hide a patch in all frames (tubes), or at random: other patches in each frame, or, with "
+        "model.temporal concat, any tokens of the window.",
     )
     ratio: float = Field(
         default=0.75, ge=0.05, le=0.95, strict=False, description="Share of patches to hide."
     )
+    loss: Literal["mse", "l1"] = Field(default="mse", description="The error: squared, or absolute (l1).")
+    counted: Literal["cortex", "hidden", "all"] = Field(
+        default="cortex",
+        description="What the error is the mean over: the hidden values in the cortex (cortex), all hidden "
+        "ones, of the medial wall too, as published (hidden), or all, hidden or not (all).",
+    )
     normalise_target: bool = Field(
-        default=False, description="Predict a patch with its own mean taken off and divided by its s.d."
+        default=False, description="Predict a token with its own mean taken off and divided by its s.d."
     )
     decoder_dim: int = Field(default=192, gt=0, multiple_of=2, description="Width of a token in the decoder.")
     decoder_depth: Count = Field(default=3, description="Number of transformer blocks in the decoder.")
@@ -290,7 +318,10 @@ class BaseConfig(_Strict):
 
 
 class PretrainConfig(BaseConfig):
-    """What `simtrain pretrain` does: the decoder's sizes are those of vsMAE, the rest is as for `Config`."""
+    """What `simtrain pretrain` does: the decoder's sizes are those of vsMAE, the rest is as for `Config`.
+
+    The preset vsmae is the published model, with a token for each patch and frame.
+    """
 
     folder = "pretrain"
 
@@ -300,9 +331,12 @@ class PretrainConfig(BaseConfig):
     train: TrainConfig = TrainConfig()
 
     @model_validator(mode="after")
-    def _frames_are_channels(self) -> Self:
-        if self.model.temporal != "channels":
-            raise ValueError("model.temporal must be channels: the masked autoencoder has no other way")
+    def _maskable(self) -> Self:
+        if self.model.temporal not in ("channels", "concat"):
+            raise ValueError(
+                f"model.temporal: {self.model.temporal} is not for pretraining: give channels, a token for "
+                "each patch, or concat, one for each patch and frame"
+            )
         return self
 
 

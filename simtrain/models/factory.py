@@ -43,8 +43,6 @@ def freeze(encoder: SiT, how_much: str | int) -> None:
     if how_much == "all":
         encoder.requires_grad_(False)
     elif how_much != "none":
-        encoder.class_token.requires_grad_(False)
-        if encoder.temporal == "concat":
-            encoder.frame_embedding.requires_grad_(False)
-        for part in (encoder.embed, *encoder.blocks[:how_much]):
-            part.requires_grad_(False)
+        for part in (encoder.class_token, encoder.frame_embedding, encoder.embed, *encoder.blocks[:how_much]):
+            if part is not None:
+                part.requires_grad_(False)

@@ -1,13 +1,18 @@
-"""Masked autoencoder on cortical patches (He et al. 2022, arXiv 2111.06377; vsMAE of SIM, arXiv 2501.16471).
+"""Masked autoencoder on cortical patches (He et al. 2022, arXiv 2111.06377).
 
-The frames of a window are channels of the patch embedding: a token is a patch over all frames. So there are
-two ways to mask, and they are not two names of one:
+What is masked depends on what a token is, which the encoder's ``temporal`` says:
 
-* ``tubes``: a patch is hidden in all frames, and its token is left out of the encoder, which sees the other
-  tokens alone. The published vsMAE has a token for each patch and frame, and no class token: it hides the
-  same patches in all frames, too, but is another model (docs/published.md).
-* ``random``: each frame hides patches of its own choice. Few patches are hidden in all frames, so the encoder
-  sees every token (as in SimMIM, Xie et al. 2022), with 0 in place of the hidden frames, the mean of
+* ``concat``, a token for each patch and frame. The encoder sees the visible tokens alone; by tubes, these are
+  the same patches in all frames. With ``frame_positions: sequence`` and without a class token this is vsMAE
+  (Dahan et al. 2024, arXiv 2308.05474; SIM, arXiv 2501.16471) as its code has it (models/vsmae.py of
+  metrics-lab/surface-masked-autoencoders, commit e6128a0).
+* ``channels``, a token for each patch over all frames: a model of our own, with a third of the tokens at
+  three frames.
+
+  By ``tubes``, a patch's token is left out of the encoder, which sees the other tokens alone.
+
+  By ``random``, each frame hides patches of its own choice. Few patches are hidden in all frames, so the
+  encoder sees every token (as in SimMIM, Xie et al. 2022), with 0 in place of the hidden frames, the mean of
   z-scored BOLD, and a learned vector per hidden frame added to the token. It costs about what training the
   encoder without masks does.
 
@@ -17,57 +22,20 @@ off a visible neighbour, as in the published method: at ico3, 24 of a patch's 45
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from simtrain.common.counts import share_near
-from simtrain.models.sit import SiT, TransformerBlock, sincos_positions
-
-
-class Mask(NamedTuple):
-    """What is hidden of a batch.
-
-    Attributes
-    ----------
-    hidden : (batch, patches, frames) bool
-    visible : (batch, visible patches) int64, ascending, for tubes; None if frames are masked each on its own
-    """
-
-    hidden: Tensor
-    visible: Tensor | None
-
-
-def draw_mask(
-    kind: str, seeds: Sequence[int], patches: int, frames: int, ratio: float, device: torch.device
-) -> Mask:
-    """Hide the nearest number of patches to a share ``ratio``, the same number in every sample and frame.
-
-    A sample's mask is a function of its seed, whatever the device and the rest of the batch.
-
-    Parameters
-    ----------
-    kind : "tubes" or "random"
-    seeds : one for each sample
-    """
-    batch, shown = len(seeds), patches - share_near(ratio, patches)
-    draws = 1 if kind == "tubes" else frames
-    noise = (torch.rand(draws, patches, generator=torch.Generator().manual_seed(seed)) for seed in seeds)
-    # Stable, so that equal draws do not depend on the device.
-    order = torch.stack(list(noise)).to(device).argsort(dim=2, stable=True)
-    visible = order[..., :shown].sort(dim=2).values
-    hidden = torch.ones(batch, draws, patches, dtype=torch.bool, device=device).scatter_(2, visible, False)
-    hidden = hidden.transpose(1, 2).expand(batch, patches, frames)
-    return Mask(hidden, visible[:, 0] if kind == "tubes" else None)
+from simtrain.models.masking import Mask
+from simtrain.models.sit import SiT, TransformerBlock, layer_norms, sincos_positions
 
 
 class MAE(nn.Module):
     """A surface vision transformer as the encoder, and a small transformer that predicts what is hidden.
 
     The encoder is a `SiT` like any other: its weights load into that of `simtrain fit`. The decoder has fixed
-    positions of its own width; as in the encoder, the class token has none.
+    positions of its own width, one for each token, which run through all frames where these have tokens of
+    their own; as in the encoder, a class token has none.
 
     Parameters
     ----------
@@ -82,54 +50,62 @@ class MAE(nn.Module):
         self, encoder: SiT, *, frames: int, kind: str, dim: int, depth: int, heads: int, dim_head: int
     ) -> None:
         super().__init__()
-        patches, width = encoder.positions.shape[1], encoder.dim
         self.encoder, self.frames = encoder, frames
-        if kind == "random":
+        self.apart = encoder.temporal == "concat"  # each frame has tokens of its own
+        tokens, width = encoder.places.shape[1], encoder.dim
+        if kind == "random" and not self.apart:
             self.missing = nn.Parameter(torch.randn(frames, width) * 0.02)
         else:
-            self.mask_token = nn.Parameter(torch.randn(1, 1, dim) * 0.02)
-        self.to_decoder = nn.Linear(width, dim)
-        self.register_buffer("positions", sincos_positions(patches, dim), persistent=False)
+            # Of vsMAE as published, as are the layers that it leaves out or has twice.
+            self.mask_token = nn.Parameter(torch.randn(1, 1, dim) * (1.0 if self.apart else 0.02))
+        self.to_decoder = nn.Identity() if self.apart and width == dim else nn.Linear(width, dim)
+        self.register_buffer("positions", sincos_positions(tokens, dim), persistent=False)
         self.blocks = nn.ModuleList(
             TransformerBlock(dim, heads, dim_head, 4 * dim, 0.0) for _ in range(depth)
         )
-        self.norm = nn.LayerNorm(dim)
-        self.to_values = nn.Linear(dim, encoder.patch_size)
+        self.norm = layer_norms(dim, encoder.final_norms if self.apart else 1)
+        self.to_values = nn.Linear(dim, encoder.patch_size // (frames if self.apart else 1))
 
     def forward(self, x: Tensor, mask: Mask) -> Tensor:
         """(batch, patches, patch_size) -> predictions of the same shape, for hidden and visible patches."""
         return self.decode(self.encode(x, mask), mask)
 
     def encode(self, x: Tensor, mask: Mask) -> Tensor:
-        """Tokens (batch, 1 + n, dim) of the n patches that the encoder sees, the class token first."""
+        """Tokens (batch, n, dim) of the n that the encoder sees, behind the class token, if there is one."""
+        places = self.encoder.places
         if mask.visible is None:
-            return self.encoder.attend(self._embed_seen(x, mask.hidden) + self.encoder.positions)
-        positions = self.encoder.positions.expand(len(x), -1, -1)
-        return self.encoder.attend(self._embed_visible(x, mask.visible) + _take(positions, mask.visible))
+            return self.encoder.attend(self._embed_seen(x, mask.hidden) + places)
+        places = places.expand(len(x), -1, -1)
+        return self.encoder.attend(self._embed_visible(x, mask.visible) + _take(places, mask.visible))
 
     def decode(self, tokens: Tensor, mask: Mask) -> Tensor:
         """Tokens of `encode` -> values (batch, patches, patch_size)."""
-        x = self.to_decoder(tokens)
-        class_token, x = x[:, :1], x[:, 1:]
+        x, first = self.to_decoder(tokens), self.encoder.class_tokens
+        class_token, x = x[:, :first], x[:, first:]
         if mask.visible is not None:
             x = self._with_mask_tokens(x, mask.visible)
         x = torch.cat([class_token, x + self.positions], dim=1)
+        again = self.encoder.checkpointing and torch.is_grad_enabled()
         for block in self.blocks:
-            x = block(x)
-        return self.to_values(self.norm(x[:, 1:]))
+            x = checkpoint(block, x, use_reentrant=False) if again else block(x)
+        values = self.to_values(self.norm(x[:, first:]))
+        if not self.apart:
+            return values
+        return values.unflatten(1, (self.frames, -1)).permute(0, 2, 3, 1).flatten(2)
 
     def _embed_visible(self, x: Tensor, visible: Tensor) -> Tensor:
-        x = self.encoder.arrange(x)
+        x = self.encoder.by_token(x)
+        tokens = x.flatten(1, -2)
         if self.encoder.embed.shared:
-            return self.encoder.embedded(_take(x, visible))
+            return self.encoder.embedded(_take(tokens, visible))
         # All of them, each at its place, but what is hidden is 0.
-        seen = torch.zeros_like(x).scatter(1, _spread(visible, x), _take(x, visible))
-        return _take(self.encoder.embedded(seen), visible)
+        seen = torch.zeros_like(tokens).scatter(1, _spread(visible, tokens), _take(tokens, visible))
+        return _take(self.encoder.embedded(seen.view(x.shape)).flatten(1, -2), visible)
 
     def _embed_seen(self, x: Tensor, hidden: Tensor) -> Tensor:
         seen = x.unflatten(2, (-1, self.frames)) * ~hidden[:, :, None]
         return (
-            self.encoder.embedded(self.encoder.arrange(seen.flatten(2)))
+            self.encoder.embedded(self.encoder.by_token(seen.flatten(2)))
             + hidden.to(self.missing.dtype) @ self.missing
         )
 
@@ -138,25 +114,29 @@ class MAE(nn.Module):
         return tokens.scatter(1, _spread(visible, x), x)
 
 
-def masked_error(predicted: Tensor, target: Tensor, counted: Tensor) -> Tensor:
-    """Mean squared error, float32, over the values that are ``counted`` (bool, of the same shape)."""
-    squares = torch.where(counted, predicted.float() - target, 0.0).square()
-    return squares.sum() / counted.sum().clamp(min=1)
+def masked_error(predicted: Tensor, target: Tensor, counted: Tensor, kind: str = "mse") -> Tensor:
+    """Mean error, float32, over the values that are ``counted`` (bool, of the same shape).
+
+    It is squared ("mse") or absolute ("l1").
+    """
+    difference = torch.where(counted, predicted.float() - target, 0.0)
+    errors = difference.square() if kind == "mse" else difference.abs()
+    return errors.sum() / counted.sum().clamp(min=1)
 
 
 def patch_statistics(x: Tensor, cortex: Tensor) -> tuple[Tensor, Tensor]:
-    """(batch, patches, 1) mean and s.d. of each patch over its values in the cortex.
+    """(..., 1) mean and s.d. of each patch, (..., values), over those in the cortex.
 
     As He et al., 1e-6 is added to the variance: a patch outside the cortex has mean 0 and nearly s.d. 0.
     """
-    count = cortex.sum(dim=2, keepdim=True).clamp(min=1)
-    mean = torch.where(cortex, x, 0.0).sum(dim=2, keepdim=True) / count
-    variance = torch.where(cortex, x - mean, 0.0).square().sum(dim=2, keepdim=True) / count
+    count = cortex.sum(dim=-1, keepdim=True).clamp(min=1)
+    mean = torch.where(cortex, x, 0.0).sum(dim=-1, keepdim=True) / count
+    variance = torch.where(cortex, x - mean, 0.0).square().sum(dim=-1, keepdim=True) / count
     return mean, (variance + 1e-6).sqrt()
 
 
 def _take(tokens: Tensor, index: Tensor) -> Tensor:
-    """(batch, patches, dim), (batch, n) -> (batch, n, dim)."""
+    """(batch, tokens, dim), (batch, n) -> (batch, n, dim)."""
     return tokens.gather(1, _spread(index, tokens))
 
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from simtrain.config.resolved import ResolvedPretrainConfig
 from simtrain.models.factory import surface_encoder
 from simtrain.models.input import FramePatches
-from simtrain.models.mae import MAE, Mask, draw_mask, patch_statistics
+from simtrain.models.mae import MAE, patch_statistics
+from simtrain.models.masking import Mask, Masking
 from simtrain.models.sit import SiT
 from simtrain.surface.vertices import mean_over_patches
 
@@ -19,7 +20,10 @@ IDENTITY = ("subject", "movie", "second", "hemisphere")  # of a sample
 
 
 class Scale(NamedTuple):
-    """What normalises a patch: the mean and s.d. over its values in the cortex, (batch, patches, 1)."""
+    """What normalises a token: the mean and s.d. over its values in the cortex, of each of them.
+
+    (batch, patches, 1), or (batch, patches, vertices * frames) if each frame has tokens of its own.
+    """
 
     mean: Tensor
     deviation: Tensor
@@ -32,8 +36,9 @@ class Filled(NamedTuple):
     ----------
     values : float32, z-scores; 0 where there are no data
     predicted : in the units of ``target``
-    target : ``values``, or ``values`` less the mean of their patch, in units of its s.d.
-    counted : bool, hidden, in the cortex and with data
+    target : ``values``, or ``values`` less the mean of their token, in units of its s.d.
+    counted : bool, what the error is the mean over (``mae.counted``)
+    with_data : bool, in the cortex and with data
     hidden : (batch, patches, frames) bool
     scale : of the targets, None unless they are normalised
     """
@@ -42,6 +47,7 @@ class Filled(NamedTuple):
     predicted: Tensor
     target: Tensor
     counted: Tensor
+    with_data: Tensor
     hidden: Tensor
     scale: Scale | None
 
@@ -79,18 +85,23 @@ class MaskedLearner(nn.Module):
         So a run resumes exactly, and goes the same way in parts and in several processes.
         """
         entropies = ([seed, step, *(int(sample[field]) for field in IDENTITY)] for sample in samples)
-        seeds = [_seed(entropy) for entropy in entropies]
-        patches = self.frames.shape[0]
-        return draw_mask(self.config.mask, seeds, patches, self.mae.frames, self.config.ratio, self.device)
+        masking = Masking(
+            self.config.mask, self.config.ratio, self.frames.shape[0], self.mae.frames, self.mae.apart
+        )
+        return masking.draw([_seed(entropy) for entropy in entropies], self.device)
 
     def fill(self, samples: np.ndarray, stored: Tensor, mask: Mask) -> Filled:
         """Hide and predict patches of ``samples`` (SAMPLE), (n, frames, vertices) as stored."""
         values = self.frames(stored, self._hemisphere(samples))
-        cortex = self.with_data(samples, stored)
-        counted = cortex & self.per_vertex(mask.hidden)
-        scale = Scale(*patch_statistics(values, cortex)) if self.config.normalise_target else None
+        with_data = self.with_data(samples, stored)
+        scale = self._scale(values, with_data) if self.config.normalise_target else None
         target = values if scale is None else (values - scale.mean) / scale.deviation
-        return Filled(values, self.mae(values, mask), target, counted, mask.hidden, scale)
+        counted = self._counted(with_data, mask)
+        return Filled(values, self.mae(values, mask), target, counted, with_data, mask.hidden, scale)
+
+    def counted(self, samples: np.ndarray, stored: Tensor, mask: Mask) -> Tensor:
+        """What the error is the mean over: (batch, patches, vertices of one * frames) bool."""
+        return self._counted(self.with_data(samples, stored), mask)
 
     def with_data(self, samples: np.ndarray, stored: Tensor) -> Tensor:
         """(batch, patches, vertices of one * frames) bool: in the cortex, and with data in the sample."""
@@ -108,10 +119,22 @@ class MaskedLearner(nn.Module):
         return mean_over_patches(values, counted, patches, self.frames.cortex.shape[1])
 
     def unseen(self, filled: Filled) -> Tensor:
-        """The values that are counted and that no visible patch has: (batch, patches, ...) bool."""
+        """The values in the cortex with data that no visible patch has: (batch, patches, ...) bool."""
         visible = self.per_vertex(~filled.hidden)
         _, counts = self.on_surface(visible, visible)
-        return filled.counted & (counts[:, self.frames.vertices] == 0).reshape(filled.counted.shape)
+        return filled.with_data & (counts[:, self.frames.vertices] == 0).reshape(visible.shape)
+
+    def _counted(self, with_data: Tensor, mask: Mask) -> Tensor:
+        if self.config.counted == "all":
+            return torch.ones_like(with_data)
+        hidden = self.per_vertex(mask.hidden)
+        return hidden if self.config.counted == "hidden" else hidden & with_data
+
+    def _scale(self, values: Tensor, with_data: Tensor) -> Scale:
+        if not self.mae.apart:
+            return Scale(*patch_statistics(values, with_data))
+        of_tokens = (of.unflatten(2, (-1, self.mae.frames)).transpose(2, 3) for of in (values, with_data))
+        return Scale(*(self.per_vertex(found[..., 0]) for found in patch_statistics(*of_tokens)))
 
     def _hemisphere(self, samples: np.ndarray) -> Tensor:
         return torch.from_numpy(samples["hemisphere"].astype(np.int64)).to(self.device)

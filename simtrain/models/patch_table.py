@@ -64,7 +64,9 @@ class PatchTable:
         values = (vertices[:, :, None] * encoder.frames + frames).flatten(1)
         assert encoder.order is not None  # it stores its layout
         encoder.order.copy_(values)
-        encoder.positions.copy_(encoder.positions[:, column.to(encoder.positions.device)])
+        # Where positions run through all frames, those of each frame are put in the same order.
+        of_frames = encoder.positions.unflatten(1, (-1, len(column)))
+        encoder.positions.copy_(of_frames[:, :, column.to(of_frames.device)].flatten(1, 2))
 
 
 def resolve_patches(config: AnyConfig, out: Path) -> tuple[AnyConfig, PatchTable | None]:

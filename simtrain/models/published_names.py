@@ -7,8 +7,9 @@ Read, and checked against the code there, on GitHub:
   ``fmri-wrapper-best.pt``, ``video-wrapper-best.pt``, ``audio-wrapper-best.pt``, each a state_dict under
   ``model_state_dict``. The encoder's file holds a SiT below ``encoder.``, whose own class token is not used,
   and beside it the ``cls_token`` that is.
-* metrics-lab/surface-masked-autoencoders: ``models/sit.py``, ``models/vsmae.py``, ``tools/log.py``. Its
-  ``encoder-best.pt`` is a bare SiT, its ``encoder-decoder-best.pt`` one below ``encoder.`` beside a decoder.
+* metrics-lab/surface-masked-autoencoders (e6128a0): ``models/sit.py``, ``models/vsmae.py``, ``tools/log.py``.
+  Its ``encoder-best.pt`` is a bare SiT, its ``encoder-decoder-best.pt`` one below ``encoder.`` beside a
+  decoder; a vsMAE has no class token.
 * metrics-lab/surface-vision-transformers: ``models/sit.py``, a bare SiT with a position for the class token.
 * lucidrains/vit-pytorch: ``vit_pytorch/vit.py``, whose Transformer all of them use, in whatever version was
   installed (they name none). Up to August 2023 (commits 4e6a42a and bdaf2d1 were looked at) its layers are
@@ -35,7 +36,7 @@ from torch import Tensor
 from simdata.common.errors import UserError
 from simdata.encoders.weights import load_state
 
-PATCHES = {20 * 4**order: order for order in range(1, 6)}
+FEWEST = 20 * 4  # patches; more of them, and those of several frames, are multiples
 # Parts of the masked autoencoder beside its encoder; patch_to_emb and norm are the encoder's own, once more.
 DECODER = ("mask_token", "decoder", "enc_to_dec.", "to_pixels.", "patch_to_emb.", "norm.")
 LAYER = re.compile(r"transformer\.layers\.(\d+)\.")
@@ -71,7 +72,8 @@ class PublishedEncoder:
     Attributes
     ----------
     weights : float32, those of a `SiT` but for ``order``
-    patch_size : values in a patch
+    tokens : positions, of patches, and of frames where these have tokens of their own
+    patch_size : values in a token
     inner : heads * dim_head, which the weights do not tell apart
     hidden : width of the MLP
     own_token : the file has a class token; without one it is 0, with which the published SIM begins
@@ -79,7 +81,7 @@ class PublishedEncoder:
     """
 
     weights: dict[str, Tensor]
-    ico: int
+    tokens: int
     patch_size: int
     dim: int
     depth: int
@@ -114,7 +116,7 @@ def read_encoder(file: Path) -> PublishedEncoder:
     _add_class_token(weights, token, sizes, file)
     return PublishedEncoder(
         {name: value.float().contiguous() for name, value in weights.items()},
-        ico=sizes.ico,
+        tokens=sizes.tokens,
         patch_size=sizes.patch_size,
         dim=sizes.dim,
         depth=sizes.depth,
@@ -182,18 +184,17 @@ class _Sizes:
         _, rows, _ = _shape(sit, "pos_embedding", 3, file, place)
         qkv, _ = _shape(sit, f"transformer.layers.0.{layers['attention.qkv']}.weight", 2, file, place)
         hidden, _ = _shape(sit, f"transformer.layers.0.{layers['mlp.1']}.weight", 2, file, place)
-        if rows not in PATCHES and rows - 1 not in PATCHES:
+        if rows % FEWEST > 1:
             raise UserError(
-                f"{file}: {place}pos_embedding has {rows} rows, but an icosphere has "
-                f"{', '.join(map(str, PATCHES))} patches (and 1 more row for the class token): frames as "
-                "tokens of their own (temporal_rep: concat) cannot be imported"
+                f"{file}: {place}pos_embedding has {rows} rows, but patches of an icosphere, and those of "
+                f"several frames, are multiples of {FEWEST} (and 1 more row for the class token)"
             )
         depth = 1 + max(int(match[1]) for key in sit if (match := LAYER.match(key)))
         return cls(patch_size, dim, depth, qkv // 3, hidden, rows, layers)
 
     @property
-    def ico(self) -> int:
-        return PATCHES[self.rows if self.rows in PATCHES else self.rows - 1]
+    def tokens(self) -> int:
+        return self.rows - self.rows % FEWEST
 
 
 def _parts(state: State, file: Path) -> tuple[State, str, Tensor | None, list[str]]:
@@ -249,7 +250,7 @@ def _add_class_token(weights: dict[str, Tensor], token: Tensor | None, sizes: _S
     if token is not None:
         _must_fit({TOKEN: shape}, {TOKEN: token}, file, "")
     weights["class_token"] = torch.zeros(shape) if token is None else token
-    if sizes.rows not in PATCHES:
+    if sizes.rows > sizes.tokens:
         if token is None:
             raise UserError(_fault(file, "missing", TOKEN, "pos_embedding has a position for it"))
         weights["class_token"] = token + weights["positions"][:, :1]

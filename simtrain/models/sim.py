@@ -51,5 +51,5 @@ class PerTokenSIM(SIM):
     encoder: SiT
 
     def embed_fmri(self, patches: Tensor) -> Tensor:
-        projected = self.projectors["fmri"](self.encoder.tokens(patches)[:, 1:])
+        projected = self.projectors["fmri"](self.encoder.patch_tokens(patches))
         return normalize(projected.float().mean(dim=1), dim=-1)

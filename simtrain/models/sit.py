@@ -13,6 +13,8 @@ from simdata.common.errors import UserError
 from simtrain.common.modules import Modules
 from simtrain.models.patch_embeddings import Linear, PatchEmbedding
 
+ONE_TOKEN = ("channels", "mean_frame")  # values of `temporal` by which a patch has one token in a window
+
 
 class SiT(nn.Module):
     """Patch embedding, a class token, fixed positions, pre-norm transformer blocks, final norm.
@@ -21,18 +23,27 @@ class SiT(nn.Module):
     ----------
     patches, patch_size : number of patches, and values in one (vertices x frames)
     pool : "mean" of the patch tokens, or the class token "cls"
+    class_token : whether there is one, before the patch tokens
     final_norms : 2 where published weights have two layer norms in a row at the end
     layout : "stored" keeps the positions, and the order of the values in each patch, with the weights
     frames : in a window
-    temporal : the frames of a patch are "channels" of one token, as published; or each frame has tokens of
-        its own, and all of them, told apart by a learned embedding, are one sequence ("concat"), or those of
-        each frame one, and the results are averaged ("average")
+    temporal : the frames of a patch are "channels" of one token; or each frame has tokens of its own, and all
+        of them are one sequence ("concat"), or those of each frame one, and the results are averaged
+        ("average"); or the mean of the frames is given as if it were one ("mean_frame")
+    frame_positions : with "concat", the tokens of a patch are told apart by a "learned" embedding of their
+        frame, or by fixed positions that run through the whole "sequence", frame after frame
     embedding : makes the patch embedding from its sizes, as its class does
     checkpointing : work each block out again in the backward pass instead of keeping its activations
+
+    Attributes
+    ----------
+    class_tokens : how many tokens stand before those of patches, 1 or 0
     """
 
     positions: Tensor
     order: Tensor | None
+    class_token: nn.Parameter | None
+    frame_embedding: nn.Parameter | None
 
     def __init__(
         self,
@@ -45,47 +56,72 @@ class SiT(nn.Module):
         dim_head: int = 64,
         mlp_ratio: int = 4,
         pool: str = "mean",
+        class_token: bool = True,
         dropout: float = 0.0,
         final_norms: int = 1,
         layout: str = "geometry",
         frames: int = 1,
         temporal: str = "channels",
+        frame_positions: str = "learned",
         embedding: Callable[..., PatchEmbedding] = Linear,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.pool, self.frames, self.temporal, self.checkpointing = pool, frames, temporal, checkpointing
-        self.patch_size, self.dim = patch_size, dim
+        self.patch_size, self.dim, self.class_tokens = patch_size, dim, int(class_token)
+        self.final_norms = final_norms
         of_token = frames if temporal == "channels" else 1
         self.embed = embedding(patches=patches, vertices=patch_size // frames, frames=of_token, dim=dim)
-        self.class_token = nn.Parameter(torch.randn(1, 1, dim) * 0.02)
-        if temporal == "concat":
-            self.frame_embedding = nn.Parameter(torch.randn(frames, 1, dim) * 0.02)
-        stored = layout == "stored"
-        self.register_buffer("positions", sincos_positions(patches, dim), persistent=stored)
+        self.class_token = nn.Parameter(torch.randn(1, 1, dim) * 0.02) if class_token else None
+        one_row = temporal == "concat" and frame_positions == "sequence"
+        learned = temporal == "concat" and not one_row
+        self.frame_embedding = nn.Parameter(torch.randn(frames, 1, dim) * 0.02) if learned else None
+        stored, placed = layout == "stored", patches * frames if one_row else patches
+        self.register_buffer("positions", sincos_positions(placed, dim), persistent=stored)
         self.register_buffer("order", torch.arange(patch_size).repeat(patches, 1) if stored else None)
         self.blocks: Modules[TransformerBlock] = Modules(
             TransformerBlock(dim, heads, dim_head, mlp_ratio * dim, dropout) for _ in range(depth)
         )
-        norms = [nn.LayerNorm(dim) for _ in range(final_norms)]
-        self.norm = norms[0] if final_norms == 1 else nn.Sequential(*norms)
+        self.norm = layer_norms(dim, final_norms)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, patches, patch_size) -> (batch, dim)."""
-        tokens = self.tokens(x)
-        return tokens[:, 0] if self.pool == "cls" else tokens[:, 1:].mean(dim=1)
+        return self.tokens(x)[:, 0] if self.pool == "cls" else self.patch_tokens(x).mean(dim=1)
+
+    def patch_tokens(self, x: Tensor) -> Tensor:
+        """`tokens` but for the class token."""
+        return self.tokens(x)[:, self.class_tokens :]
 
     def tokens(self, x: Tensor) -> Tensor:
-        """(batch, patches, patch_size) -> (batch, 1 + patches, dim), the class token first.
+        """(batch, patches, patch_size) -> (batch, 1 + patches, dim), the class token first, if there is one.
 
         With "concat", there are 1 + frames * patches.
         """
-        tokens = self.embedded(self._of_tokens(x)) + self.positions
+        x = self.by_token(x)
+        if self.temporal == "average":
+            of_frames = self.attend(self.embedded(x.flatten(0, 1)) + self.places)
+            return of_frames.unflatten(0, (-1, self.frames)).mean(dim=1)
+        return self.attend(self.embedded(x).flatten(1, -2) + self.places)
+
+    @property
+    def places(self) -> Tensor:
+        """(1, tokens of a sequence, dim): what is added to each, that tells it from the others."""
+        if self.frame_embedding is None:
+            return self.positions
+        return (self.positions + self.frame_embedding).flatten(0, 1)[None]
+
+    def by_token(self, x: Tensor) -> Tensor:
+        """The values of each token, as `embed` takes them, of (batch, patches, patch_size).
+
+        They are (batch, patches, values), or (batch, frames, patches, values) if frames have tokens each.
+        """
+        x = self.arrange(x)
         if self.temporal == "channels":
-            return self.attend(tokens)
-        if self.temporal == "concat":
-            return self.attend((tokens + self.frame_embedding).flatten(1, 2))
-        return self.attend(tokens.flatten(0, 1)).unflatten(0, (-1, self.frames)).mean(dim=1)
+            return x
+        of_frames = x.unflatten(2, (-1, self.frames))
+        if self.temporal == "mean_frame":
+            return of_frames.mean(dim=3)
+        return of_frames.permute(0, 3, 1, 2)
 
     def fit(self, blocks: Callable[[], Iterable[Tensor]]) -> None:
         """Let the patch embedding take what it has to know of training windows.
@@ -94,18 +130,11 @@ class SiT(nn.Module):
         ----------
         blocks : gives windows (n, patches, patch_size), n at a time, as often as it is called
         """
-        self.embed.fit(lambda: (self._of_tokens(block).flatten(0, -3) for block in blocks()))
+        self.embed.fit(lambda: (self.by_token(block).flatten(0, -3) for block in blocks()))
 
     def arrange(self, x: Tensor) -> Tensor:
         """(batch, patches, patch_size) as the geometry has them -> in the order that `embed` takes."""
         return x if self.order is None else x.gather(2, self.order.expand(len(x), -1, -1))
-
-    def _of_tokens(self, x: Tensor) -> Tensor:
-        """(batch, patches, patch_size) -> (batch, [frames,] patches, values of a token)."""
-        x = self.arrange(x)
-        if self.temporal == "channels":
-            return x
-        return x.unflatten(2, (-1, self.frames)).permute(0, 3, 1, 2)
 
     def embedded(self, x: Tensor) -> Tensor:
         """(..., patches, values of a token) as `arrange` gives them -> (..., patches, dim).
@@ -124,9 +153,9 @@ class SiT(nn.Module):
         return tokens
 
     def attend(self, x: Tensor) -> Tensor:
-        """Any n patch tokens with positions, (batch, n, dim) -> (batch, 1 + n, dim), class token first."""
-        # The class token has no position of its own, as published.
-        x = torch.cat([self.class_token.expand(len(x), -1, -1), x], dim=1)
+        """Any n patch tokens with positions, (batch, n, dim) -> (batch, class token if any + n, dim)."""
+        if self.class_token is not None:  # which has no position of its own, as published
+            x = torch.cat([self.class_token.expand(len(x), -1, -1), x], dim=1)
         again = self.checkpointing and torch.is_grad_enabled()
         for block in self.blocks:
             x = checkpoint(block, x, use_reentrant=False) if again else block(x)
@@ -170,6 +199,12 @@ class Attention(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         mixed = scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)
         return self.out(mixed.transpose(1, 2).reshape(batch, tokens, -1))
+
+
+def layer_norms(dim: int, count: int) -> nn.Module:
+    """One layer norm, or several in a row."""
+    norms = [nn.LayerNorm(dim) for _ in range(count)]
+    return norms[0] if count == 1 else nn.Sequential(*norms)
 
 
 def sincos_positions(count: int, dim: int) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 
 from simtrain.common import processes
 from simtrain.config.resolved import Resolved
+from simtrain.models.sit import ONE_TOKEN
 from simtrain.training.step import AnyTraining
 
 WEIGHT_BYTES = 16  # itself, its gradient, and AdamW's two moments
@@ -25,7 +26,7 @@ def training_bytes(training: AnyTraining, config: Resolved) -> int:
     model, train = config.model, config.train
     weights = sum(parameter.numel() for parameter in training.learner.parameters())
     samples = math.ceil(train.batch_size / processes.size() / train.accumulate)
-    tokens = training.learner.frames.shape[0] * (1 if model.temporal == "channels" else config.data.frames)
+    tokens = training.learner.frames.shape[0] * (1 if model.temporal in ONE_TOKEN else config.data.frames)
     wide = 1 if training.precision in (torch.bfloat16, torch.float16) else 2
     layer = 2 * wide * samples * tokens * model.dim
     inputs, within = (model.depth, 1) if model.checkpointing else (0, model.depth)

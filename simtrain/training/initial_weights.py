@@ -22,11 +22,13 @@ from simdata.common.errors import UserError
 from simtrain.common.finite import must_be_sound
 from simtrain.config.schema import Config, EncoderConfig, PretrainConfig
 from simtrain.models.factory import surface_encoder
+from simtrain.models.sit import SiT
 from simtrain.surface.patches import patch_vertices
 from simtrain.training import checkpoint, lineage, records
 
 WEIGHTS, RECORD = "initial.pt", "initial.json"
 HASH = "sha256:"
+TOKEN = "class_token"
 PLACES = ("sim.encoder.", "mae.encoder.")  # of the encoder in a learner's weights
 SHAPING = (
     "ico",
@@ -38,6 +40,7 @@ SHAPING = (
     "final_norms",
     "layout",
     "temporal",
+    "frame_positions",
     "patch_embedding",
     "components",
 )
@@ -118,7 +121,7 @@ class Initial:
         return _origin(run).get("seen_scenes", {})
 
     def must_fit(self, config: Config) -> None:
-        """Compare sizes with the encoder of a configuration.
+        """Compare sizes with the encoder of a configuration; a class token may join, as published.
 
         Raises
         ------
@@ -137,6 +140,8 @@ class Initial:
                 for section, name in keys
                 if known[section][name] != wanted[section][name]
             ]
+            if known["model"]["class_token"] and not wanted["model"]["class_token"]:
+                faults.append("model.class_token: True != False")
         else:
             faults = self._misshapen(config)
         if faults:
@@ -158,7 +163,7 @@ class Initial:
         return [
             f"encoder.{name}: {found.get(name, 'missing')} != {wanted.get(name, 'none')}"
             for name in [*wanted, *(found.keys() - wanted.keys())]
-            if found.get(name) != wanted.get(name)
+            if found.get(name) != wanted.get(name) and not (name == TOKEN and name not in found)
         ]
 
 
@@ -177,7 +182,8 @@ def start_options(config: Config | PretrainConfig, run: Path) -> list[str]:
     standard = Config()
     wanted = {
         "data": config.data.model_dump(include={"frames", "hemispheres"}),
-        "model": config.model.model_dump(exclude={"patches", "init", "freeze"}),  # weights keep their order
+        # Weights keep their order; an encoder without a class token gets one, as in the published code.
+        "model": config.model.model_dump(exclude={"patches", "init", "freeze", TOKEN}),
     }
     settings = {
         f"{section}.{name}": value
@@ -189,12 +195,18 @@ def start_options(config: Config | PretrainConfig, run: Path) -> list[str]:
     return [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
 
 
-def kept_weights(run: Path, key: str) -> dict[str, Tensor]:
-    """The encoder in the folder of a run whose ``model.init`` is ``key``."""
+def load_kept(run: Path, key: str, encoder: SiT) -> None:
+    """Give an encoder the weights in the folder of a run whose ``model.init`` is ``key``.
+
+    A class token that those weights lack, as vsMAE's do, begins at 0, as published.
+    """
     initial = Initial.read(run / WEIGHTS)
     if initial.key != key:
         raise UserError(f"{run / WEIGHTS} is not what the run began with: it has {initial.key}, not {key}")
-    return initial.encoder
+    weights = initial.encoder
+    if encoder.class_token is not None and TOKEN not in weights:
+        weights = {**weights, TOKEN: torch.zeros_like(encoder.class_token)}
+    encoder.load_state_dict(weights)
 
 
 def _kept(given: str, out: Path) -> Initial | None:

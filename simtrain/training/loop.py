@@ -24,7 +24,7 @@ from simtrain.training import checkpoint, validation
 from simtrain.training.contrastive import ContrastiveTraining
 from simtrain.training.footprint import training_bytes
 from simtrain.training.guard import Diverged
-from simtrain.training.initial_weights import kept_weights
+from simtrain.training.initial_weights import load_kept
 from simtrain.training.preparation import find_samples, fit_embedding, new_learner
 from simtrain.training.run_folder import AnyRun, FitRun
 from simtrain.training.scalars import Metrics, NoMetrics, Report
@@ -129,7 +129,7 @@ def _learner(used: Windows, run: FitRun) -> Learner:
     learner = Learner(run.config, used.dataset, used.embeddings)
     learner.stimuli.fit(used.clips)
     if run.config.model.init is not None:
-        learner.encoder.load_state_dict(kept_weights(run.path, run.config.model.init))
+        load_kept(run.path, run.config.model.init, learner.encoder)
     return learner
 
 

@@ -14,8 +14,9 @@ from simtrain.common import distributed, processes
 from simtrain.data.dataset import Dataset
 from simtrain.data.feeds import Batch
 from simtrain.data.windows import Windows
-from simtrain.models.mae import Mask, masked_error
+from simtrain.models.mae import masked_error
 from simtrain.models.masked_learner import Filled, MaskedLearner
+from simtrain.models.masking import Mask
 from simtrain.training import accumulation
 from simtrain.training.accumulation import Losses
 from simtrain.training.loop import go_on
@@ -31,14 +32,17 @@ class Pretraining(Training[MaskedLearner]):
     """`Training` of a masked autoencoder: what differs is the loss, and what is validated."""
 
     def gradients(self, batch: Batch) -> Losses:
-        """Give the weights their gradients of the scaled error over all hidden values of a batch.
+        """Give the weights their gradients of the scaled error over all values of a batch that are counted.
 
-        Parts of the batch, and processes, count as many values as they have hidden in the cortex; the sum is
-        the mean over the whole, but for the number of processes, over which gradients are averaged.
+        Parts of the batch, and processes, weigh as many values as they count; the sum is the mean over the
+        whole, but for the number of processes, over which gradients are averaged.
         """
         parts = accumulation.split(batch, self.config.accumulate)
         masks = [self.mask(part, self.step + 1) for part in parts]
-        counts = [self._counted(part, mask) for part, mask in zip(parts, masks, strict=True)]
+        counts = [
+            self.learner.counted(part.samples, part.stored, mask).sum()
+            for part, mask in zip(parts, masks, strict=True)
+        ]
         whole = distributed.summed(torch.stack(counts).sum()) / processes.size()
         loss = torch.zeros((), device=self.learner.device)
         for number, (part, mask, count) in enumerate(zip(parts, masks, counts, strict=True)):
@@ -49,17 +53,19 @@ class Pretraining(Training[MaskedLearner]):
         return distributed.summed(loss) / processes.size(), {}
 
     def scores(self, batch: Batch) -> dict[str, Tensor]:
-        """The error over hidden patches, beside that of predicting 0.
+        """The error over what is counted, beside that of predicting 0.
 
-        The two of ``unseen`` leave out what a visible neighbour shows, the vertices on a common edge.
+        The two of ``unseen`` are over the cortex that no visible patch shows: the vertices on an edge that a
+        hidden patch has in common with a visible one are left out.
         """
         filled = self.fill(batch, self.mask(batch, VALIDATION))
         unseen, zero = self.learner.unseen(filled), torch.zeros_like(filled.target)
+        kind = self.learner.config.loss
         return {
-            "loss": masked_error(filled.predicted, filled.target, filled.counted),
-            "zero": masked_error(zero, filled.target, filled.counted),
-            "unseen": masked_error(filled.predicted, filled.target, unseen),
-            "unseen-zero": masked_error(zero, filled.target, unseen),
+            "loss": masked_error(filled.predicted, filled.target, filled.counted, kind),
+            "zero": masked_error(zero, filled.target, filled.counted, kind),
+            "unseen": masked_error(filled.predicted, filled.target, unseen, kind),
+            "unseen-zero": masked_error(zero, filled.target, unseen, kind),
         }
 
     def fill(self, batch: Batch, mask: Mask) -> Filled:
@@ -68,18 +74,13 @@ class Pretraining(Training[MaskedLearner]):
             return self.learner.fill(batch.samples, batch.stored, mask)
 
     def error(self, batch: Batch, mask: Mask) -> Tensor:
-        """The mean squared error over what is hidden of a batch."""
+        """The mean error over what is counted of a batch."""
         filled = self.fill(batch, mask)
-        return masked_error(filled.predicted, filled.target, filled.counted)
+        return masked_error(filled.predicted, filled.target, filled.counted, self.learner.config.loss)
 
     def mask(self, batch: Batch, step: int) -> Mask:
         """What a step hides of a batch."""
         return self.learner.mask(batch.samples, self.config.seed, step)
-
-    def _counted(self, batch: Batch, mask: Mask) -> Tensor:
-        return (
-            self.learner.per_vertex(mask.hidden) & self.learner.with_data(batch.samples, batch.stored)
-        ).sum()
 
 
 def pretrain(

@@ -1,7 +1,8 @@
 """Published weights of SIM and of surface masked autoencoders -> a run folder like any other.
 
 What comes out for a window is what the published architecture gives (`simtrain.models.published_names` says
-which code was read), on three conditions that the weights themselves cannot meet:
+which code was read, and `simtrain.models.published_frames` what it does with frames), on three conditions
+that the weights themselves cannot meet:
 
 * ``--patches``, the table of patches that they were made with. Its patches are the geometry's, but each has
   an order of its own, so that no permutation of the columns of the linear embedding would do. The positions
@@ -38,9 +39,9 @@ from simtrain.data.dataset import STIMULI, Dataset, resolve
 from simtrain.models.embeddings import must_see
 from simtrain.models.learner import Learner
 from simtrain.models.patch_table import PatchTable
+from simtrain.models.published_frames import TemporalRep, Tokenisation, possible_tokenisations, tokenisation
 from simtrain.models.published_names import PublishedEncoder, read_encoder, read_projector
 from simtrain.models.sit import SiT
-from simtrain.surface.patches import patch_vertices
 from simtrain.training import checkpoint
 from simtrain.training.contrastive import ContrastiveTraining
 from simtrain.training.run_folder import IMPORTED, FitRun
@@ -53,12 +54,17 @@ DIM_HEAD = 64  # of a head, in all published configurations
 class Files:
     """What to import: an encoder, and the wrapper (projector) of every modality or of none.
 
-    ``patches`` is a table as `simtrain.surface.patches.read_patches` reads it.
+    ``patches`` is a table as `simtrain.surface.patches.read_patches` reads it. ``temporal_rep`` and
+    ``frames`` are what the published training did with a window, ``fMRI.temporal_rep`` and
+    ``fMRI.nbr_frames`` of its hparams.yml, where the weights do not show it
+    (`simtrain.models.published_frames.tokenisation`).
     """
 
     encoder: Path
     wrappers: Mapping[str, Path]
     patches: Path | None = None
+    temporal_rep: TemporalRep | None = None
+    frames: int | None = None
 
     def __post_init__(self) -> None:
         if self.wrappers and ("fmri" not in self.wrappers or len(self.wrappers) < 2):
@@ -96,9 +102,12 @@ def import_weights(
     for modality, weights in projectors.items():
         must_be_sound(weights, files.wrappers[modality], DAMAGED)
     modalities = tuple(projectors) or ("fmri", *(name for name in STIMULI if dataset.encoders[name]))
-    derived = _derived(published, projectors, heads, files.encoder)
+    tokens = tokenisation(
+        published.tokens, published.patch_size, files.temporal_rep, files.frames, files.encoder
+    )
+    derived = _derived(published, tokens, projectors, heads, files.encoder)
     config = resolve(_configuration(derived, overrides, modalities), dataset)
-    table = None if files.patches is None else PatchTable.read(files.patches, published.ico)
+    table = None if files.patches is None else PatchTable.read(files.patches, tokens.ico)
     if table is not None:
         config = config.model_copy(update={"model": config.model.model_copy(update={"patches": table.key})})
     learner = _learner(config, dataset)
@@ -114,20 +123,17 @@ def import_weights(
     run = FitRun.start(out, config, dataset, table=table)
     json_text.write(out / IMPORTED, _record(files, published, tuple(projectors)))
     checkpoint.save(run.checkpoint, ContrastiveTraining(config, learner).state_dict())
-    return run, _notes(files, published)
+    return run, _notes(files, published, tokens)
 
 
 def _derived(
-    published: PublishedEncoder, projectors: Mapping[str, Mapping[str, Tensor]], heads: int | None, file: Path
+    published: PublishedEncoder,
+    tokens: Tokenisation,
+    projectors: Mapping[str, Mapping[str, Tensor]],
+    heads: int | None,
+    file: Path,
 ) -> dict[str, Any]:
     """The configuration that the weights ask for."""
-    vertices = patch_vertices(published.ico).shape[1]
-    frames, rest = divmod(published.patch_size, vertices)
-    if rest:
-        raise UserError(
-            f"{file}: a patch has {published.patch_size} values, which is no number of frames of the "
-            f"{vertices} vertices of a patch of icosphere {published.ico}"
-        )
     heads = heads or max(published.inner // DIM_HEAD, 1)
     if published.inner % heads:
         raise UserError(
@@ -138,8 +144,7 @@ def _derived(
             f"{file}: the MLP is {published.hidden} wide, no multiple of the tokens' {published.dim}"
         )
     derived = {
-        "data.frames": frames,
-        "model.ico": published.ico,
+        **tokens.settings,
         "model.dim": published.dim,
         "model.depth": published.depth,
         "model.heads": heads,
@@ -147,7 +152,7 @@ def _derived(
         "model.mlp_ratio": published.hidden // published.dim,
         "model.final_norms": published.final_norms,
         "model.layout": "stored",
-        "model.temporal": "channels",
+        "model.class_token": True,
         "model.patch_embedding": "linear",
     }
     if projectors:
@@ -224,15 +229,18 @@ def _on_standardised(weights: Mapping[str, Tensor], learner: Learner, modality: 
     }
 
 
-def _notes(files: Files, published: PublishedEncoder) -> list[str]:
+def _notes(files: Files, published: PublishedEncoder, tokens: Tokenisation) -> list[str]:
     """What the user should know."""
     notes = []
     if files.patches is None:
         notes.append(
             "without --patches the geometry's order of patches and of vertices was taken: outputs will not "
             "equal the published ones, unless the weights were made with that order; give the published "
-            f"code's patch_extraction/triangle_indices_ico_6_sub_ico_{published.ico}.csv"
+            f"code's patch_extraction/triangle_indices_ico_6_sub_ico_{tokens.ico}.csv"
         )
+    others = [one for one in possible_tokenisations(published.tokens, published.patch_size) if one != tokens]
+    if others and files.temporal_rep is None and files.frames is None:
+        notes.append(f"the weights have the sizes of {tokens}, which was taken, but also of {others[0]}")
     if not published.own_token:
         notes.append(f"{files.encoder} has no class token: it is 0, with which the published SIM begins")
     return [

@@ -107,6 +107,14 @@ def test_a_frame_that_is_a_sequence_of_its_own_has_its_own_rollout():
         torch.testing.assert_close(found[..., frame].double(), expected, rtol=1e-3, atol=1e-9)
 
 
+def test_without_a_class_token_the_shares_of_all_patches_and_frames_sum_to_1():
+    options = dict(temporal="concat", frame_positions="sequence", class_token=False)
+    encoder, x = _encoder(**options), torch.randn(BATCH, PATCHES, 8)
+    found = attention_to_patches(encoder, x)
+    assert found.shape == (BATCH, PATCHES, FRAMES)
+    torch.testing.assert_close(found.sum(dim=(1, 2)), torch.ones(BATCH))
+
+
 def test_frames_in_one_sequence_are_told_apart_by_their_tokens():
     """A token whose keys stand out draws attention to its own frame and patch."""
     encoder, x = _encoder(temporal="concat"), torch.randn(BATCH, PATCHES, 8)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from simtrain.models.mae import MAE, draw_mask, masked_error, patch_statistics
+from simtrain.models.mae import MAE, masked_error, patch_statistics
+from simtrain.models.masking import Masking
 from simtrain.models.sit import SiT
 
 CPU = torch.device("cpu")
@@ -18,7 +19,7 @@ def _model(kind, **options):
 
 
 def _mask(kind, ratio=0.75, seed=0, batch=2):
-    return draw_mask(kind, range(seed, seed + batch), PATCHES, FRAMES, ratio, CPU)
+    return Masking(kind, ratio, PATCHES, FRAMES, apart=False).draw(range(seed, seed + batch), CPU)
 
 
 @pytest.mark.parametrize("kind", ["tubes", "random"])

@@ -109,6 +109,34 @@ def test_concatenated_frames_are_one_sequence_with_a_shared_embedding():
     assert model.embed.weight.shape == (24, 6)
 
 
+def test_frames_one_after_another_have_positions_that_run_through_them():
+    torch.manual_seed(0)
+    sizes = SIZES | {"frames": 3, "temporal": "concat", "frame_positions": "sequence"}
+    model, x = SiT(**sizes), torch.randn(2, 20, 18)
+    in_a_row = torch.cat([x[:, :, frame::3] for frame in range(3)], dim=1)
+    expected = _transformed(model, model.embed(in_a_row) + sincos_positions(60, 24))
+    torch.testing.assert_close(model.tokens(x), expected)
+    assert not {"frame_embedding", "positions"} & model.state_dict().keys()
+
+
+def test_the_mean_of_the_frames_is_encoded_as_one_frame():
+    torch.manual_seed(0)
+    model, x = SiT(**SIZES, frames=3, temporal="mean_frame"), torch.randn(2, 20, 18)
+    single = SiT(**SIZES | {"patch_size": 6})
+    single.load_state_dict(model.state_dict())
+    torch.testing.assert_close(model(x), single((x[:, :, 0::3] + x[:, :, 1::3] + x[:, :, 2::3]) / 3))
+
+
+@pytest.mark.parametrize("temporal", ["channels", "concat", "average", "mean_frame"])
+def test_without_a_class_token_there_are_the_patches_alone(temporal):
+    torch.manual_seed(0)
+    model, x = SiT(**SIZES, frames=3, temporal=temporal, class_token=False), torch.randn(2, 20, 18)
+    tokens = model.tokens(x)
+    assert tokens.shape[1] == (60 if temporal == "concat" else 20)
+    torch.testing.assert_close(model(x), tokens.mean(dim=1))
+    assert "class_token" not in model.state_dict()
+
+
 @pytest.mark.parametrize("pool", ["mean", "cls"])
 def test_averaged_frames_are_encoded_each_by_itself(pool):
     torch.manual_seed(0)

@@ -18,7 +18,8 @@ from simtrain.data import windows
 from simtrain.data.dataset import open_dataset
 from simtrain.data.windows import Windows
 from simtrain.models.input import FramePatches
-from simtrain.models.mae import MAE, draw_mask
+from simtrain.models.mae import MAE
+from simtrain.models.masking import Masking
 from simtrain.models.patch_embeddings import Linear, PatchEmbedding, PatchPCA, PerPatch
 from simtrain.models.sit import SiT
 from simtrain.training import checkpoint
@@ -163,7 +164,7 @@ def test_masked_patches_keep_their_own_maps():
                   embedding=PerPatch)  # fmt: skip
     torch.nn.init.normal_(encoder.embed.weight)
     mae = MAE(encoder, frames=FRAMES, kind="tubes", dim=16, depth=1, heads=2, dim_head=8)
-    mask = draw_mask("tubes", [0, 1], PATCHES, FRAMES, 0.75, torch.device("cpu"))
+    mask = Masking("tubes", 0.75, PATCHES, FRAMES, apart=False).draw([0, 1], torch.device("cpu"))
     x = torch.randn(2, PATCHES, VERTICES * FRAMES)
     encoded = mae.encode(x, mask)
     for sample in range(2):
@@ -175,15 +176,16 @@ def test_masked_patches_keep_their_own_maps():
         torch.testing.assert_close(encoded[sample], encoder.attend(torch.stack(tokens)[None])[0])
 
 
-def test_an_embedding_that_looks_beside_its_patch_sees_nothing_hidden():
+@pytest.mark.parametrize("temporal", ["channels", "concat"])
+def test_an_embedding_that_looks_beside_its_patch_sees_nothing_hidden(temporal):
     class Neighbours(PerPatch):
         def forward(self, x):
             return super().forward(x + x.roll(1, dims=-2))
 
     encoder = SiT(patches=PATCHES, patch_size=VERTICES * FRAMES, dim=DIM, depth=1, heads=3, frames=FRAMES,
-                  embedding=Neighbours)  # fmt: skip
+                  embedding=Neighbours, temporal=temporal)  # fmt: skip
     mae = MAE(encoder, frames=FRAMES, kind="tubes", dim=16, depth=1, heads=2, dim_head=8)
-    mask = draw_mask("tubes", [0, 1], PATCHES, FRAMES, 0.5, torch.device("cpu"))
+    mask = Masking("tubes", 0.5, PATCHES, FRAMES, mae.apart).draw([0, 1], torch.device("cpu"))
     x = torch.randn(2, PATCHES, VERTICES * FRAMES)
     other = torch.where(mask.hidden.repeat(1, 1, VERTICES), torch.randn_like(x), x)
     assert torch.equal(mae(x, mask), mae(other, mask))

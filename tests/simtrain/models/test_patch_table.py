@@ -41,10 +41,18 @@ def _encoder(**options):
     ).double()
 
 
-@pytest.mark.parametrize("temporal", ["channels", "concat"])
-def test_the_encoder_is_that_of_patches_in_the_order_of_the_table(tmp_path, shuffled, temporal):
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(temporal="channels"),
+        dict(temporal="concat"),
+        dict(temporal="concat", frame_positions="sequence", class_token=False),
+        dict(temporal="mean_frame"),
+    ],
+)
+def test_the_encoder_is_that_of_patches_in_the_order_of_the_table(tmp_path, shuffled, options):
     table = PatchTable.read(_write(tmp_path / "mine.csv", shuffled), 1)
-    stored, plain = _encoder(layout="stored", temporal=temporal), _encoder(temporal=temporal)
+    stored, plain = _encoder(layout="stored", **options), _encoder(**options)
     table.lay_out(stored)
     bold = torch.randn(3, 40962, 2, dtype=torch.float64)
     ours = bold[:, patch_vertices(1)].flatten(2)  # the frames of a vertex lie together

@@ -54,6 +54,18 @@ def pretrained(store, tmp_path_factory):
     return out
 
 
+@pytest.fixture(scope="module")
+def vsmae(store, tmp_path_factory):
+    """A run of the preset vsmae, small, and the command to start from it that was printed."""
+    out = tmp_path_factory.mktemp("vsmae") / "pre"
+    settings = _set(*SIZE, *SHORT, "model.heads=1", "mae.decoder_dim=8", "mae.decoder_depth=1")
+    result = _cli("pretrain", store, "--out", out, "--config", "vsmae", "--device", "cpu", *settings)
+    assert result.exit_code == 0, result.output
+    command = result.output.split("start from it with: simtrain ")[1].split()
+    assert command[2:4] == ["--out", "RUN"]
+    return out, command[:2] + command[4:]
+
+
 def test_the_command_that_pretraining_prints_starts_from_it(store, tmp_path, pretrained):
     printed = start_options(PretrainRun.open(pretrained).config, pretrained)
     assert printed[-1] == f"model.init={pretrained}"
@@ -68,6 +80,38 @@ def test_frames_as_tokens_are_frozen_with_their_embedding():
     freeze(encoder, 1)
     trained = [name for name, weights in encoder.named_parameters() if weights.requires_grad]
     assert all(name.startswith(("blocks.1", "norm")) for name in trained)
+
+
+def test_a_class_token_that_weights_lack_begins_at_0_and_one_that_they_have_stays(store, tmp_path, copied):
+    """As in the published code, where a vsMAE has none, and SIM gives it one of zeros."""
+    out, without = tmp_path / "none", "model.class_token=false"
+    settings = _set(*SIZE, *SHORT, without)
+    result = _cli("pretrain", store, "--out", out, "--config", "demo", "--device", "cpu", *settings)
+    assert result.exit_code == 0, result.output
+    assert "model.class_token" not in result.output
+    for given in (out, shutil.copy(out / "checkpoint.pt", tmp_path / "bare.pt")):
+        dataset, run = _start(store, tmp_path / f"of-{given.stem}", f"model.init={given}")
+        encoder = fitting._learner(Windows.of(dataset, run.config), run).encoder
+        assert not encoder.class_token.any()
+        assert torch.equal(encoder.embed.weight, Initial.read(out).encoder["embed.weight"])
+    mean = "model.pool=mean"
+    _fit(store, tmp_path / "still-none", f"model.init={out}", mean, without, "model.freeze=1")
+    with pytest.raises(UserError, match=r"model\.class_token: True != False"):
+        _start(store, tmp_path / "taken", f"model.init={copied}", mean, without)
+
+
+@pytest.mark.parametrize("how", ["all", "none", None], ids=["frozen", "fine-tuned", "from scratch"])
+def test_a_vsmae_is_frozen_or_fine_tuned_by_the_printed_command(store, tmp_path, vsmae, how):
+    run, command = vsmae
+    start = command if how else command[:-2]  # without model.init
+    given = _set(f"model.freeze={how}") if how else []
+    result = _cli(*start, "--out", tmp_path / "run", *given, *_set(*SHORT, "model.pool=mean"))
+    assert result.exit_code == 0, result.output
+    before, after = Initial.read(run).encoder, _encoder(FitRun.open(tmp_path / "run"))
+    assert after.keys() - before.keys() == {"class_token"}
+    assert after["class_token"].any() == (how != "all")
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    assert same == (set(before) if how == "all" else set())
 
 
 def test_another_division_into_scenes_is_not_new(store, tmp_path, copied):

@@ -19,6 +19,7 @@ from simtrain.data import windows
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.data.feeds import Batch
 from simtrain.data.order import Cursor
+from simtrain.models.factory import surface_encoder
 from simtrain.models.mae import masked_error
 from simtrain.models.masked_learner import IDENTITY, MaskedLearner
 from simtrain.surface.gifti import write_sphere
@@ -34,6 +35,12 @@ TINY = [
     *("train.steps=12", "train.batch_size=8", "train.log_every=1", "train.checkpoint_every=5"),
     *("train.validate_every=6", "train.validation_samples=16"),
 ]
+VSMAE = ["model.temporal=concat", "model.frame_positions=sequence", "model.class_token=false"]
+KINDS = {"tubes": [], "random": ["mae.mask=random"], "vsmae": VSMAE}
+ALL_KINDS = KINDS | {
+    "vsmae of any tokens": [*VSMAE, "mae.mask=random", "mae.counted=hidden", "mae.loss=l1"],
+    "vsmae of everything": [*VSMAE, "mae.counted=all", "model.checkpointing=true"],
+}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -76,15 +83,20 @@ def _gradients(training):
     }
 
 
-@pytest.fixture(scope="module", params=["tubes", "random"])
-def straight(request, store, tmp_path_factory):
-    out = tmp_path_factory.mktemp("pretrain") / request.param
-    run, stopped = _pretrain(store, out, f"mae.mask={request.param}", "model.dropout=0.1")
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def straight(kind, store, tmp_path_factory):
+    out = tmp_path_factory.mktemp("pretrain") / kind
+    run, stopped = _pretrain(store, out, *KINDS[kind], "model.dropout=0.1")
     assert stopped is None
     return run
 
 
-def test_an_interrupted_run_goes_on_bit_for_bit(store, tmp_path, straight, monkeypatch):
+def test_an_interrupted_run_goes_on_bit_for_bit(store, tmp_path, kind, straight, monkeypatch):
     update = Pretraining.update
 
     def interrupted(self, batch):
@@ -92,7 +104,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(store, tmp_path, straight, monke
             os.kill(os.getpid(), signal.SIGINT)
         return update(self, batch)
 
-    overrides = [f"mae.mask={straight.config.mae.mask}", "model.dropout=0.1"]
+    overrides = [*KINDS[kind], "model.dropout=0.1"]
     with monkeypatch.context() as patch:
         patch.setattr(Pretraining, "update", interrupted)
         run, stopped = _pretrain(store, tmp_path / "run", *overrides)
@@ -150,9 +162,9 @@ def test_the_mask_of_a_sample_depends_on_seed_step_and_the_sample(store):
     assert len({tuple(one.flatten().tolist()) for one in whole}) == len(whole)
 
 
-@pytest.mark.parametrize("kind", ["tubes", "random"])
-def test_hidden_values_in_the_cortex_count_and_no_others(store, kind):
-    training, batch, dataset = _training(store, f"mae.mask={kind}")
+@pytest.mark.parametrize("settings", [*KINDS.values(), [*VSMAE, "mae.mask=random"]])
+def test_hidden_values_in_the_cortex_count_and_no_others(store, settings):
+    training, batch, dataset = _training(store, *settings)
     learner, patches = training.learner, patch_vertices(1)
     filled = training.fill(batch, training.learner.mask(batch.samples, 0, 1))
     unseen = learner.unseen(filled)
@@ -180,10 +192,10 @@ def test_predictions_of_what_is_visible_or_outside_the_cortex_have_no_gradient(s
     torch.testing.assert_close(error, (filled.predicted - filled.target)[filled.counted].square().mean())
 
 
-@pytest.mark.parametrize("kind", ["tubes", "random"])
-def test_a_batch_in_parts_gives_the_gradients_of_the_whole(store, kind):
-    whole, batch, _ = _training(store, f"mae.mask={kind}")
-    parts, _, _ = _training(store, f"mae.mask={kind}", "train.accumulate=4")
+@pytest.mark.parametrize("settings", ALL_KINDS.values(), ids=ALL_KINDS)
+def test_a_batch_in_parts_gives_the_gradients_of_the_whole(store, settings):
+    whole, batch, _ = _training(store, *settings)
+    parts, _, _ = _training(store, *settings, "train.accumulate=4")
     losses = [training.gradients(batch)[0] for training in (whole, parts)]
     torch.testing.assert_close(losses[1], losses[0])
     torch.testing.assert_close(losses[0], whole.error(batch, whole.mask(batch, 1)).detach())
@@ -191,6 +203,37 @@ def test_a_batch_in_parts_gives_the_gradients_of_the_whole(store, kind):
     assert expected.keys() == found.keys()
     for name in expected:
         torch.testing.assert_close(found[name], expected[name], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["mse", "l1"])
+@pytest.mark.parametrize("counted", ["hidden", "all"])
+def test_the_error_is_over_hidden_values_of_the_wall_too_or_over_all(store, counted, loss):
+    training, batch, _ = _training(store, *VSMAE, f"mae.counted={counted}", f"mae.loss={loss}")
+    mask = training.mask(batch, 1)
+    filled = training.fill(batch, mask)
+    difference = filled.predicted - filled.values  # 0 in the medial wall
+    errors = (difference.square() if loss == "mse" else difference.abs()).unflatten(2, (-1, 3))
+    hidden = mask.hidden[:, :, None].expand(errors.shape)
+    expected = errors[hidden].mean() if counted == "hidden" else errors.mean()
+    torch.testing.assert_close(training.error(batch, mask), expected)
+    outside = ~training.learner.with_data(batch.samples, batch.stored)
+    assert filled.counted[outside].any()
+    assert not training.learner.unseen(filled)[outside].any()
+
+
+def test_a_token_of_one_frame_is_normalised_by_itself(store):
+    training, batch, _ = _training(store, *VSMAE, "mae.normalise_target=true")
+    filled = training.fill(batch, training.mask(batch, 1))
+    patch = int(filled.with_data[0].all(dim=1).nonzero()[0])
+    of_frames, target = (of[0, patch].unflatten(0, (-1, 3)) for of in (filled.values, filled.target))
+    expected = (of_frames - of_frames.mean(dim=0)) / (of_frames.var(dim=0, correction=0) + 1e-6).sqrt()
+    torch.testing.assert_close(target, expected)
+
+
+def test_frames_that_are_no_tokens_of_one_sequence_are_refused():
+    for temporal in ("average", "mean_frame"):
+        with pytest.raises(UserError, match=f"model.temporal: {temporal} is not for pretraining"):
+            load("demo", [f"model.temporal={temporal}"], kind=PretrainConfig)
 
 
 def test_a_normalised_target_has_mean_0_and_s_d_1_in_the_cortex_of_a_patch(store):
@@ -214,20 +257,27 @@ def test_too_few_samples_and_another_kind_of_run_are_named(store, tmp_path, stra
 
 
 def test_the_presets_are_valid_and_of_the_encoders_of_fit():
-    assert presets(PretrainConfig).keys() == presets().keys()
+    assert presets(PretrainConfig).keys() == presets().keys() | {"vsmae"}
     for name in presets():
         encoder = load(name, kind=PretrainConfig).model.model_dump()
         assert encoder.items() <= load(name).model.model_dump().items()
-    published = load("sim-tiny", kind=PretrainConfig).mae
-    assert (published.mask, published.ratio) == ("tubes", 0.75)
-    assert (published.decoder_dim, published.decoder_depth, published.decoder_heads) == (192, 3, 3)
+    published = load("vsmae", kind=PretrainConfig)
+    mae, train = published.mae, published.train
+    assert (mae.mask, mae.ratio, mae.loss, mae.counted) == ("tubes", 0.75, "mse", "hidden")
+    assert (mae.decoder_dim, mae.decoder_depth, mae.decoder_heads) == (192, 3, 3)
+    assert (train.batch_size, train.learning_rate, train.weight_decay) == (8, 3e-4, 0.01)
+    assert (train.schedule, train.warmup, train.clip_norm, train.decayed) == ("constant", 0, None, "all")
+    shape = patch_vertices(published.model.ico).shape
+    encoder = surface_encoder(published.model, shape, published.data.frames)
+    assert (encoder.places.shape[1], encoder.class_tokens) == (3840, 0)
     base = load("sim-base", kind=PretrainConfig)
     assert changes(PretrainConfig(), base) == {"model.dim": (192, 768), "model.heads": (3, 12)}
 
 
 @pytest.mark.parametrize("normalise", [False, True])
-def test_maps_are_predictions_where_nothing_is_visible_and_the_original_elsewhere(store, normalise):
-    training, batch, dataset = _training(store, f"mae.normalise_target={normalise}")
+@pytest.mark.parametrize("settings", [[], [*VSMAE, "mae.counted=all"]], ids=["channels", "vsmae"])
+def test_maps_are_predictions_where_nothing_is_visible_and_the_original_elsewhere(store, normalise, settings):
+    training, batch, dataset = _training(store, f"mae.normalise_target={normalise}", *settings)
     learner, patches = training.learner, patch_vertices(1)
     with torch.no_grad():
         filled = training.fill(batch, training.learner.mask(batch.samples, 0, 1))

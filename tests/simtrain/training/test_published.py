@@ -1,20 +1,23 @@
-"""Against the published architecture, written out again here from its description, name by name."""
+"""Against the published architecture, written out again from its description (published_architecture.py)."""
 
 import csv
 import hashlib
 import json
-import math
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from torch.nn.functional import gelu, layer_norm, normalize
+from published_architecture import PLAIN, WRAPPED, affine, linear, mixed, normed, save, tokens, transformer
+from torch.nn.functional import gelu, normalize
 
 from simdata.common.errors import UserError
 from simtrain.cli.root import cli
+from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset
 from simtrain.data.windows import SAMPLE
+from simtrain.models.factory import surface_encoder
+from simtrain.models.published_frames import tokenisation
 from simtrain.models.published_names import read_encoder, read_state
 from simtrain.models.sit import SiT
 from simtrain.surface.patches import patch_vertices, read_patches
@@ -24,31 +27,17 @@ from simtrain.training.trained_model import load_learner
 
 DIM, INNER, COMMON, DEPTH, FRAMES, HEADS = 16, 128, 12, 2, 3, 2
 FEATURES = {"fmri": DIM, "video": 10, "audio": 7}
-WRAPPED = ("0.norm", "0.fn.to_qkv", "0.fn.to_out.0", "1.norm", "1.fn.net.0", "1.fn.net.3")
-PLAIN = ("0.norm", "0.to_qkv", "0.to_out.0", "1.net.0", "1.net.1", "1.net.4")
 
 
-def _affine(name, rows, columns=None):
-    """Random, and not near what a layer begins with: a weight that is not loaded must show."""
-    if columns is None:
-        return {f"{name}.weight": 1 + torch.randn(rows) / 3, f"{name}.bias": torch.randn(rows) / 3}
-    weight = torch.randn(rows, columns) / math.sqrt(columns)
-    return {f"{name}.weight": weight, f"{name}.bias": torch.randn(rows) / 3}
-
-
-def _sit(names=WRAPPED, ico=1, frames=FRAMES, rows=0, dim=DIM, inner=INNER):
-    """A bare SiT with class token; ``rows`` more positions than patches."""
+def _sit(names=WRAPPED, ico=1, frames=FRAMES, rows=0, dim=DIM, inner=INNER, sequence=1):
+    """A bare SiT with class token; ``rows`` more positions than patches, of ``sequence`` frames each."""
     torch.manual_seed(1)
     patches, vertices = patch_vertices(ico).shape
-    state = {"cls_token": torch.randn(1, 1, dim), "pos_embedding": torch.randn(1, patches + rows, dim)}
-    state |= _affine("to_patch_embedding.1", dim, vertices * frames) | _affine("mlp_head.0", dim)
-    state |= _affine("mlp_head.1", 1, dim)
-    for block in range(DEPTH):
-        norm, qkv, out, norm2, first, second = (f"transformer.layers.{block}.{name}" for name in names)
-        state |= _affine(norm, dim) | _affine(qkv, 3 * inner, dim) | _affine(out, dim, inner)
-        state |= _affine(norm2, dim) | _affine(first, 4 * dim, dim) | _affine(second, dim, 4 * dim)
-        del state[f"{qkv}.bias"]
-    return state | (_affine("transformer.norm", dim) if names == PLAIN else {})
+    positions = torch.randn(1, patches * sequence + rows, dim)
+    state = {"cls_token": torch.randn(1, 1, dim), "pos_embedding": positions}
+    state |= affine("to_patch_embedding.1", dim, vertices * frames) | affine("mlp_head.0", dim)
+    state |= affine("mlp_head.1", 1, dim)
+    return state | transformer("transformer", DEPTH, dim, inner, names)
 
 
 def _sim(names=WRAPPED, **sizes):
@@ -58,52 +47,13 @@ def _sim(names=WRAPPED, **sizes):
 
 
 def _wrapper(features, common=COMMON):
-    state = _affine("projection", common, features) | _affine("fc", common, common)
-    return state | _affine("layer_norm", common)
-
-
-def _norm(x, state, name):
-    return layer_norm(x, x.shape[-1:], state[f"{name}.weight"], state[f"{name}.bias"], eps=1e-5)
-
-
-def _linear(x, state, name):
-    return x @ state[f"{name}.weight"].T + state.get(f"{name}.bias", 0)
-
-
-def published_tokens(state, token, sequence, heads=HEADS):
-    """(batch, frames, patches, vertices) -> (batch, 1 + patches, dim) after the last norm."""
-    names = WRAPPED if "transformer.layers.0.1.norm.weight" in state else PLAIN
-    x = sequence.permute(0, 2, 3, 1).flatten(2)  # b c n v -> b n (v c)
-    x = _linear(x, state, "to_patch_embedding.1")
-    positions = state["pos_embedding"]
-    if positions.shape[1] == x.shape[1]:
-        x = torch.cat([token.expand(len(x), -1, -1), x + positions], dim=1)
-    else:
-        x = torch.cat([token.expand(len(x), -1, -1), x], dim=1) + positions
-    for block in range(DEPTH):
-        norm, qkv, out, norm2, first, second = (f"transformer.layers.{block}.{name}" for name in names)
-        mixed = []
-        q, k, v = _linear(_norm(x, state, norm), state, qkv).chunk(3, dim=-1)
-        for one in zip(q.chunk(heads, -1), k.chunk(heads, -1), v.chunk(heads, -1), strict=True):
-            scores = one[0] @ one[1].transpose(1, 2) * one[0].shape[-1] ** -0.5
-            mixed.append(scores.softmax(dim=-1) @ one[2])
-        mixed = torch.cat(mixed, dim=-1)
-        x = (_linear(mixed, state, out) if f"{out}.weight" in state else mixed) + x
-        hidden = gelu(_linear(_norm(x, state, norm2), state, first))
-        x = _linear(hidden, state, second) + x
-    if names == PLAIN:
-        x = _norm(x, state, "transformer.norm")
-    return _norm(x, state, "mlp_head.0")
+    state = affine("projection", common, features) | affine("fc", common, common)
+    return state | affine("layer_norm", common)
 
 
 def published_wrapper(state, x):
-    projected = _linear(x, state, "projection")
-    return _norm(_linear(gelu(projected), state, "fc") + projected, state, "layer_norm")
-
-
-def _save(state, path, **others):
-    torch.save({"model_state_dict": state, "optimizer_state_dict": {}, "loss": 0.5, **others}, path)
-    return path
+    projected = linear(x, state, "projection")
+    return normed(linear(gelu(projected), state, "fc") + projected, state, "layer_norm")
 
 
 def _shuffled_table(path, ico=1):
@@ -120,8 +70,8 @@ def weights(tmp_path_factory):
     """A published model in files, as the published code leaves them, and its tensors."""
     folder = tmp_path_factory.mktemp("weights")
     tensors = {"encoder": _sim(), **{name: _wrapper(size) for name, size in FEATURES.items()}}
-    encoder = _save(tensors["encoder"], folder / "fmri-encoder-best.pt")
-    wrappers = {name: _save(tensors[name], folder / f"{name}-wrapper-best.pt") for name in FEATURES}
+    encoder = save(tensors["encoder"], folder / "fmri-encoder-best.pt")
+    wrappers = {name: save(tensors[name], folder / f"{name}-wrapper-best.pt") for name in FEATURES}
     return Files(encoder, wrappers), tensors
 
 
@@ -137,7 +87,7 @@ def _windows(dataset, frames=FRAMES):
     return samples, stored
 
 
-def _must_equal_published(files, tensors, table, dataset, out):
+def _must_equal_published(files, tensors, table, dataset, out, temporal_rep="channels"):
     run, _ = import_weights(dataset, out, files)
     learner = load_learner(run, dataset, torch.device("cpu"))
     samples, stored = _windows(dataset)
@@ -145,8 +95,8 @@ def _must_equal_published(files, tensors, table, dataset, out):
     with torch.no_grad():
         ours = learner.embed(samples, stored)
     sit = {key.removeprefix("encoder."): value for key, value in tensors["encoder"].items()}
-    tokens = published_tokens(sit, tensors["encoder"]["cls_token"], sequence)
-    expected = {"fmri": published_wrapper(tensors["fmri"], tokens[:, 1:]).mean(dim=1)}
+    encoded = tokens(sit, tensors["encoder"]["cls_token"], mixed(sequence, temporal_rep), HEADS)
+    expected = {"fmri": published_wrapper(tensors["fmri"], encoded[:, 1:]).mean(dim=1)}
     for name, embedding in dataset.embeddings(run.config).items():
         raw = torch.from_numpy(embedding.values[samples["movie"], samples["clip"]])
         expected[name] = published_wrapper(tensors[name], raw)
@@ -159,8 +109,27 @@ def test_embeddings_equal_the_published_ones(names, weights, dataset, tmp_path):
     files, tensors = weights
     tensors = tensors | {"encoder": _sim(names)}
     path, table = _shuffled_table(tmp_path / "table.csv")
-    files = Files(_save(tensors["encoder"], tmp_path / "encoder.pt"), files.wrappers, path)
+    files = Files(save(tensors["encoder"], tmp_path / "encoder.pt"), files.wrappers, path)
     _must_equal_published(files, tensors, table, dataset, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("temporal_rep", "sizes", "said"),
+    [
+        ("concat", dict(frames=1, sequence=FRAMES), {}),
+        ("concat", dict(frames=1, sequence=FRAMES, rows=1), {}),
+        ("avg", dict(frames=1), dict(temporal_rep="avg", frames=FRAMES)),
+    ],
+    ids=["concat", "concat, and a position of the class token", "avg"],
+)
+def test_embeddings_of_frames_in_a_row_and_of_their_mean_equal_too(
+    temporal_rep, sizes, said, weights, dataset, tmp_path
+):
+    files, tensors = weights
+    tensors = tensors | {"encoder": _sim(**sizes)}
+    path, table = _shuffled_table(tmp_path / "table.csv")
+    files = Files(save(tensors["encoder"], tmp_path / "encoder.pt"), files.wrappers, path, **said)
+    _must_equal_published(files, tensors, table, dataset, tmp_path / "run", temporal_rep)
 
 
 def test_without_a_table_the_geometrys_order_counts_and_this_is_said(weights, dataset, tmp_path):
@@ -177,12 +146,12 @@ def test_embeddings_equal_with_the_published_tables(ico, seed_files, weights, da
     path = seed_files / f"triangle_indices_ico_6_sub_ico_{ico}.csv"
     table = np.array(list(csv.reader(path.open()))[1:], dtype=int).T
     tensors = tensors | {"encoder": _sim(ico=ico)}
-    files = Files(_save(tensors["encoder"], tmp_path / "encoder.pt"), files.wrappers, path)
+    files = Files(save(tensors["encoder"], tmp_path / "encoder.pt"), files.wrappers, path)
     _must_equal_published(files, tensors, table, dataset, tmp_path / "run")
 
 
 def _built(published, heads):
-    sizes = dict(patches=len(patch_vertices(published.ico)), patch_size=published.patch_size)
+    sizes = dict(patches=published.tokens, patch_size=published.patch_size)
     sizes |= dict(dim=published.dim, depth=published.depth, heads=heads, dim_head=published.inner // heads)
     model = SiT(**sizes, final_norms=published.final_norms, layout="stored")
     model.load_state_dict(published.weights | {"order": model.order})
@@ -193,32 +162,51 @@ def _built(published, heads):
 def test_bare_and_masked_autoencoders_equal(rows, tmp_path):
     sit = _sit(PLAIN, rows=rows)
     x = torch.randn(2, FRAMES, *patch_vertices(1).shape)
-    expected = published_tokens(sit, sit["cls_token"], x)
+    expected = tokens(sit, sit["cls_token"], x, HEADS)
     decoder = {"mask_token": torch.randn(4), "decoder_pos_emb": torch.randn(1, 80, 4)}
-    decoder |= _affine("decoder.layers.0.0.norm", 4) | _affine("norm", DIM) | _affine("to_pixels", 9, 4)
+    decoder |= affine("decoder.layers.0.0.norm", 4) | affine("norm", DIM) | affine("to_pixels", 9, 4)
     mae = {f"encoder.{key}": value for key, value in sit.items()} | decoder
     parallel = {f"module.{key}": value for key, value in sit.items()}
     for number, state in enumerate([sit, mae, parallel]):
-        published = read_encoder(_save(state, tmp_path / f"{number}.pt"))
+        published = read_encoder(save(state, tmp_path / f"{number}.pt"))
         with torch.no_grad():
             ours = _built(published, HEADS).tokens(x.permute(0, 2, 3, 1).flatten(2))
         torch.testing.assert_close(ours, expected, atol=1e-5, rtol=0)
     assert published.unused == ["mlp_head.1.weight", "mlp_head.1.bias"]
 
 
+def test_the_audio_configuration_equals(tmp_path):
+    """ico 4, frames one after another. Narrow, of one block and two frames, so that it is fast."""
+    sit = _sit(ico=4, frames=1, sequence=2, dim=8, inner=8)
+    sit = {key: value for key, value in sit.items() if ".layers.1." not in key}
+    published = read_encoder(save(sit, tmp_path / "encoder.pt"))
+    found = tokenisation(published.tokens, published.patch_size, None, None, tmp_path)
+    sizes = {"model.dim": 8, "model.depth": 1, "model.heads": 1, "model.dim_head": 8}
+    asked = {**found.settings, **sizes, "model.layout": "stored"}
+    config = load("sim-tiny", [f"{key}={value}" for key, value in asked.items()])
+    encoder = surface_encoder(config.model, patch_vertices(4).shape, config.data.frames)
+    encoder.load_state_dict(published.weights | {"order": encoder.order})
+    x = torch.randn(1, 2, *patch_vertices(4).shape, dtype=torch.float64)
+    sit, encoder = {key: value.double() for key, value in sit.items()}, encoder.double()
+    with torch.no_grad():
+        ours = encoder.tokens(x.permute(0, 2, 3, 1).flatten(2))
+        expected = tokens(sit, sit["cls_token"], mixed(x, "concat"), heads=1)
+    torch.testing.assert_close(ours, expected)
+
+
 def test_a_single_head_as_wide_as_the_tokens_has_no_output_layer(tmp_path):
     sit = {key: value for key, value in _sit(dim=64, inner=64).items() if "to_out" not in key}
     x = torch.randn(2, FRAMES, *patch_vertices(1).shape)
     with torch.no_grad():
-        model = _built(read_encoder(_save(sit, tmp_path / "one.pt")), 1)
+        model = _built(read_encoder(save(sit, tmp_path / "one.pt")), 1)
         ours = model.tokens(x.permute(0, 2, 3, 1).flatten(2))
-    torch.testing.assert_close(ours, published_tokens(sit, sit["cls_token"], x, heads=1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours, tokens(sit, sit["cls_token"], x, heads=1), atol=1e-5, rtol=0)
 
 
 def test_without_a_class_token_it_is_0(tmp_path):
     sit = _sit()
     del sit["cls_token"]
-    published = read_encoder(_save(sit, tmp_path / "none.pt"))
+    published = read_encoder(save(sit, tmp_path / "none.pt"))
     assert not published.own_token
     assert not published.weights["class_token"].any()
 
@@ -236,7 +224,7 @@ QKV = "encoder.transformer.layers.1.0.fn.to_qkv.weight"
         ({QKV: torch.zeros(9, DIM)}, rf"another shape: {QKV}; \(9, 16\), not \(384, 16\)"),
         ({"encoder.proj_confound.1.weight": torch.zeros(1)}, "unexpected: encoder.proj_confound.1.weight"),
         ({"head": torch.zeros(1)}, "unexpected: head"),
-        ({"encoder.pos_embedding": torch.zeros(1, 240, DIM)}, "240 rows.*temporal_rep: concat"),
+        ({"encoder.pos_embedding": torch.zeros(1, 250, DIM)}, "250 rows.*are multiples of 80"),
         ({"encoder.to_patch_embedding.1.weight": torch.zeros(DIM)}, "not of 2 axes"),
         ({"encoder.epoch": "one"}, "unexpected: encoder.epoch"),
     ],
@@ -244,7 +232,7 @@ QKV = "encoder.transformer.layers.1.0.fn.to_qkv.weight"
 def test_an_encoder_that_does_not_fit_is_refused(change, words, tmp_path):
     state = {key: value for key, value in (_sim() | change).items() if value is not None}
     with pytest.raises(UserError, match=words):
-        read_encoder(_save(state, tmp_path / "odd.pt"))
+        read_encoder(save(state, tmp_path / "odd.pt"))
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path):
@@ -254,17 +242,17 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
     with pytest.raises(UserError, match="cannot be read as weights"):
         read_state(tmp_path / "text.pt")
     with pytest.raises(UserError, match="no tensors by name"):
-        read_state(_save({"a": 1}, tmp_path / "numbers.pt"))
+        read_state(save({"a": 1}, tmp_path / "numbers.pt"))
 
 
 def test_parts_that_do_not_fit_together_are_refused(weights, dataset, tmp_path):
     files, _ = weights
     with pytest.raises(UserError, match="projectors come together"):
         Files(files.encoder, {"fmri": files.wrappers["fmri"]})
-    odd = {"video": _save(_wrapper(10, common=9), tmp_path / "nine.pt")}
+    odd = {"video": save(_wrapper(10, common=9), tmp_path / "nine.pt")}
     with pytest.raises(UserError, match=r"into 9 dimensions, .* into 12"):
         import_weights(dataset, tmp_path / "run", Files(files.encoder, files.wrappers | odd))
-    odd = {"video": _save(_wrapper(768), tmp_path / "features.pt")}
+    odd = {"video": save(_wrapper(768), tmp_path / "features.pt")}
     with pytest.raises(UserError, match="takes 768 features, but video_shapes of the store has 10"):
         import_weights(dataset, tmp_path / "run", Files(files.encoder, files.wrappers | odd))
     with pytest.raises(UserError, match=r"model\.depth: the weights ask for 2"):
@@ -292,6 +280,17 @@ def test_tables_that_are_not_the_patches_are_refused(tmp_path):
 
 def _invoke(*arguments):
     return CliRunner().invoke(cli, list(map(str, arguments)), catch_exceptions=False)
+
+
+def test_weights_of_one_frame_are_imported_when_it_is_said_what_they_were_given(weights, store, tmp_path):
+    encoder = save(_sim(frames=1), tmp_path / "encoder.pt")
+    given = ("import-weights", store, "--out", tmp_path / "run", "--fmri-encoder", encoder)
+    with pytest.raises(UserError, match="give --frames"):
+        _invoke(*given)
+    result = _invoke(*given, "--temporal-rep", "avg", "--frames", 3)
+    assert result.exit_code == 0, result.output
+    config = FitRun.open(tmp_path / "run").config
+    assert (config.data.frames, config.model.temporal, config.model.ico) == (3, "mean_frame", 1)
 
 
 def test_an_imported_run_is_tested_and_records_its_files(weights, store, tmp_path):
@@ -357,7 +356,7 @@ def test_weights_of_nothing_are_not_imported(part, name, value, said, weights, d
     if np.isnan(value):
         broken[name] = tensors[part][name].clone()
         broken[name][3, 2] = value
-    file = _save(broken, tmp_path / f"{'audio-wrapper' if part == 'audio' else part}.pt")
+    file = save(broken, tmp_path / f"{'audio-wrapper' if part == 'audio' else part}.pt")
     if part == "encoder":
         files = Files(file, files.wrappers)
     else:
@@ -371,4 +370,4 @@ def test_an_encoder_of_nothing_is_not_imported_alone(weights, dataset, tmp_path)
     _, tensors = weights
     broken = {key: tensor * ("to_patch_embedding" not in key) for key, tensor in tensors["encoder"].items()}
     with pytest.raises(UserError, match="have the same fmri embedding"):
-        import_weights(dataset, tmp_path / "run", Files(_save(broken, tmp_path / "encoder.pt"), {}))
+        import_weights(dataset, tmp_path / "run", Files(save(broken, tmp_path / "encoder.pt"), {}))
