@@ -39,8 +39,9 @@ class SampleBatch:
 
     Attributes
     ----------
-    fmri : (n, patches, vertices of one * frames) float32 on the device: z-scores of every frame over the
-        cortex, 0 without data; in a patch, the frames of a vertex lie together
+    fmri : (n, patches, vertices of one * frames) float32 on the device: BOLD as ``data.normalise`` has it,
+        by default z-scores of every frame over the cortex, 0 without data; in a patch, the frames of a vertex
+        lie together
     stimuli : modality -> (n, features) float32 on the device, standardised over the clips of training scenes
     subject, movie, hemisphere : (n,) int64, positions in the store; hemisphere 0 is L
     second : (n,) int64, s from the beginning of the run to the first frame
@@ -96,7 +97,7 @@ class SampleBatches:
         stimuli = Stimuli(found.embeddings)
         stimuli.fit(found.clips)
         self._stimuli = stimuli.to(device)
-        self._frames = FramePatches.of(dataset.cortex, config).to(device)
+        self._frames = FramePatches.of(dataset, config).to(device)
         self._feed: Feed | None = None
 
     def __len__(self) -> int:
@@ -142,10 +143,8 @@ class SampleBatches:
     def _made(self, samples: np.ndarray, stored: Tensor) -> SampleBatch:
         names = ("subject", "movie", "second", "clip", "hemisphere")
         index = {name: samples[name].astype(np.int64) for name in names}
-        movie, clip, side = (
-            torch.from_numpy(index[name]).to(self._device) for name in ("movie", "clip", "hemisphere")
-        )
-        return SampleBatch(self._frames(stored, side), self._stimuli(movie, clip), **index)
+        movie, clip = (torch.from_numpy(index[name]).to(self._device) for name in ("movie", "clip"))
+        return SampleBatch(self._frames.of_samples(samples, stored), self._stimuli(movie, clip), **index)
 
 
 def batches(

@@ -105,7 +105,7 @@ def randomised(learner: Learner, run: FitRun, dataset: Dataset, seed: int) -> Le
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fresh = Learner(run.config, dataset, dataset.embeddings(run.config))
+        fresh = Learner(run.config.as_tested, dataset, dataset.embeddings(run.config))
     fresh.load_state_dict(learner.state_dict() | dict(fresh.named_parameters()))
     return fresh.to(learner.device).eval()
 

@@ -72,7 +72,7 @@ class Baselines:
 
     Parameters
     ----------
-    config : its encoders, window and lag are those of all baselines, its course of training and
+    config : its encoders, window and lag are those of all baselines, its course of training, input and
         projectors those of PCA
     """
 
@@ -153,7 +153,7 @@ class Baselines:
         return fit_axes(
             self._dataset,
             self._training,
-            self._config.data,
+            self._config,
             components=self._settings.components,
             samples=self._settings.samples,
             seed=self._config.train.seed,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from simdata.common.errors import UserError
 from simdata.store import BoldReader
-from simtrain.config.resolved import ResolvedConfig, ResolvedData
+from simtrain.config.resolved import ResolvedConfig
 from simtrain.data.dataset import Dataset, Embedding
 from simtrain.data.feeds import Stream
 from simtrain.data.lag_jitter import training_samples
@@ -56,21 +56,21 @@ class PcaLearner(Learner):
         self, config: ResolvedConfig, dataset: Dataset, embeddings: Mapping[str, Embedding], axes: Axes
     ) -> None:
         super().__init__(config, dataset, dict(embeddings))
-        self.frames = whole_hemisphere(dataset)
+        self.frames = whole_hemisphere(dataset, config)
         features = {"fmri": axes.axes.shape[1]}
         features |= {modality: embedding.values.shape[-1] for modality, embedding in embeddings.items()}
         self.sim = SIM(Components(axes), features, config.projector.dim, config.projector.dropout)
 
 
-def whole_hemisphere(dataset: Dataset) -> FramePatches:
-    """z-scored frames with all vertices as one patch."""
-    return FramePatches(dataset.cortex, np.arange(dataset.cortex.shape[1])[None])
+def whole_hemisphere(dataset: Dataset, config: ResolvedConfig) -> FramePatches:
+    """BOLD as ``data.normalise`` has it, with all vertices as one patch."""
+    return FramePatches.of(dataset, config, np.arange(dataset.cortex.shape[1])[None])
 
 
 def fit_axes(
     dataset: Dataset,
     windows: np.ndarray,
-    data: ResolvedData,
+    config: ResolvedConfig,
     *,
     components: int,
     samples: int,
@@ -84,8 +84,9 @@ def fit_axes(
     UserError
         If the windows are not finite, or do not vary.
     """
-    drawn = draw(by_hemisphere(windows, data.sides), samples, seed)
-    blocks = decoded(dataset, drawn, whole_hemisphere(dataset).to(device), data.frames, device)
+    drawn = draw(by_hemisphere(windows, config.data.sides), samples, seed)
+    frames = whole_hemisphere(dataset, config).to(device)
+    blocks = decoded(dataset, drawn, frames, config.data.frames, device)
     found = main_axes(blocks, components, seed)
     if not 0 < float(found.total) < math.inf:
         raise UserError("pca: the BOLD of the training windows is not finite, or the same in all of them")
@@ -131,4 +132,5 @@ def train_head(
                 break
     training.must_be_sound()
     learner.load_state_dict(tested_weights(training.tested_state()))
+    learner.frames = whole_hemisphere(dataset, config.as_tested).to(device)
     return learner.eval()

@@ -59,6 +59,14 @@ class ResolvedConfig(Config):
             }
         )
 
+    @property
+    def as_tested(self) -> ResolvedConfig:
+        """The same, with BOLD normalised as in tests."""
+        if self.data.test_normalise is None:
+            return self
+        data = self.data.model_copy(update={"normalise": self.data.test_normalise})
+        return self.model_copy(update={"data": data})
+
     def variable(self, modality: str) -> str:
         """Name in the store of a stimulus modality."""
         if modality in named.KINDS:

@@ -31,6 +31,17 @@ Decay = Annotated[float, Field(ge=0, le=1e6, strict=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1, strict=False)]
 
 
+# What is done by vertex over its run comes first: only of that does a store keep what it takes.
+Normalise = Literal[
+    "vertex-zscore+frame-zscore",
+    "vertex-demean+frame-zscore",
+    "frame-zscore",
+    "vertex-zscore",
+    "vertex-demean",
+    "none",
+]
+
+
 def _off(value: Any) -> Any:
     """YAML 1.1 reads off as false."""
     return "off" if value is False else value
@@ -51,6 +62,24 @@ class WindowConfig(_Strict):
         default="both", description="With one of them alone, the other is neither read nor tested."
     )
 
+    normalise: Normalise = Field(
+        default="vertex-zscore+frame-zscore",
+        description="What is done to BOLD, in this order: each vertex has its mean over the run taken off, "
+        "and is divided by its s.d. (vertex-zscore) or not (vertex-demean); each frame is z-scored over the "
+        "cortex (frame-zscore). none: the values of the file, in the scanner's units.",
+    )
+
+    @property
+    def by_vertex(self) -> str:
+        """The step of ``normalise`` by vertex, or none."""
+        first = self.normalise.partition("+")[0]
+        return first if first.startswith("vertex-") else "none"
+
+    @property
+    def by_frame(self) -> bool:
+        """Whether ``normalise`` z-scores frames."""
+        return self.normalise.endswith("frame-zscore")
+
     @property
     def sides(self) -> tuple[int, ...]:
         """Positions of the hemispheres in a store."""
@@ -59,6 +88,12 @@ class WindowConfig(_Strict):
 
 class DataConfig(WindowConfig):
     """What a sample is made of: a window of BOLD, and the stimulus clip that it answers."""
+
+    test_normalise: Normalise | None = Field(
+        default=None,
+        description="As normalise, where a trained model is put to use (retrieve, predict, reconstruct, "
+        "saliency), but not in validation; null: as in training.",
+    )
 
     video: str | None = Field(
         default=None, description="Encoder that the modality video stands for; null: the store's only one."

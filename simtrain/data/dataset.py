@@ -23,6 +23,7 @@ from simtrain.common.finite import LARGEST
 from simtrain.config import modalities
 from simtrain.config.resolved import Resolved, ResolvedConfig, ResolvedPretrainConfig
 from simtrain.config.schema import Config, PretrainConfig
+from simtrain.data.run_scales import must_be_kept
 
 SPLITS = ("none", "train", "val", "test")
 NOT_SETTINGS = ("long_name", "films")  # attributes of an embedding that say nothing of its encoder
@@ -215,15 +216,20 @@ def resolve(config: Config | PretrainConfig, dataset: Dataset) -> Resolved:
     Raises
     ------
     UserError
-        If the store lacks an embedding in use, has several to choose from, or one is in use twice.
+        If the store lacks an embedding in use, has several to choose from, or one is in use twice; or lacks
+        the statistics that ``data.normalise`` takes.
     """
     lag = dataset.lag if config.data.lag is None else config.data.lag
     if isinstance(config, PretrainConfig):
-        return ResolvedPretrainConfig.of(config, lag)
+        alone = ResolvedPretrainConfig.of(config, lag)
+        must_be_kept(dataset, alone.data.by_vertex)
+        return alone
     found = ResolvedConfig.of(config, lag, _encoders(config, dataset))
     variables = [found.variable(modality) for modality in found.stimuli]
     if twice := [name for name in dict.fromkeys(variables) if variables.count(name) > 1]:
         raise UserError(f"`modalities` {','.join(found.modalities)}: {twice[0]} is in use twice")
+    for data in (found.data, found.as_tested.data):
+        must_be_kept(dataset, data.by_vertex)
     return found
 
 

@@ -99,6 +99,64 @@ def float_patches(
 
 
 @compiled
+def scaled_patches(
+    stored: np.ndarray,
+    missing: np.number,
+    hemisphere: np.ndarray,
+    scale: tuple[np.ndarray, np.ndarray, np.ndarray],
+    zscored: bool,
+    cortex: np.ndarray,
+    vertices: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Scale frames by vertex, z-score them or not, and gather vertices, as `models.input.FramePatches` says.
+
+    Parameters
+    ----------
+    stored : (samples, frames, mesh vertices) int8 or float32
+    missing : of the same type, what stands where there are no data
+    scale : factor, offset and row, as `simtrain.data.run_scales.RunScale` has them
+    hemisphere, cortex, vertices, out : as for `integer_patches`
+    """
+    factors, offsets, row = scale
+    samples, frames, mesh = stored.shape
+    values = np.empty((frames, mesh), np.float32)
+    with_data = np.empty(mesh, np.int8)
+    for sample in range(samples):
+        with_data[:] = cortex[hemisphere[sample]]
+        factor = factors[row[sample]]
+        for frame in range(frames):
+            _scale(stored[sample, frame], missing, factor, values[frame])
+            if len(offsets):
+                values[frame] += offsets[row[sample]]
+            _leave_out_floats(values[frame], with_data)
+        for frame in range(frames):
+            if zscored:
+                _float_scores(values[frame], with_data, values[frame])
+            else:
+                _only(with_data, values[frame])
+        written = out[sample]
+        for place in range(len(vertices)):
+            vertex = vertices[place]
+            for frame in range(frames):
+                written[place * frames + frame] = values[frame, vertex]
+
+
+@compiled
+def _scale(row: np.ndarray, missing: np.number, factor: np.ndarray, target: np.ndarray) -> None:
+    for vertex in range(len(row)):
+        value = np.float32(row[vertex]) * factor[vertex]
+        target[vertex] = np.float32(np.nan) if row[vertex] == missing else value
+
+
+@compiled
+def _only(surface: np.ndarray, row: np.ndarray) -> None:
+    for vertex in range(len(row)):
+        if not surface[vertex]:
+            row[vertex] = 0
+
+
+@compiled
 def _leave_out_integers(row: np.ndarray, surface: np.ndarray) -> None:
     for vertex in range(len(row)):
         if row[vertex] == MISSING:

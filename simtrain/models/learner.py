@@ -33,7 +33,7 @@ class Learner(nn.Module):
         super().__init__()
         self.sides = config.data.sides
         self.window = covered(config.data.frames, embeddings.values())
-        self.frames = FramePatches.of(dataset.cortex, config)
+        self.frames = FramePatches.of(dataset, config)
         self._modalities = tuple(embeddings)
         self.stimuli = Stimuli(embeddings)
         encoder = surface_encoder(config.model, self.frames.shape, config.data.frames)
@@ -76,7 +76,7 @@ class Learner(nn.Module):
 
     def patches(self, samples: np.ndarray, stored: Tensor) -> Tensor:
         """(n, patches, vertices of one * frames) float32: what the encoder sees of BOLD as stored."""
-        return self.frames(stored, self._index(samples["hemisphere"]))
+        return self.frames.of_samples(samples, stored)
 
     def embed_clips(self, movie: np.ndarray, clip: np.ndarray) -> dict[str, Tensor]:
         """(n, dim) of every stimulus modality for clips that begin at second ``clip`` of ``movie``."""

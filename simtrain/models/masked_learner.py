@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from simtrain.config.resolved import ResolvedPretrainConfig
+from simtrain.data.dataset import Dataset
 from simtrain.models.factory import surface_encoder
 from simtrain.models.input import FramePatches
 from simtrain.models.mae import MAE, patch_statistics
@@ -34,7 +35,7 @@ class Filled(NamedTuple):
 
     Attributes
     ----------
-    values : float32, z-scores; 0 where there are no data
+    values : float32, as ``data.normalise`` has BOLD; 0 where there are no data
     predicted : in the units of ``target``
     target : ``values``, or ``values`` less the mean of their token, in units of its s.d.
     counted : bool, what the error is the mean over (``mae.counted``)
@@ -55,10 +56,10 @@ class Filled(NamedTuple):
 class MaskedLearner(nn.Module):
     """The masked autoencoder on windows as the store has them."""
 
-    def __init__(self, config: ResolvedPretrainConfig, cortex: np.ndarray) -> None:
+    def __init__(self, config: ResolvedPretrainConfig, dataset: Dataset) -> None:
         super().__init__()
         self.config = config.mae
-        self.frames = FramePatches.of(cortex, config)
+        self.frames = FramePatches.of(dataset, config)
         mae = config.mae
         self.mae = MAE(
             surface_encoder(config.model, self.frames.shape, config.data.frames),
@@ -92,7 +93,7 @@ class MaskedLearner(nn.Module):
 
     def fill(self, samples: np.ndarray, stored: Tensor, mask: Mask) -> Filled:
         """Hide and predict patches of ``samples`` (SAMPLE), (n, frames, vertices) as stored."""
-        values = self.frames(stored, self._hemisphere(samples))
+        values = self.frames.of_samples(samples, stored)
         with_data = self.with_data(samples, stored)
         scale = self._scale(values, with_data) if self.config.normalise_target else None
         target = values if scale is None else (values - scale.mean) / scale.deviation

@@ -30,4 +30,6 @@ def training_bytes(training: AnyTraining, config: Resolved) -> int:
     wide = 1 if training.precision in (torch.bfloat16, torch.float16) else 2
     layer = 2 * wide * samples * tokens * model.dim
     inputs, within = (model.depth, 1) if model.checkpointing else (0, model.depth)
-    return CONTEXT + WEIGHT_BYTES * weights + inputs * layer + within * layer * BLOCK_ARRAYS
+    scales = training.learner.frames.scales
+    run_scales = 0 if scales is None else scales.nbytes
+    return run_scales + CONTEXT + WEIGHT_BYTES * weights + inputs * layer + within * layer * BLOCK_ARRAYS

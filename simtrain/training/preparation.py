@@ -76,8 +76,7 @@ def decoded(
         parts = ((samples[start : start + BLOCK], None) for start in range(0, len(samples), BLOCK))
         with feed.batches(parts, BLOCK) as batches:
             for batch in batches:
-                hemisphere = torch.from_numpy(batch.samples["hemisphere"].astype(np.int64)).to(device)
-                yield frames(batch.stored, hemisphere)
+                yield frames.of_samples(batch.samples, batch.stored)
 
     return blocks
 

@@ -93,7 +93,7 @@ def pretrain(
 ) -> int | None:
     """Train as `training.loop.fit` does: to the configured step, from the last checkpoint if there is one."""
     samples, held_out = find_samples(Windows.of(dataset, run.config), run.config)
-    learner = new_learner(run, lambda: MaskedLearner(run.config, dataset.cortex)).to(device)
+    learner = new_learner(run, lambda: MaskedLearner(run.config, dataset)).to(device)
     fit_embedding(learner, samples, dataset, run)
     training = Pretraining(run.config, learner)
     return go_on(training, samples, held_out, dataset, run, console, feed, report=report)

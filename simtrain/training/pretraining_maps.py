@@ -23,7 +23,7 @@ from simtrain.training.run_folder import PretrainRun
 
 
 class Maps(NamedTuple):
-    """Windows of BOLD, z-scored per frame: (batch, frames, vertices) float32, 0 outside the cortex.
+    """Windows of BOLD as the model sees it: (batch, frames, vertices) float32, 0 outside the cortex.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ def load_learner(run: PretrainRun, dataset: Dataset, device: torch.device) -> Ma
     if not run.checkpoint.exists():
         raise UserError(f"{run.path} has no checkpoint yet: train it with `simtrain pretrain`")
     run.must_suit(dataset)
-    learner = MaskedLearner(run.config, dataset.cortex)
+    learner = MaskedLearner(run.config, dataset)
     learner.load_state_dict(checkpoint.load_tested(run.checkpoint)["learner"])
     return learner.to(device).eval()
 

@@ -24,7 +24,7 @@ def load_learner(run: FitRun, dataset: Dataset, device: torch.device) -> Learner
     if not run.checkpoint.exists():
         raise UserError(f"{run.path} has no checkpoint yet: train it with `simtrain fit`")
     run.must_suit(dataset)
-    learner = Learner(run.config, dataset, dataset.embeddings(run.config))
+    learner = Learner(run.config.as_tested, dataset, dataset.embeddings(run.config))
     state = checkpoint.load_tested(run.checkpoint)
     run.must_have_projectors(state["step"])
     try:

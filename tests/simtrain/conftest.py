@@ -91,6 +91,7 @@ def write_store(path: Path, **metadata: object) -> None:
     latent = rng.standard_normal((len(VOLUMES), SECONDS, LATENT))
     cortex = planted_cortex()
     bold = planted_bold(rng, latent, cortex)
+    mean, std = planted_scales(cortex)
     status = np.ones((len(SUBJECTS), len(VOLUMES)), np.int8)
     status[2, 1] = 0
     segment, scene_split = np.zeros((2, len(VOLUMES), SECONDS), np.int8)
@@ -106,6 +107,8 @@ def write_store(path: Path, **metadata: object) -> None:
     bold_attrs = {"scale_factor": 1 / 16, "_FillValue": np.int8(-128)}
     variables = {
         "bold": xr.Variable((*run, "second", "hemisphere", "vertex"), bold, bold_attrs, bold_encoding),
+        "bold_mean": xr.Variable((*run, "hemisphere", "vertex"), mean, {}, {"chunks": (1, 1, *cortex.shape)}),
+        "bold_std": xr.Variable((*run, "hemisphere", "vertex"), std, {}, {"chunks": (1, 1, *cortex.shape)}),
         "run_status": xr.Variable(run, status, {"flag_values": [0, 1], "flag_meanings": "absent complete"}),
         "segment": xr.Variable(
             ("movie", "second"), segment, {"flag_values": list(range(6)), "flag_meanings": " ".join(SEGMENTS)}
@@ -164,6 +167,15 @@ def planted_bold(rng: np.random.Generator, latent: np.ndarray, cortex: np.ndarra
                 values = np.clip(np.rint(z * 16), -127, 127).astype(np.int8)
                 bold[subject, movie, :volumes, hemisphere] = np.where(cortex[hemisphere], values, -128)
     return bold
+
+
+def planted_scales(cortex: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and s.d. (subject, movie, hemisphere, vertex) float32 of runs in the scanner's units."""
+    rng, shape = np.random.default_rng(7), (len(SUBJECTS), len(VOLUMES), *cortex.shape)
+    mean, std = 1e4 + 2e3 * rng.standard_normal(shape), 100 * np.exp(rng.standard_normal(shape) / 3)
+    mean, std = (np.where(cortex, values, np.nan).astype("f4") for values in (mean, std))
+    mean[2, 1] = std[2, 1] = np.nan
+    return mean, std
 
 
 def planted_embedding(

@@ -97,7 +97,11 @@ def test_ways_to_patches(dataset, stored, expected, dtype):
     for way in (frames, frames.on_device, compiled):
         np.testing.assert_allclose(way(batch, side), on_patches(expected), rtol=0, atol=tolerance)
     np.testing.assert_allclose(frames.zscore(batch, side), expected, rtol=0, atol=tolerance)
-    whole = whole_hemisphere(dataset)(batch, side).view(len(batch), -1, 3).transpose(1, 2)
+    whole = (
+        whole_hemisphere(dataset, resolve(load("demo"), dataset))(batch, side)
+        .view(len(batch), -1, 3)
+        .transpose(1, 2)
+    )
     np.testing.assert_allclose(whole, expected, rtol=0, atol=tolerance)
 
 
@@ -145,7 +149,7 @@ def test_feeds(partial, dataset, expected, kind):
 def test_pretraining_neither_predicts_nor_counts_them(dataset, stored, expected, lacking):
     overrides = [*TINY, "mae.decoder_dim=16", "mae.normalise_target=true"]
     config = resolve(load("demo", overrides, kind=PretrainConfig), dataset)
-    learner = MaskedLearner(config, dataset.cortex)
+    learner = MaskedLearner(config, dataset)
     filled = learner.fill(SAMPLES, torch.from_numpy(stored), learner.mask(SAMPLES, 0, 1))
     np.testing.assert_allclose(filled.values, on_patches(expected), rtol=0, atol=2e-6)
     there = dataset.cortex[SAMPLES["hemisphere"]]
@@ -193,6 +197,6 @@ def test_saliency_has_nothing_to_say_of_them(dataset, stored, lacking, by_vertex
     learner.stimuli.fit(np.ones(dataset.segment.shape, np.int8))
     method = Method("sensitivity", "video", by_vertex=by_vertex)
     batch = Batch(SAMPLES[:2], torch.from_numpy(stored[:2]), None)
-    found = Attribution(learner, 1, 40_962, method).of_batch(batch)[:, 1].numpy()
+    found = Attribution(learner, 1, 40_962, method).of_batch(batch)[0, :, 1].numpy()
     assert (found[:, lacking] == 0).all()
     assert (found[:, dataset.cortex[1] & ~lacking] != 0).mean() > 0.9, "others have data"

@@ -218,8 +218,8 @@ def test_broken_bold_is_named_instead_of_the_rate(store, tmp_path, monkeypatch):
     index[:, 0], index[:, 2] = 1, np.arange(58)  # windows of s2
     marked = torch.from_numpy(BoldReader(store).read(index, 3).astype(np.float32).sum(axis=(1, 2)))
 
-    def broken(self, stored, hemisphere):
-        patches = forward(self, stored, hemisphere)
+    def broken(self, stored, *others):
+        patches = forward(self, stored, *others)
         bad = torch.isin(stored.float().sum(dim=(1, 2)), marked)
         return torch.where(bad[:, None, None], torch.nan, patches)
 

@@ -68,7 +68,7 @@ def _training(store, *overrides):
     dataset = open_dataset(store)
     config = resolve(load("demo", [*TINY, *overrides], kind=PretrainConfig), dataset)
     torch.manual_seed(0)
-    training = Pretraining(config, MaskedLearner(config, dataset.cortex))
+    training = Pretraining(config, MaskedLearner(config, dataset))
     samples = windows.by_hemisphere(windows.validation(windows.Windows.of(dataset, config).find()))[::15][:6]
     index = np.stack([samples[field] for field in IDENTITY], axis=1)
     stored = torch.from_numpy(BoldReader(store).read(index, config.data.frames))
