@@ -11,6 +11,7 @@ _PLACES: dict[str, str] = {
     "baseline": "simtrain.api.retrieval",
     "batches": "simtrain.api.loading",
     "compare": "simtrain.api.comparison",
+    "correlate": "simtrain.api.correlation",
     "fit": "simtrain.api.runs",
     "load_config": "simtrain.api.runs",
     "load_run": "simtrain.api.runs",

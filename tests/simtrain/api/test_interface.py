@@ -17,13 +17,24 @@ SMALLER = {
     "draws=10": "draws=2, clips=20",
     '"baselines", "ridge", ': '"baselines", "ridge", config="demo", draws=2, clips=20, ',
     "windows=10": "windows=2",
+    "rotations=100": "rotations=9",
     'run.metrics.plot(x="step", y="train/loss")': "run.metrics",
 }
 
 
 def test_names_are_those_of_the_docs():
     assert set(simtrain.__all__) == {
-        *("fit", "pretrain", "retrieve", "predict", "reconstruct", "saliency", "baseline", "compare"),
+        *(
+            "fit",
+            "pretrain",
+            "retrieve",
+            "predict",
+            "reconstruct",
+            "saliency",
+            "baseline",
+            "compare",
+            "correlate",
+        ),
         *("load_run", "load_config", "open_dataset", "batches", "__version__"),
     }
     assert dir(simtrain) == sorted(simtrain.__all__)
