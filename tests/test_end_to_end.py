@@ -68,3 +68,11 @@ def test_a_control_is_at_chance(trained, control):
     assert all(p > 0.05 for _, p in found.values()), found
     # 1 in 32 is chance; neighbours in time make draws of the same windows depend on each other.
     assert all(top < 2.5 / 32 for top, _ in found.values()), found
+
+
+def test_a_run_keeps_its_sets_when_its_store_is_divided_otherwise(trained, tested):
+    """The last of this file: the store is another one afterwards."""
+    call(simdata, "resplit", trained[1], "--splits", "whole-clips")
+    assert top1(retrieve(trained, "--experiment", "both"), "both") == top1(tested, "both")
+    taken = retrieve(trained, "--splits", "whole-clips")
+    assert list(taken["experiments"]) == ["new-subjects"]

@@ -13,6 +13,7 @@ from rich.console import Console
 from torch import Tensor
 
 from simdata.common.errors import UserError
+from simdata.release.splits_files import SplitsLike
 from simdata.store import BoldReader
 from simtrain.api.runs import ConfigLike, load_config
 from simtrain.common.choices import must_be_one_of
@@ -24,6 +25,7 @@ from simtrain.data.features import Stimuli
 from simtrain.data.feeds import KINDS, Feed, open_feed
 from simtrain.data.lag_jitter import training_samples
 from simtrain.data.order import Cursor, shuffled_batches
+from simtrain.data.sets import with_splits
 from simtrain.data.windows import Windows
 from simtrain.models.input import FramePatches
 
@@ -157,6 +159,7 @@ def batches(
     modalities: str | Iterable[str] | None = None,
     hemispheres: str | None = None,
     ico: int | None = None,
+    splits: SplitsLike | None = None,
     device: str = "cpu",
     feed: str = "auto",
     seed: int | None = None,
@@ -185,6 +188,8 @@ def batches(
         Every sample is of one of them; None: the configuration's, both.
     ico : int, optional
         Patches are the faces of this icosphere, 1 to 5; None: the configuration's, 3.
+    splits : str, PathLike[str], dict or Splits, optional
+        Sets of subjects and scenes, as for `simtrain.fit`; None: the store's own.
     device : {"auto", "cpu", "cuda"}
         Where to compute; auto takes the GPU if there is one.
     feed : {"auto", "device", "memory", "stream"}
@@ -237,7 +242,7 @@ def batches(
     }
     overrides = {key: value for key, value in given.items() if value is not None}
     chosen = load_config({} if config is None else config, overrides=overrides, modalities=modalities)
-    dataset, where = open_dataset(store), torch_device(device)
+    dataset, where = with_splits(open_dataset(store), splits), torch_device(device)
     return SampleBatches(dataset, resolve(chosen, dataset), split, feed, where, epochs, shuffle)
 
 

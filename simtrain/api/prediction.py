@@ -8,6 +8,7 @@ from os import PathLike
 import xarray as xr
 
 from simdata.common.local_path import local
+from simdata.release.splits_files import SplitsLike
 from simtrain import prediction
 from simtrain.api.arguments import RunLike, open_run
 from simtrain.common.device import torch_device
@@ -21,6 +22,7 @@ def predict(
     *,
     subjects: Sequence[str] | None = None,
     by_hemisphere: bool = False,
+    splits: SplitsLike | None = None,
     device: str = "auto",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> xr.Dataset:
@@ -38,6 +40,9 @@ def predict(
         Their ids; None: all of the store.
     by_hemisphere : bool
         Also the embedding of each hemisphere, ``fmri_by_hemisphere``.
+    splits : str, PathLike[str], dict or Splits, optional
+        Sets that windows lie in, and that the labels say, in place of those of the run's training, as for
+        `simtrain.fit`.
     device : {"auto", "cpu", "cuda"}
         Where to compute; auto takes the GPU if there is one.
     progress : callable, optional
@@ -64,10 +69,10 @@ def predict(
     >>> embedded.subject.values.tolist()
     ['s5', 's6']
     """
-    place = local(out, "out")
+    place, trained = local(out, "out"), open_run(run)
     prediction.predict(
-        open_run(run),
-        open_dataset(store),
+        trained,
+        trained.divided(open_dataset(store), splits),
         place,
         torch_device(device),
         subjects=tuple(subjects or ()),

@@ -9,6 +9,7 @@ import pandas as pd
 
 from simdata.common.errors import UserError
 from simdata.common.local_path import local
+from simdata.release.splits_files import SplitsLike
 from simtrain.api.arguments import RunLike, one_or_all, open_run
 from simtrain.common.device import torch_device
 from simtrain.data.dataset import Dataset, StoreLike, open_dataset
@@ -81,6 +82,7 @@ def reconstruct(
     decoder: str | Decoder | None = None,
     decoder_features: str | None = None,
     seed: int = ReconstructionSettings.seed,
+    splits: SplitsLike | None = None,
     device: str = "auto",
     progress: Callable[[str, int, int], None] = lambda experiment, done, total: None,
     save: bool = True,
@@ -122,6 +124,9 @@ def reconstruct(
         embedding of BOLD in the common space.
     seed : int
         Of shifts, intervals, and the windows that the linear prediction is fitted on.
+    splits : str, PathLike[str], dict or Splits, optional
+        Sets of subjects and scenes in place of those of the run's training, as for `simtrain.fit`; a part
+        that they leave out is the run's own.
     device : {"auto", "cpu", "cuda"}
         Where to compute; auto takes the GPU if there is one.
     progress : callable
@@ -170,7 +175,8 @@ def reconstruct(
         decoder=decoder if isinstance(decoder, str | None) else type(decoder).__qualname__,
         features=decoder_features,
     )
-    by, dataset = None if decoder is None else load_decoder(decoder), open_dataset(store)
+    by = None if decoder is None else load_decoder(decoder)
+    dataset = trained.divided(open_dataset(store), splits)
     reconstructor = Reconstructor(trained, dataset, settings, torch_device(device), by)
     found = Reconstructions(reconstructor, reconstructor.experiments(chosen, progress), dataset)
     if save:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from simdata.common.local_path import local
+from simdata.release.splits_files import SplitsLike
 from simtrain.api.arguments import RunLike, names_in, open_run, tested_or_all
 from simtrain.api.runs import ConfigLike, Overrides, load_config
 from simtrain.baselines.experiments import KINDS, Baselines, BaselineSettings, must_suit
@@ -18,6 +19,7 @@ from simtrain.common.device import torch_device
 from simtrain.config.composition import DEFAULT_PRESET
 from simtrain.config.schema import Config
 from simtrain.data.dataset import Dataset, StoreLike, open_dataset, resolve
+from simtrain.data.sets import with_splits
 from simtrain.data.windows import ALL
 from simtrain.retrieval import evaluation, report, tables
 from simtrain.retrieval import figures as pictures
@@ -97,6 +99,7 @@ def retrieve(
     store: StoreLike,
     *,
     experiment: str = ALL,
+    splits: SplitsLike | None = None,
     protocol: str = OURS,
     pool: Pool | None = None,
     clips: int | None = None,
@@ -130,6 +133,9 @@ def retrieve(
     experiment : str
         What was held out of training: ``new-subjects``, ``new-scenes``, ``both``, or ``all`` that the store
         has windows for; or ``seen``: training subjects in training scenes, which is no test of new ones.
+    splits : str, PathLike[str], dict or Splits, optional
+        Sets of subjects and scenes in place of those of the run's training, as for `simtrain.fit`; a part
+        that they leave out is the run's own.
     protocol : {"ours", "published-code", "published-paper"}
         What holds where the parameters below are None (`simtrain.retrieval.named_protocols`).
     pool : int, "movie" or mapping, optional
@@ -219,7 +225,7 @@ def retrieve(
     if figures:
         pictures.require()
     folder = trained.path if out is None else local(out, "out")
-    chosen, dataset = tested_or_all(experiment), open_dataset(store)
+    chosen, dataset = tested_or_all(experiment), trained.divided(open_dataset(store), splits)
     curve = [] if lags is None else list(lags)
     results = evaluation.retrieve(trained, dataset, chosen, test, torch_device(device), curve)
     found = Retrieval(folder, test, results, dataset)
@@ -241,6 +247,7 @@ def baseline(
     targets: int | None = BaselineSettings.targets,
     components: int = BaselineSettings.components,
     samples: int = BaselineSettings.samples,
+    splits: SplitsLike | None = None,
     experiment: str = ALL,
     protocol: str = OURS,
     pool: Pool | None = None,
@@ -285,6 +292,8 @@ def baseline(
         Training windows that PCA's axes are fitted on.
     lag : int, optional
         Seconds from stimulus to BOLD; None: as ``config`` says, or the store.
+    splits : str, PathLike[str], dict or Splits, optional
+        Sets of subjects and scenes, as for `simtrain.fit`; None: the store's own.
     experiment, protocol, pool, clips, clips_of, draws, negatives
         As for `retrieve`.
     average_subjects, average_windows, hemispheres, gap, subjects, movies
@@ -331,11 +340,14 @@ def baseline(
     settings = BaselineSettings(ico, delays, targets, components, samples)
     composed = load_config(config, overrides=overrides, modalities=modalities)
     place = local(out, "out")
-    return dict(tested_baselines(store, place, names_in(kinds), composed, settings, experiment, test, device))
+    dataset = with_splits(open_dataset(store), splits)
+    return dict(
+        tested_baselines(dataset, place, names_in(kinds), composed, settings, experiment, test, device)
+    )
 
 
 def tested_baselines(
-    store: StoreLike,
+    dataset: Dataset,
     out: Path,
     kinds: Iterable[str],
     config: Config,
@@ -347,7 +359,7 @@ def tested_baselines(
     """`baseline`, kind by kind, each as it is done and saved; ``test`` are its arguments of the test."""
     for kind in kinds:
         must_be_one_of("kinds", kind, tuple(KINDS))
-    chosen, where, dataset = tested_or_all(experiment), torch_device(device), open_dataset(store)
+    chosen, where = tested_or_all(experiment), torch_device(device)
     resolved = resolve(config, dataset)
     asked = {"lag": resolved.data.lag} | {name: value for name, value in test.items() if value is not None}
     protocol = named(asked.pop("protocol"), **asked)

@@ -14,17 +14,17 @@ from rich.console import Console
 
 from simdata.common.errors import UserError
 from simdata.common.local_path import local
+from simdata.release.splits_files import SplitsLike
 from simtrain.common import interrupts, processes
 from simtrain.common.choices import must_be_one_of
 from simtrain.common.device import torch_device
 from simtrain.config import composition
 from simtrain.config.schema import AnyConfig, BaseConfig, Config, PretrainConfig
-from simtrain.data.dataset import open_dataset
 from simtrain.data.feeds import KINDS
 from simtrain.models.factory import must_have_parts
 from simtrain.training import loop, pretraining, scalars
 from simtrain.training.run_folder import AnyRun, FitRun, PretrainRun
-from simtrain.training.starting import start_run
+from simtrain.training.starting import open_to_train, start_run
 
 Overrides = Mapping[str, Any] | Iterable[str]
 ConfigLike = str | PathLike[str] | Mapping[str, Any] | BaseConfig
@@ -69,6 +69,7 @@ def fit(
     *,
     overrides: Overrides = (),
     modalities: str | Iterable[str] | None = None,
+    splits: SplitsLike | None = None,
     device: str = "auto",
     feed: str = "auto",
     progress: Progress = None,
@@ -96,6 +97,10 @@ def fit(
     modalities : str or iterable of str, optional
         What to align: fmri with video, audio, or embeddings by name, as a sequence or with commas; None: as
         ``config`` says.
+    splits : str, PathLike[str], dict or Splits, optional
+        Which subjects and scenes train, validate and test: a name (`simdata splits list`), the path of a YAML
+        file, or a mapping of the same form; a part that it leaves out is the store's own, and so are both
+        without it. The run keeps them, for going on and for tests.
     device : {"auto", "cpu", "cuda"}
         Where to compute; auto takes the GPU if there is one.
     feed : {"auto", "device", "memory", "stream"}
@@ -130,7 +135,7 @@ def fit(
     True
     """
     kind = Config
-    return _train(loop.fit, kind, store, out, config, overrides, modalities, device, feed, progress)
+    return _train(loop.fit, kind, store, out, config, overrides, modalities, splits, device, feed, progress)
 
 
 def pretrain(
@@ -139,6 +144,7 @@ def pretrain(
     config: ConfigLike | None = None,
     *,
     overrides: Overrides = (),
+    splits: SplitsLike | None = None,
     device: str = "auto",
     feed: str = "auto",
     progress: Progress = None,
@@ -156,7 +162,7 @@ def pretrain(
         run in ``out``, or sim-tiny.
     overrides : dict or iterable of str
         ``{"mae.mask": "random"}``, or texts such as ``"mae.mask=random"``.
-    device, feed, progress
+    splits, device, feed, progress
         As for `fit`.
 
     Returns
@@ -177,8 +183,8 @@ def pretrain(
     >>> run
     <pretrain run example: logged up to step 2 of 2>
     """
-    kind = PretrainConfig
-    return _train(pretraining.pretrain, kind, store, out, config, overrides, None, device, feed, progress)
+    kind, train = PretrainConfig, pretraining.pretrain
+    return _train(train, kind, store, out, config, overrides, None, splits, device, feed, progress)
 
 
 def load_run(path: str | PathLike[str]) -> TrainedRun:
@@ -299,6 +305,7 @@ def _train(
     config: ConfigLike | None,
     overrides: Overrides,
     modalities: str | Iterable[str] | None,
+    splits: SplitsLike | None,
     device: str,
     feed: str,
     progress: Progress,
@@ -310,7 +317,7 @@ def _train(
     number = None
     with interrupts.caught():
         try:
-            dataset = open_dataset(store)
+            dataset = open_to_train(store, folder, splits, run_kind(kind))
             run = start_run(dataset, lambda: asked_for(folder, config, overrides, modalities, kind), folder)
             for note in run.notes:
                 console.print(note)

@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from simdata.common.local_path import local
+from simdata.release.splits_files import SplitsLike
 from simdata.surface.meshes import HEMISPHERES, Mesh
 from simtrain.api.arguments import RunLike, open_run
 from simtrain.attribution.attention_maps import HEADS
@@ -145,6 +146,7 @@ def saliency(
     parcels: Sequence[str | PathLike[str]] = (),
     figures: bool = False,
     surfaces: Sequence[str | PathLike[str]] = (),
+    splits: SplitsLike | None = None,
     device: str = "auto",
     progress: Callable[[str, int, int], None] = lambda subject, done, total: None,
     save: bool = True,
@@ -202,6 +204,9 @@ def saliency(
         Write a picture, too; needs matplotlib.
     surfaces : sequence of str or PathLike[str]
         Draw on these surf.gii on that mesh, one of each hemisphere.
+    splits : str, PathLike[str], dict or Splits, optional
+        Sets of subjects and scenes in place of those of the run's training, as for `simtrain.fit`; a part
+        that they leave out is the run's own.
     device : {"auto", "cpu", "cuda"}
         Where to compute; auto takes the GPU if there is one.
     progress : callable
@@ -241,7 +246,8 @@ def saliency(
             must_be_at_least(name, value, 1)
     if figures:
         pictures.require()
-    trained, dataset = open_run(run), open_dataset(store)
+    trained = open_run(run)
+    dataset = trained.divided(open_dataset(store), splits)
     folder = trained.path / "saliency" if out is None else local(out, "out")
     on_mesh = map_files.read_surfaces(list(map(Path, surfaces)), mesh)
     atlas = read_parcels(list(map(Path, parcels)), len(on_mesh["L"][0])) if parcels else None

@@ -20,17 +20,17 @@ from simtrain.cli.options import (
     feed_option,
     modalities_option,
     set_option,
+    splits_to_train,
     store_argument,
 )
 from simtrain.common import interrupts, processes
 from simtrain.common.device import torch_device
 from simtrain.config.schema import Config, PretrainConfig
-from simtrain.data.dataset import open_dataset
 from simtrain.training import pretraining
 from simtrain.training.initial_weights import start_options
 from simtrain.training.loop import fit
-from simtrain.training.run_folder import AnyRun
-from simtrain.training.starting import start_run
+from simtrain.training.run_folder import AnyRun, FitRun, PretrainRun
+from simtrain.training.starting import open_to_train, start_run
 
 run_option = click.option("--out", required=True, type=LOCAL, help="Run folder; an unfinished run goes on.")
 
@@ -41,6 +41,7 @@ run_option = click.option("--out", required=True, type=LOCAL, help="Run folder; 
 @modalities_option
 @config_option(Config)
 @set_option("train.steps=1000")
+@splits_to_train
 @device_option
 @feed_option
 def fit_command(
@@ -49,6 +50,7 @@ def fit_command(
     modalities: str | None,
     config: str | None,
     overrides: tuple[str, ...],
+    splits: str | None,
     device: str,
     feed: str,
 ) -> None:
@@ -60,7 +62,7 @@ def fit_command(
     def asked() -> Config:
         return asked_for(out, config, overrides, modalities, Config)
 
-    _train("fit", fit, asked, store, out, device, feed)
+    _train(FitRun, fit, asked, store, out, splits, device, feed)
     _say(f"trained {out}; test it with: {shlex.join(['simtrain', 'retrieve', str(out), str(store)])}")
 
 
@@ -69,33 +71,41 @@ def fit_command(
 @run_option
 @config_option(PretrainConfig)
 @set_option("mae.mask=random")
+@splits_to_train
 @device_option
 @feed_option
 def pretrain_command(
-    store: str | Path, out: Path, config: str | None, overrides: tuple[str, ...], device: str, feed: str
+    store: str | Path,
+    out: Path,
+    config: str | None,
+    overrides: tuple[str, ...],
+    splits: str | None,
+    device: str,
+    feed: str,
 ) -> None:
     """Train the encoder alone on STORE, to fill in hidden patches of BOLD (vsMAE)."""
 
     def asked() -> PretrainConfig:
         return asked_for(out, config, overrides, None, PretrainConfig)
 
-    run = _train("pretrain", pretraining.pretrain, asked, store, out, device, feed)
+    run = _train(PretrainRun, pretraining.pretrain, asked, store, out, splits, device, feed)
     command = ["simtrain", "fit", str(store), "--out", "RUN", *start_options(run.config, run.path)]
     _say(f"pretrained {out}; start from it with: {shlex.join(command)}")
 
 
 def _train(
-    command: str,
+    kind: type[AnyRun],
     train: Callable[..., int | None],
     asked: Callable[[], Config | PretrainConfig],
     store: str | Path,
     out: Path,
+    splits: str | None,
     device: str,
     feed: str,
 ) -> AnyRun:
     """Begin the run, or go on with it, and train it to its end."""
-    with _stopping(command, store, out):
-        dataset = open_dataset(store)
+    with _stopping(kind.command, store, out):
+        dataset = open_to_train(store, out, splits, kind)
         run = start_run(dataset, asked, out)
         _say_each(run.notes)
         interrupts.leave(train(dataset, run, torch_device(device), _console(), feed))

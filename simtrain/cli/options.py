@@ -136,6 +136,17 @@ def protocol_option(help: str, default: str | None = None) -> Callable[[Command]
     )
 
 
+def splits_option(default: str) -> Callable[[Command], Command]:
+    """``--splits NAME|FILE``; ``default`` says whose sets count without it."""
+    return click.option(
+        "--splits",
+        metavar="NAME|FILE",
+        help=f"Sets of subjects and scenes: a name (simdata splits list) or YAML file (default: {default}).",
+    )
+
+
+splits_to_train = splits_option("the store's own; of a run that goes on: its own")
+splits_to_test = splits_option("those that RUN was trained with")
 store_argument = click.argument("store", type=Location())
 run_argument = click.argument("run", type=LOCAL)
 

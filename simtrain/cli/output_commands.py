@@ -8,7 +8,7 @@ import click
 
 from simdata.common.local_path import LOCAL
 from simtrain.api import prediction
-from simtrain.cli.options import device_option, run_argument, store_argument
+from simtrain.cli.options import device_option, run_argument, splits_to_test, store_argument
 from simtrain.common.device import torch_device
 from simtrain.data.dataset import open_dataset
 from simtrain.training import pretraining_maps as maps
@@ -22,13 +22,15 @@ from simtrain.training.run_folder import PretrainRun
 @click.option(
     "--windows", type=click.IntRange(1), default=4, show_default=True, help="How many, of validation."
 )
+@splits_to_test
 @device_option
 def reconstruct_maps_command(
-    run: Path, store: str | Path, out: Path | None, windows: int, device: str
+    run: Path, store: str | Path, out: Path | None, windows: int, splits: str | None, device: str
 ) -> None:
     """Write what the model of RUN, a pretraining, makes of held-out windows of STORE: GIFTI for wb_view."""
     trained, out = PretrainRun.open(run), out or run / "maps"
-    written = maps.write_reconstructions(trained, open_dataset(store), out, windows, torch_device(device))
+    dataset = trained.divided(open_dataset(store), splits)
+    written = maps.write_reconstructions(trained, dataset, out, windows, torch_device(device))
     for name, correlation in written:
         click.echo(f"{name}: r = {correlation:.3f} over vertices that no visible patch shows")
     click.echo(f"wrote {out}; open L.sphere.surf.gii and any L.*.func.gii of it in wb_view")
@@ -42,9 +44,16 @@ def reconstruct_maps_command(
     "--subject", "subjects", multiple=True, metavar="ID", help="Only this subject; may be given repeatedly."
 )
 @click.option("--by-hemisphere", is_flag=True, help="Also the embedding of each hemisphere.")
+@splits_to_test
 @device_option
 def predict_command(
-    run: Path, store: str | Path, out: Path, subjects: tuple[str, ...], by_hemisphere: bool, device: str
+    run: Path,
+    store: str | Path,
+    out: Path,
+    subjects: tuple[str, ...],
+    by_hemisphere: bool,
+    splits: str | None,
+    device: str,
 ) -> None:
     """Write the embeddings of the model of RUN for every usable window of STORE."""
     prediction.predict(
@@ -53,6 +62,7 @@ def predict_command(
         out,
         subjects=subjects,
         by_hemisphere=by_hemisphere,
+        splits=splits,
         device=device,
         progress=lambda subject, done, total: click.echo(f"{subject} ({done} of {total})"),
     ).close()

@@ -9,7 +9,13 @@ import click
 from rich.console import Console
 
 from simtrain.api.reconstruction import reconstruct
-from simtrain.cli.options import device_option, experiment_option, run_argument, store_argument
+from simtrain.cli.options import (
+    device_option,
+    experiment_option,
+    run_argument,
+    splits_to_test,
+    store_argument,
+)
 from simtrain.reconstruction import score_tables
 from simtrain.reconstruction.experiment import ReconstructionSettings
 from simtrain.reconstruction.gallery import EXCLUDE, SCENES
@@ -71,6 +77,7 @@ from simtrain.reconstruction.gallery import EXCLUDE, SCENES
     "it: the embedding of BOLD in the common space.",
 )
 @click.option("--seed", type=click.IntRange(0), default=ReconstructionSettings.seed, show_default=True)
+@splits_to_test
 @device_option
 def reconstruct_command(run: Path, store: str | Path, **options: Any) -> None:
     """Show what the BOLD of held-out windows of STORE says was seen, in pictures of other clips of the film.

@@ -22,11 +22,15 @@ from simtrain.cli.options import (
     protocol_option,
     run_argument,
     set_option,
+    splits_option,
+    splits_to_test,
     store_argument,
     subject_option,
     tested_option,
 )
 from simtrain.config import composition
+from simtrain.data.dataset import open_dataset
+from simtrain.data.sets import with_splits
 from simtrain.data.windows import ALL
 from simtrain.retrieval import report
 from simtrain.retrieval.named_protocols import OURS
@@ -37,6 +41,7 @@ from simtrain.retrieval.protocol import CLIPS_OF, HEMISPHERES, NEGATIVES, Protoc
 @run_argument
 @store_argument
 @tested_option
+@splits_to_test
 @protocol_option("What holds for the options below that are not given.", OURS)
 @click.option(
     "--pool",
@@ -154,6 +159,7 @@ SHARED = {"experiment", "protocol", *Protocol.__dataclass_fields__}
     help="Preset or YAML file as for fit: window and encoders of all kinds, training of PCA's projectors.",
 )
 @set_option("train.steps=1000")
+@splits_option("the store's own")
 @click.option(
     "--ico",
     type=click.IntRange(0, 5),
@@ -193,6 +199,7 @@ def baseline_command(
     modalities: str | None,
     config: str | None,
     overrides: tuple[str, ...],
+    splits: str | None,
     ico: int,
     delays: range,
     targets: int | None,
@@ -209,7 +216,8 @@ def baseline_command(
     chosen = composition.load(config or composition.DEFAULT_PRESET, overrides, modalities)
     settings = BaselineSettings(ico, (delays[0], delays[-1]), targets, components, samples)
     kinds, console = KINDS if kind == ALL else [kind], Console()
-    of_each = retrieval.tested_baselines(store, out, kinds, chosen, settings, experiment, test, device)
+    dataset = with_splits(open_dataset(store), splits)
+    of_each = retrieval.tested_baselines(dataset, out, kinds, chosen, settings, experiment, test, device)
     for one, tested in of_each:
         console.print(f"{one}: {shown(tested.notes)}", soft_wrap=True)
         report.show(tested.results, tested.protocol, console)

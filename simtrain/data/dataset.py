@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import TypedDict, overload
@@ -14,11 +15,13 @@ import numpy as np
 import xarray as xr
 
 from simdata.common.errors import UserError
+from simdata.release.splits import Splits
 from simdata.store.axes import check_axes
 from simdata.store.damage import check_runs
 from simdata.store.location import location, open_zarr
 from simdata.store.metadata import Metadata
 from simdata.store.provenance import RUNS, run_records
+from simdata.store.splitting import Sets, divided
 from simtrain.common.finite import LARGEST
 from simtrain.config import modalities
 from simtrain.config.resolved import Resolved, ResolvedConfig, ResolvedPretrainConfig
@@ -85,6 +88,7 @@ class Dataset:
     view : the store as xarray has it, lazily; without dask
     segments : code in ``segment`` -> name of the clip
     sources : "SUBJECT/MOVIE" -> hash of the file that the run was made of, where the store knows it
+    given_splits : by which it is divided in place of its own
     """
 
     path: str | Path
@@ -101,7 +105,8 @@ class Dataset:
     view: xr.Dataset = field(compare=False)
     segments: dict[int, str] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
-    _embeddings: dict[str, Embedding] = field(default_factory=dict, init=False, compare=False)
+    given_splits: Splits | None = None
+    _embeddings: dict[str, Embedding] = field(default_factory=dict, compare=False)
 
     def __repr__(self) -> str:
         return f"Dataset({str(self.path)!r}: {len(self.subjects)} subjects, {len(self.movies)} movies)"
@@ -110,6 +115,34 @@ class Dataset:
     def movies(self) -> list[str]:
         """Their names, along the axis."""
         return list(self.identity["scenes"])
+
+    @cached_property
+    def splits(self) -> Splits | None:
+        """By which it is divided; None if its own are not known, or its sets are not what they say."""
+        if self.given_splits is not None:
+            return self.given_splits
+        try:
+            own = divided(self.view, self.path)
+        except UserError:  # other hands have taken the catalog off
+            return None
+        same = np.array_equal(self.subject_split, _codes(own.subjects))
+        return own.splits if same and np.array_equal(self.scene_split, own.scenes) else None
+
+    def divided(self, sets: Sets) -> Dataset:
+        """The same store with other sets; what was read of it is shared."""
+        names, codes = sets.subjects.tolist(), sets.scenes
+        identity: Identity = {
+            **self.identity,
+            "subjects": dict(zip(self.subjects, names, strict=True)),
+            "scenes": _scenes(self.view, codes),
+        }
+        return replace(
+            self,
+            subject_split=_codes(sets.subjects),
+            scene_split=codes,
+            identity=identity,
+            given_splits=sets.splits,
+        )
 
     def embedding(self, variable: str) -> Embedding:
         """The features of an embedding, such as ``video_clip``: read when first asked for, and then kept.
@@ -187,11 +220,10 @@ def _opened(path: str | Path) -> Dataset:
     metadata = Metadata.of(view, path)
     check_axes(view, path)
     check_runs(path)
-    split = [SPLITS.index(name) for name in view.subject_split.values]
     return Dataset(
         path=path,
         subjects=[str(subject) for subject in view.subject.values],
-        subject_split=np.array(split, dtype=np.int8),
+        subject_split=_codes(view.subject_split.values),
         volumes=np.minimum(view.volumes.values, view.sizes["second"]),
         complete=view.run_status.values == 1,
         segment=view.segment.values,
@@ -302,14 +334,23 @@ def _identity(path: str | Path, store: xr.Dataset, metadata: Metadata) -> Identi
         "subjects": dict(zip(subjects, store.subject_split.values.tolist(), strict=True)),
         "runs": int((store.run_status == 1).sum()),
         "cortex": _digest(np.packbits(store.cortex.values.astype(bool)).tobytes()),
-        "scenes": {
-            # Up to the film's end: a longer one that joins makes room behind the others.
-            str(movie): _digest(_division(segment[:volumes], split[:volumes]).tobytes())
-            for movie, segment, split, volumes in zip(
-                *(store[name].values for name in ("movie", "segment", "scene_split", "volumes")), strict=True
-            )
-        },
+        "scenes": _scenes(store, store.scene_split.values),
     }
+
+
+def _scenes(store: xr.Dataset, split: np.ndarray) -> dict[str, str]:
+    """Movie -> hash of its clips and their sets, which ``split`` (movies, seconds) has."""
+    segment, volumes, movies = (store[name].values for name in ("segment", "volumes", "movie"))
+    return {
+        # Up to the film's end: a longer one that joins makes room behind the others.
+        str(movie): _digest(_division(clips[:length], sets[:length]).tobytes())
+        for movie, clips, sets, length in zip(movies, segment, split, volumes, strict=True)
+    }
+
+
+def _codes(names: np.ndarray) -> np.ndarray:
+    """(subjects,) int8: positions of sets in ``SPLITS``."""
+    return np.array([SPLITS.index(name) for name in names], dtype=np.int8)
 
 
 def _segments(store: xr.Dataset) -> dict[int, str]:

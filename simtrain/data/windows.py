@@ -154,9 +154,24 @@ class Windows:
             only = f" of {' and '.join([*subjects, *movies])}" if subjects or movies else ""
             raise UserError(
                 f"{self.dataset.path} has no windows{only} for {' or '.join(names)} at a lag of {lag} s: "
-                "see `simdata info` for its sets of subjects and scenes"
+                f"{why_none(self.dataset, names)}"
             )
         return chosen
+
+
+def why_none(dataset: Dataset, experiments: Iterable[str]) -> str:
+    """Which sets of ``TESTED`` without windows are empty, in words; what to look at if none is."""
+    subjects, scenes = zip(*(TESTED[name] for name in experiments), strict=True)
+    here = dataset.subject_split[dataset.complete.any(axis=1)]
+    empty = [
+        f"no subject with a run is in {SPLITS[one]}" for one in dict.fromkeys(subjects) if one not in here
+    ]
+    empty += [
+        f"no scene is in {SPLITS[one]}" for one in dict.fromkeys(scenes) if one not in dataset.scene_split
+    ]
+    if empty:
+        return f"{' and '.join(empty)}; `splits` may be others"
+    return "see `simdata info` for its runs, films and clips"
 
 
 def select(windows: np.ndarray, subjects: int, scenes: int) -> np.ndarray:

@@ -142,7 +142,7 @@ def must_be_new(run: FitRun, dataset: Dataset, windows: np.ndarray, name: str) -
             if seen.get(title, {now}) != {now}:
                 raise UserError(
                     f"{name}: {run.path} was trained with other clips or sets of scenes in {title} than "
-                    f"{dataset.path} has, so that its test scenes may not be new"
+                    f"{dataset.path} is divided into here, so that its test scenes may not be new"
                 )
     subjects = {dataset.subjects[position] for position in np.unique(windows["subject"])}
     if name != "new-scenes" and (known := subjects & run.seen_subjects):

@@ -9,7 +9,7 @@ import numpy as np
 from simdata.common.errors import UserError
 from simtrain.data.dataset import Dataset
 from simtrain.data.filters import narrowed
-from simtrain.data.windows import EXPERIMENTS, Windows, select
+from simtrain.data.windows import EXPERIMENTS, Windows, select, why_none
 from simtrain.retrieval.evaluation import must_be_new
 from simtrain.training.run_folder import FitRun
 
@@ -48,9 +48,10 @@ class Selection:
         if self.seconds is not None:
             found = found[np.isin(found["clip"], list(self.seconds))]
         if not len(found):
+            reason = why_none(dataset, [self.experiment]) if self.experiment else "see `simdata info`"
             raise UserError(
                 f"{dataset.path} has no windows of {self.experiment or 'any set'} for these subjects, movie "
-                "and seconds: see `simdata info` for its sets"
+                f"and seconds: {reason}"
             )
         if self.experiment is not None:
             must_be_new(run, dataset, found, self.experiment)

@@ -246,7 +246,6 @@ def _run_around(file: Path) -> Around:
     if not (config.is_file() and store.is_file()):
         return {}
     identity = lineage.read(store)
-    seen = {subject for subject, split in identity["subjects"].items() if split != "test"}
     return {
         "config": yaml.safe_load(config.read_text()),
         "store": {
@@ -254,7 +253,7 @@ def _run_around(file: Path) -> Around:
             "catalog_sha256": identity["catalog_sha256"],
             "runs": identity["runs"],
         },
-        "seen_subjects": sorted(seen | Initial.seen_subjects(file.parent)),
+        "seen_subjects": sorted(lineage.seen_subjects(identity) | Initial.seen_subjects(file.parent)),
         "seen_scenes": {
             movie: sorted(hashes)
             for movie, hashes in merged(identity.get("scenes", {}), Initial.seen_scenes(file.parent)).items()

@@ -52,6 +52,11 @@ def record(dataset: Dataset, embeddings: Iterable[Embedding]) -> Record:
     }
 
 
+def seen_subjects(known: Record) -> set[str]:
+    """Those that a training on a store looked at, in training or validation."""
+    return {subject for subject, split in known["subjects"].items() if split in ("train", "val")}
+
+
 def must_be_unchanged(
     run: Path, known: Record, dataset: Dataset, embeddings: Iterable[Embedding]
 ) -> list[str]:

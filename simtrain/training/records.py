@@ -20,7 +20,7 @@ def read(file: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
     """
     content = _content(file)
     if not isinstance(content, dict) or set(keys) - content.keys():
-        raise _damaged(file)
+        raise damaged(file)
     return content
 
 
@@ -34,7 +34,7 @@ def read_list(file: Path) -> list[Any]:
     """
     content = _content(file) if file.exists() else []
     if not isinstance(content, list):
-        raise _damaged(file)
+        raise damaged(file)
     return content
 
 
@@ -42,8 +42,9 @@ def _content(file: Path) -> Any:
     try:
         return json.loads(file.read_text())
     except (OSError, ValueError):
-        raise _damaged(file) from None
+        raise damaged(file) from None
 
 
-def _damaged(file: Path) -> UserError:
+def damaged(file: Path) -> UserError:
+    """What to say of a record that cannot be read."""
     return UserError(f"{file} is missing or damaged: take it from a copy of the run")

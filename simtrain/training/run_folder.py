@@ -1,10 +1,10 @@
 """The run folder: all that is needed to repeat a run, to go on with it, and to test its model.
 
-``config.yaml`` (resolved), ``store.json``, ``features.npz`` (`training.fingerprints`), ``software.json``,
-``checkpoint.pt``, ``metrics.jsonl``, ``tensorboard/``, and later ``retrieval.json``, ``retrieval/`` and
-``reconstruction/``; ``initial.pt`` and ``initial.json`` if training began from an encoder of another run,
-``patches.csv`` if its patches have an order of their own, ``best.pt`` if it may stop early, and
-``history.json`` if it went on otherwise than it began.
+``config.yaml`` (resolved), ``store.json``, ``splits.yaml`` (if the store's are known), ``features.npz``
+(`training.fingerprints`), ``software.json``, ``checkpoint.pt``, ``metrics.jsonl``, ``tensorboard/``, and
+later ``retrieval.json``, ``retrieval/`` and ``reconstruction/``; ``initial.pt`` and ``initial.json`` if
+training began from an encoder of another run, ``patches.csv`` if its patches have an order of their own,
+``best.pt`` if it may stop early, and ``history.json`` if it went on otherwise than it began.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ import numpy as np
 
 from simdata.common import json_text
 from simdata.common.errors import UserError
+from simdata.release import splits_files
+from simdata.release.splits import Splits
+from simdata.release.splits_files import SplitsLike
+from simdata.store.notes import absent_notes
 from simtrain.config import composition, schema
 from simtrain.config.resolved import (
     AnyResolved,
@@ -26,15 +30,17 @@ from simtrain.config.resolved import (
     ResolvedPretrainConfig,
 )
 from simtrain.data.dataset import Dataset, Embedding
+from simtrain.data.sets import with_splits
 from simtrain.models.patch_table import FILE, PatchTable
 from simtrain.training import checkpoint, fingerprints, lineage, records, software
 from simtrain.training import resumption as resuming
 from simtrain.training.initial_weights import RECORD, WEIGHTS, Initial, merged
 
+SPLITS = "splits.yaml"
 # What a start that was killed may leave behind.
 BEGUN = {
     name
-    for file in ("store.json", software.FILE, fingerprints.FILE, WEIGHTS, RECORD, FILE, "config.yaml")
+    for file in ("store.json", SPLITS, software.FILE, fingerprints.FILE, WEIGHTS, RECORD, FILE, "config.yaml")
     for name in (file, f".{file}.tmp", str(Path(file).with_suffix(".tmp")))
 }
 IMPORTED = "imported.json"  # what a run of `simtrain import-weights` keeps of the files
@@ -101,6 +107,8 @@ class RunFolder(Generic[AnyResolved]):
         used = _features(config, dataset)
         json_text.write(path / "store.json", lineage.record(dataset, used))
         fingerprints.write_sketches(path, used, dataset.movies)
+        if dataset.splits is not None:
+            json_text.write_whole(path / SPLITS, splits_files.text_of(dataset.splits))
         software.write(path, config)
         if initial is not None:
             initial.write(path)
@@ -108,7 +116,7 @@ class RunFolder(Generic[AnyResolved]):
             table.write(path)
         # Last: its presence makes the folder a run.
         json_text.write_whole(path / "config.yaml", config.to_yaml())
-        return cls(path, config)
+        return cls(path, config, _absent(dataset))
 
     @property
     def checkpoint(self) -> Path:
@@ -120,10 +128,27 @@ class RunFolder(Generic[AnyResolved]):
         return lineage.read(self.path / "store.json")
 
     @property
+    def splits(self) -> Splits | None:
+        """By which subjects and scenes were divided in its training; None if it keeps none."""
+        file = self.path / SPLITS
+        try:
+            return splits_files.load_splits(file) if file.exists() else None
+        except UserError:
+            raise records.damaged(file) from None
+
+    def divided(self, dataset: Dataset, splits: SplitsLike | None = None) -> Dataset:
+        """A store with the sets in which the run goes on or is tested: those of ``splits``.
+
+        What these leave out, and all without them, is as in its training, if the store is of the same data
+        set; else as the store has it.
+        """
+        same = self.store["catalog_name"] == dataset.identity["catalog_name"]
+        return with_splits(dataset, splits, self.splits if same else None, str(self.path / SPLITS))
+
+    @property
     def seen_subjects(self) -> set[str]:
         """The subjects that its weights were trained or validated on, before this run too."""
-        own = {subject for subject, split in self.store["subjects"].items() if split != "test"}
-        return own | Initial.seen_subjects(self.path)
+        return lineage.seen_subjects(self.store) | Initial.seen_subjects(self.path)
 
     @property
     def seen_scenes(self) -> dict[str, set[str]]:
@@ -164,6 +189,7 @@ class RunFolder(Generic[AnyResolved]):
             )
         software.must_be_the_same(self.path, self.config)
         notes = lineage.must_be_unchanged(self.path, self.store, dataset, _features(config, dataset))
+        notes += self._follow(dataset)
         if not changes:
             return type(self)(self.path, self.config, notes)
         step = checkpoint.load(self.checkpoint)["step"] if self.checkpoint.exists() else 0
@@ -171,6 +197,13 @@ class RunFolder(Generic[AnyResolved]):
         self._record({"step": step, "changed": changes, "software": software.software_of(config)})
         json_text.write_whole(self.path / "config.yaml", config.to_yaml())
         return type(self)(self.path, config, notes + resuming.told(changes, config, step))
+
+    def _follow(self, dataset: Dataset) -> list[str]:
+        """Keep splits that were given now, in which training and validation are what they were."""
+        if dataset.given_splits in (None, self.splits):
+            return []
+        json_text.write_whole(self.path / SPLITS, splits_files.text_of(dataset.given_splits))
+        return ["other splits from now on: what it is tested on has changed, its training has not"]
 
     def _record(self, entry: dict[str, Any]) -> None:
         file = self.path / "history.json"
@@ -190,6 +223,13 @@ class PretrainRun(RunFolder[ResolvedPretrainConfig]):
 
 
 AnyRun = FitRun | PretrainRun
+
+
+def _absent(dataset: Dataset) -> list[str]:
+    """Subjects of splits that were given, and not of the store, in words."""
+    if dataset.given_splits is None:
+        return []
+    return absent_notes(dataset.given_splits, dataset.subjects, str(dataset.path))
 
 
 def _features(config: Resolved, dataset: Dataset) -> list[Embedding]:

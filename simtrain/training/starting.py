@@ -5,15 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from simdata.release.splits_files import SplitsLike
 from simtrain.common import distributed
 from simtrain.config.schema import Config, PretrainConfig
-from simtrain.data.dataset import Dataset, resolve
+from simtrain.data.dataset import Dataset, StoreLike, open_dataset, resolve
+from simtrain.data.sets import with_splits
 from simtrain.models.factory import must_have_parts
 from simtrain.models.patch_table import resolve_patches
 from simtrain.training.initial_weights import resolve_initial
 from simtrain.training.run_folder import AnyRun, FitRun, PretrainRun
 
 Asked = Config | PretrainConfig
+
+
+def open_to_train(store: StoreLike, out: Path, splits: SplitsLike | None, kind: type[AnyRun]) -> Dataset:
+    """A store as a run of a kind in ``out`` is to see it: by the splits given, by its own, or by the store's.
+
+    Raises
+    ------
+    UserError
+        If there is no store, or the splits are not valid or not for it.
+    """
+    dataset = open_dataset(store)
+    if (out / "config.yaml").exists():
+        return kind.open(out).divided(dataset, splits)
+    return with_splits(dataset, splits)
 
 
 def start_run(dataset: Dataset, config: Asked | Callable[[], Asked], out: str | Path) -> AnyRun:

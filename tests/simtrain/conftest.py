@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+import yaml
 from rich.console import Console
 from zarr.codecs import Crc32cCodec
 
@@ -24,6 +25,33 @@ SECONDS, VERTICES = 64, 40962
 SEGMENTS = ["rest", "alpha", "beta", "gamma", "delta", "test-retest"]
 # movie, segment, start, stop, scene split (none 0, train 1, test 3)
 SCENES = [(0, 1, 2, 42, 1), (0, 2, 44, 55, 3), (0, 5, 56, 60, 0), (1, 3, 1, 40, 1), (1, 4, 42, 55, 3)]
+CATALOG = {
+    "name": "small",
+    "title": "Small",
+    "tr": 1.0,
+    "stimulus_lag": LAG,
+    "bold": ["{subject}/{movie}.nii"],
+    "subject_pattern": "s[0-9]",
+    "movies": [
+        {
+            "name": f"M{movie + 1}",
+            "volumes": volumes,
+            "phase_encoding": "AP",
+            "session": 1,
+            "video": f"M{movie + 1}.mp4",
+            "segments": [
+                {"name": SEGMENTS[code], "start": start, "stop": stop}
+                for of, code, start, stop, _ in SCENES
+                if of == movie
+            ],
+        }
+        for movie, volumes in enumerate(VOLUMES)
+    ],
+    "splits": {
+        "subjects": {"val": ["s4"], "test": ["s5", "s6"]},
+        "scenes": {"clips": {"test": ["beta", "delta"]}},
+    },
+}
 LATENT = 6
 THUMBNAIL = (12, 16)  # y, x
 TRAINED = [
@@ -136,6 +164,7 @@ def write_store(path: Path, **metadata: object) -> None:
         "catalog_name": "small",
         "catalog_sha256": "0" * 64,
         "stimulus_lag": LAG,
+        "catalog": yaml.safe_dump(CATALOG),
     }
     variables["simdata_metadata"] = xr.Variable((), np.int8(0), known | metadata)
     with warnings.catch_warnings():

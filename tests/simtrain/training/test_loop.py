@@ -29,7 +29,15 @@ def straight(store, tmp_path_factory):
 
 def test_the_run_folder_holds_what_is_needed_to_repeat_it(straight, store):
     assert {entry.name for entry in straight.path.iterdir()} == {
-        *("config.yaml", "store.json", "features.npz", "software.json", "metrics.jsonl", "checkpoint.pt"),
+        *(
+            "config.yaml",
+            "store.json",
+            "splits.yaml",
+            "features.npz",
+            "software.json",
+            "metrics.jsonl",
+            "checkpoint.pt",
+        ),
         "tensorboard",
     }
     assert FitRun.open(straight.path).config == straight.config
@@ -115,7 +123,9 @@ def test_a_file_that_was_cut_short_is_named(store, straight, tmp_path, file, fau
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null", "\0"])
-@pytest.mark.parametrize("file", ["store.json", "software.json", "history.json", "initial.json"])
+@pytest.mark.parametrize(
+    "file", ["store.json", "splits.yaml", "software.json", "history.json", "initial.json"]
+)
 def test_a_damaged_record_is_named(store, straight, tmp_path, file, text):
     run = shutil.copytree(straight.path, tmp_path / "run")
     (run / file).write_text(text)

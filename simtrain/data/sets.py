@@ -1,0 +1,32 @@
+"""The sets of subjects and scenes of an opened store: its own, or those that other splits make of it."""
+
+from __future__ import annotations
+
+from simdata.release.splits import Splits
+from simdata.release.splits_files import SplitsLike, load_splits, name_of
+from simdata.store.splitting import divided
+from simtrain.data.dataset import Dataset
+
+
+def with_splits(
+    dataset: Dataset, splits: SplitsLike | None, otherwise: Splits | None = None, origin: str = ""
+) -> Dataset:
+    """A store divided by splits, without a change of its files.
+
+    Parameters
+    ----------
+    splits : a name, the path of a YAML file, or a mapping
+    otherwise : for what ``splits`` leave out, and without them; None: the store's own
+    origin : of ``otherwise``, for messages
+
+    Raises
+    ------
+    UserError
+        If they are not valid, or not for this store.
+    """
+    if splits is not None:
+        given, origin = load_splits(splits), name_of(splits)
+        otherwise = given if otherwise is None else given.over(otherwise)
+    if otherwise is None:
+        return dataset
+    return dataset.divided(divided(dataset.view, dataset.path, otherwise, origin))
