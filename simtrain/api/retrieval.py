@@ -149,9 +149,9 @@ def retrieve(
         Draws of windows and pools, 2 or more; of runs 1 or more.
     lag : int, optional
         Seconds from stimulus to BOLD; None: as trained.
-    negatives : {"same-movie", "other-clips", "same-clip", "nearest", "cross-movie"}, optional
+    negatives : {"same-movie", "other-clips", "other-clips-or-retest", "same-clip", "nearest", "cross-movie"}
         What the others of a pool are (`simtrain.retrieval.pools`): from anywhere in the movie, from its other
-        film clips, from the same film clip, the nearest in time, or from other movies.
+        film clips, also those in no set, from the same film clip, the nearest in time, or from other movies.
     average_subjects : bool
         Test the mean of the subjects' embeddings.
     average_windows : int

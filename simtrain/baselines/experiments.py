@@ -111,7 +111,7 @@ class Baselines:
         self, test: Test, experiment: str | None, protocol: RetrievalProtocol
     ) -> dict[str, RetrievalResult]:
         """What `fit` gave, in one experiment or in all that the store has windows for."""
-        chosen = self._used.experiments(experiment, protocol.lag, protocol.subjects, protocol.movies)
+        chosen = self._used.experiments(experiment, protocol.lag, **protocol.which)
         return {name: test(windows, name, protocol) for name, windows in chosen.items()}
 
     def _describe(self, path: Path, notes: dict[str, Any]) -> None:

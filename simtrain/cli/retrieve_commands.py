@@ -74,8 +74,9 @@ from simtrain.retrieval.protocol import CLIPS_OF, HEMISPHERES, NEGATIVES, Protoc
     "--negatives",
     type=click.Choice(NEGATIVES),
     show_default=f"ours: {Protocol.negatives}",
-    help="From anywhere in the tested clip's movie but within 3 s of it; from its other film clips; from the "
-    "same film clip; the nearest in time; or from other movies.",
+    help="From anywhere in the tested clip's movie but within 3 s of it; from its other film clips; from "
+    "these and the test-retest clip, as published; from the same film clip; the nearest in time; or from "
+    "other movies.",
 )
 @click.option("--average-subjects", is_flag=True, help="Test the mean of the subjects' embeddings.")
 @click.option(

@@ -49,7 +49,12 @@ def covered(frames: int, embeddings: Iterable[Embedding]) -> int:
 
 
 def clip_split(dataset: Dataset, embeddings: Iterable[Embedding]) -> np.ndarray:
-    """(movies, seconds) int8: the set of the clip beginning there, 0 where there is no usable one.
+    """(movies, seconds) int8: the set of the clip beginning there, 0 where no usable one of a set does."""
+    return np.where(usable_clips(dataset, embeddings), dataset.scene_split, 0).astype(np.int8)
+
+
+def usable_clips(dataset: Dataset, embeddings: Iterable[Embedding]) -> np.ndarray:
+    """(movies, seconds) bool: whether a clip that begins there lies in one film clip and one set, or in none.
 
     A clip is as long as the longest window of the embeddings, or 1 s.
     """
@@ -59,7 +64,7 @@ def clip_split(dataset: Dataset, embeddings: Iterable[Embedding]) -> np.ndarray:
     usable = whole.reshape(dataset.segment.shape) & (dataset.segment != 0)
     for embedding in embeddings:
         usable &= ~np.isnan(embedding.values).any(axis=-1)
-    return np.where(usable, dataset.scene_split, 0).astype(np.int8)
+    return usable
 
 
 def within_scene(dataset: Dataset, movie: np.ndarray, clip: np.ndarray, first: int, last: int) -> np.ndarray:
@@ -77,7 +82,7 @@ def find_windows(dataset: Dataset, clips: np.ndarray, frames: int, lag: int) -> 
 
     Parameters
     ----------
-    clips : (movies, seconds) as `clip_split` gives
+    clips : (movies, seconds) as `clip_split` gives, or bool
     """
     movie, clip = np.nonzero(clips)
     usable = clip + lag + frames <= dataset.volumes[movie]
@@ -88,7 +93,7 @@ def find_windows(dataset: Dataset, clips: np.ndarray, frames: int, lag: int) -> 
     windows["subject"], windows["movie"] = subject, movie[film]
     windows["clip"], windows["second"] = clip[film], clip[film] + lag
     windows["subject_split"] = dataset.subject_split[subject]
-    windows["scene_split"] = clips[movie[film], clip[film]]
+    windows["scene_split"] = dataset.scene_split[movie[film], clip[film]]
     return windows
 
 
@@ -100,6 +105,7 @@ class Windows:
     ----------
     embeddings : by modality; none in pretraining
     clips : (movies, seconds) int8 as `clip_split` gives
+    in_no_set : (movies, seconds) bool, usable clips of film clips in no set, such as the test-retest clip
     frames, lag : s, of a window, and from its clip to its BOLD
     span : s that a window covers, the longer of its BOLD and its clip
     """
@@ -107,6 +113,7 @@ class Windows:
     dataset: Dataset
     embeddings: dict[str, Embedding]
     clips: np.ndarray
+    in_no_set: np.ndarray
     frames: int
     lag: int
     span: int
@@ -126,20 +133,55 @@ class Windows:
         """
         own, frames = dataset.embeddings(config), config.data.frames
         used = [*own.values(), *also]
-        return cls(dataset, own, clip_split(dataset, used), frames, config.data.lag, covered(frames, used))
+        sets, span = clip_split(dataset, used), covered(frames, used)
+        in_no_set = usable_clips(dataset, used) & (dataset.scene_split == 0)
+        return cls(dataset, own, sets, in_no_set, frames, config.data.lag, span)
 
     def find(self, lag: int | None = None) -> np.ndarray:
         """(n,) WINDOW: as `find_windows`, at the configuration's lag or at another (s)."""
         return find_windows(self.dataset, self.clips, self.frames, self.lag if lag is None else lag)
 
+    def experiment(
+        self,
+        name: str,
+        lag: int,
+        subjects: Sequence[str] = (),
+        movies: Sequence[str] = (),
+        in_no_set: bool = False,
+    ) -> np.ndarray:
+        """(n,) WINDOW: those of one of ``TESTED``; none where the store has none.
+
+        Parameters
+        ----------
+        subjects, movies : whose windows to take; none: those of all
+        in_no_set : whether also those of the same subjects in film clips of no set
+
+        Raises
+        ------
+        UserError
+            If the store lacks a subject or movie.
+        """
+        of_subjects, of_scenes = TESTED[name]
+        found = narrowed(select(self.find(lag), of_subjects, of_scenes), self.dataset, subjects, movies)
+        if not in_no_set or not len(found):
+            return found
+        more = select(find_windows(self.dataset, self.in_no_set, self.frames, lag), of_subjects, 0)
+        both = np.concatenate([found, narrowed(more, self.dataset, subjects, movies)])
+        return np.sort(both, order=["subject", "movie", "second"])
+
     def experiments(
-        self, wanted: str | None, lag: int, subjects: Sequence[str] = (), movies: Sequence[str] = ()
+        self,
+        wanted: str | None,
+        lag: int,
+        subjects: Sequence[str] = (),
+        movies: Sequence[str] = (),
+        in_no_set: bool = False,
     ) -> dict[str, np.ndarray]:
         """The windows of one of ``TESTED``, or of all ``EXPERIMENTS`` that the store has windows for.
 
         Parameters
         ----------
-        subjects, movies : whose windows to take; none: those of all
+        subjects, movies, in_no_set : as for `experiment`
 
         Raises
         ------
@@ -147,8 +189,7 @@ class Windows:
             If it has none, or lacks a subject or movie.
         """
         names = [wanted] if wanted else EXPERIMENTS
-        found = narrowed(self.find(lag), self.dataset, subjects, movies)
-        chosen = {name: select(found, *TESTED[name]) for name in names}
+        chosen = {name: self.experiment(name, lag, subjects, movies, in_no_set) for name in names}
         chosen = {name: windows for name, windows in chosen.items() if len(windows)}
         if not chosen:
             only = f" of {' and '.join([*subjects, *movies])}" if subjects or movies else ""

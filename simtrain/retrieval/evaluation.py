@@ -14,8 +14,7 @@ from simdata.common.errors import UserError
 from simdata.store import BoldReader
 from simtrain.common.finite import must_tell_apart
 from simtrain.data.dataset import Dataset
-from simtrain.data.filters import narrowed
-from simtrain.data.windows import SEEN, TESTED, Windows, select
+from simtrain.data.windows import SEEN, Windows
 from simtrain.models.embeddings import embed_units, units_of
 from simtrain.retrieval.cache import Bank
 from simtrain.retrieval.metrics import chosen
@@ -54,7 +53,7 @@ class RetrievalResult:
     tested : direction -> (draws, tested) WINDOW, those that its scores are of, once for each of ``units`` in
         turn
     units : what of a window was tested: ``mean`` of its hemispheres, or hemispheres by themselves
-    subjects, windows : how many the experiment has
+    subjects, windows : how many the experiment has to test
     lags : direction -> lag in s -> figures, all of the same clips of the same subjects
     """
 
@@ -91,15 +90,12 @@ def retrieve(
     frames, reader = run.config.data.frames, BoldReader(dataset.path)
     units = units_of(protocol.hemispheres, learner.sides)
     results = {}
-    of_each = used.experiments(experiment, protocol.lag, protocol.subjects, protocol.movies)
-    for name, windows in of_each.items():
+    for name, windows in used.experiments(experiment, protocol.lag, **protocol.which).items():
         must_be_new(run, dataset, windows, name)
         bank = Bank(partial(embed_units, learner, reader, units, frames=frames), dataset, units)
         result = put_to_test(learner, bank, dataset, windows, name, protocol)
         if lags:
-            common = _at_all(used.find(max(lags)), lags)
-            common = narrowed(common, dataset, protocol.subjects, protocol.movies)
-            common = select(common, *TESTED[name])
+            common = _at_all(used.experiment(name, max(lags), **protocol.which), lags)
             if not len(common):
                 raise UserError(f"{name}: no clip has BOLD at all of these lags: use shorter `lags`")
             outcomes = _outcomes(learner, bank, dataset, common, name, protocol, lags)
@@ -118,7 +114,7 @@ def put_to_test(
         {direction: outcome.measures for direction, outcome in outcomes.items()},
         {direction: outcome.tested for direction, outcome in outcomes.items()},
         len(np.unique(windows["subject"])),
-        len(windows),
+        int((windows["scene_split"] != 0).sum()),
         {},
         bank.units,
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 from simtrain.common.choices import must_be_one_of
 from simtrain.retrieval.by_modality import as_text
-from simtrain.retrieval.protocol import Protocol
+from simtrain.retrieval.protocol import OR_RETEST, Protocol
 
 OURS = Protocol.based_on
 OF_EACH_RUN = {"hemispheres": "each", "clips": 100, "clips_of": "run", "draws": 1}
@@ -20,7 +20,7 @@ NAMED: dict[str, dict[str, Any]] = {
     "published-code": {
         **OF_EACH_RUN,
         "pool": 33,  # 32 beside the true one
-        "negatives": "other-clips",
+        "negatives": OR_RETEST,
         "gap": {"video": 4, "audio": 1},
     },
     "published-paper": {

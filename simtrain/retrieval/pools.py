@@ -5,7 +5,9 @@ or more where windows are longer or averaged, so that none shares a moment with 
 protocol has another gap.
 
 * ``same-movie``: drawn from anywhere in the movie;
-* ``other-clips``: from the movie's other film clips, as the published code's ``inter_movie_sample``;
+* ``other-clips``: from the movie's other film clips that are in the same sets;
+* ``other-clips-or-retest``: from these, and from film clips in no set, such as the test-retest clip, as the
+  published code's ``inter_movie_sample``;
 * ``same-clip``: from the film clip of the tested one, which the paper calls hard (``intra_movie_sample``);
 * ``nearest``: not drawn, but those nearest in time outside the gap, before or after. Of two at the same
   distance the earlier goes first;
@@ -23,7 +25,7 @@ from __future__ import annotations
 import numpy as np
 
 from simdata.common.errors import UserError
-from simtrain.retrieval.protocol import Protocol
+from simtrain.retrieval.protocol import OR_RETEST, Protocol
 
 NEAREST = 3  # s, the paper's: nearer windows share frames with the tested one
 
@@ -52,7 +54,7 @@ def draw_pools(
 
     Parameters
     ----------
-    windows : (n,) WINDOW, of one experiment
+    windows : (n,) WINDOW, of one experiment; those in no set are candidates alone
     film_clip : (n,) the code of the film clip of each, within its movie
     protocol : of one modality (`Protocol.of`)
     apart : s, from `gap`
@@ -81,10 +83,11 @@ def _tested(
     rng: np.random.Generator, windows: np.ndarray, film_clip: np.ndarray, protocol: Protocol
 ) -> np.ndarray:
     """Positions of the windows to test."""
+    in_set = np.flatnonzero(windows["scene_split"])
     if protocol.clips_of == "experiment":
-        return rng.choice(len(windows), size=min(protocol.clips, len(windows)), replace=False)
-    _, run = np.unique(windows[["subject", "movie"]], return_inverse=True)
-    of_runs = (np.flatnonzero(run == one) for one in range(run.max() + 1))
+        return in_set[rng.choice(len(in_set), size=min(protocol.clips, len(in_set)), replace=False)]
+    _, run = np.unique(windows[in_set][["subject", "movie"]], return_inverse=True)
+    of_runs = (in_set[run == one] for one in range(run.max() + 1))
     return np.concatenate([_of_run(rng, own, film_clip, protocol.clips) for own in of_runs])
 
 
@@ -106,7 +109,7 @@ def candidates_of(
     far = same_subject & same_movie & (distance >= apart)
     if protocol.negatives == "same-clip":
         return np.flatnonzero(far & (film_clip == film_clip[true]))
-    if protocol.negatives == "other-clips":
+    if protocol.negatives in ("other-clips", OR_RETEST):
         return np.flatnonzero(far & (film_clip != film_clip[true]))
     found = np.flatnonzero(far)
     if protocol.negatives == "same-movie":

@@ -12,7 +12,9 @@ from simtrain.retrieval import by_modality
 from simtrain.retrieval.by_modality import Gap, Pool
 from simtrain.retrieval.metrics import chosen
 
-NEGATIVES = ("same-movie", "other-clips", "same-clip", "nearest", "cross-movie")  # `simtrain.retrieval.pools`
+OR_RETEST = "other-clips-or-retest"
+# `simtrain.retrieval.pools` says what they are.
+NEGATIVES = ("same-movie", "other-clips", OR_RETEST, "same-clip", "nearest", "cross-movie")
 HEMISPHERES = ("mean", "each", "L", "R")
 CLIPS_OF = ("experiment", "run")
 WHOLE_MOVIE = "movie"
@@ -70,8 +72,8 @@ class Protocol:
         chosen(self.metrics)
         if self.negatives != "same-movie" and WHOLE_MOVIE in by_modality.values("pool", self.pool):
             raise UserError(
-                f"`pool` movie with `negatives` {self.negatives}: the pool is the tested window's own movie; "
-                "leave `negatives` out, or give `pool` a number"
+                f"`pool` movie with `negatives` {self.negatives}: the pool is the tested window's own movie: "
+                "give `negatives` same-movie, or `pool` a number"
             )
 
     def _must_be_in_range(self) -> None:
@@ -115,6 +117,15 @@ class Protocol:
         """What decides the ranks, as JSON has it: name of a parameter -> its value."""
         found = {name: getattr(self, name) for name in SETTINGS}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+    @property
+    def which(self) -> dict[str, Any]:
+        """What `simtrain.data.windows.Windows.experiments` takes: of what the pools are."""
+        return {
+            "subjects": self.subjects,
+            "movies": self.movies,
+            "in_no_set": self.negatives == OR_RETEST,
+        }
 
     @property
     def pool_negatives(self) -> int | None:

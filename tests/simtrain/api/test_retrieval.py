@@ -141,7 +141,7 @@ def test_a_pool_that_is_too_large_for_the_store_says_what_to_do(commanded, store
     ):
         simtrain.retrieve(commanded, store, protocol="published-paper", device="cpu", save=False)
     with pytest.raises(
-        UserError, match="only 0 other-clips negatives; use other `negatives` or another `exp"
+        UserError, match="only 0 other-clips-or-retest negatives; use other `negatives` or another `exp"
     ):
         simtrain.retrieve(commanded, store, protocol="published-code", device="cpu", save=False)
 

@@ -155,7 +155,7 @@ def test_a_kind_counts_for_its_modalities_and_a_name_before_it():
         ({"pool": {}}, "pool: is an empty mapping"),
         ({"gap": {"fmri": 3}}, "gap: 'fmri' is no modality of the stimulus"),
         ({"pool": {"Video 1": 3}}, "pool: 'Video 1' is no modality"),
-        ({"pool": {"video": "movie", "audio": 3}, "negatives": "nearest"}, "leave `negatives` out"),
+        ({"pool": {"video": "movie", "audio": 3}, "negatives": "nearest"}, "`negatives` same-movie, or"),
     ],
 )
 def test_settings_by_modality_are_checked_one_by_one(changes, message):
@@ -182,7 +182,7 @@ def test_too_few_negatives_are_explained():
     ],
 )
 def test_a_protocol_that_contradicts_itself_is_refused(changes):
-    with pytest.raises(UserError, match="leave"):
+    with pytest.raises(UserError, match="give `negatives` same-movie"):
         replace(PROTOCOL, **changes)
 
 

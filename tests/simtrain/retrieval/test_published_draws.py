@@ -15,6 +15,7 @@ import torch
 
 from simdata.store import BoldReader
 from simtrain.data.dataset import open_dataset
+from simtrain.data.filters import narrowed
 from simtrain.data.windows import WINDOW, Windows
 from simtrain.models.embeddings import embed_hemispheres
 from simtrain.retrieval.evaluation import retrieve
@@ -26,9 +27,10 @@ CPU = torch.device("cpu")
 SPAN, LAG = 3, 6
 # Film clips of movies by their first and last second.
 Film = dict[int, dict[str, tuple[int, int]]]
+RETEST = "test-retest"  # never tested
 LONG = {
-    0: {"one": (20, 80), "two": (101, 139), "three": (160, 221)},
-    1: {"four": (21, 90), "five": (91, 150)},  # without rest between them
+    0: {"one": (20, 80), "two": (101, 139), "three": (160, 221), RETEST: (230, 250)},
+    1: {"four": (21, 90), "five": (91, 150), RETEST: (151, 180)},  # without rest between them
 }
 
 
@@ -42,8 +44,8 @@ class Case(NamedTuple):
 
 
 CASES = [
-    Case("other-clips", "video", 4, 6),
-    Case("other-clips", "audio", 1, 7),
+    Case("other-clips-or-retest", "video", 4, 6),
+    Case("other-clips-or-retest", "audio", 1, 7),
     Case("same-clip", "video", 4, 3),
     Case("same-clip", "audio", 1, 7),
 ]
@@ -74,14 +76,39 @@ def test_the_same_seconds_may_stand_against_each_window(case):
         for number, clip in enumerate(clips.values())
         for second in starts(clip)
     ]
-    windows = np.array([(s, movie, second + LAG, second, 3, 1) for s, movie, _, second in places], WINDOW)
     film_clip = np.array([number for _, _, number, _ in places])
+    tested = np.array([list(LONG[movie])[number] != RETEST for _, movie, number, _ in places])
+    windows = np.array(
+        [
+            (subject, movie, second + LAG, second, 3, int(in_set))
+            for (subject, movie, _, second), in_set in zip(places, tested, strict=True)
+        ],
+        WINDOW,
+    )
     apart = gap(protocol, SPAN)
-    for true, (subject, movie, _, second) in enumerate(places):
+    for true in np.flatnonzero(tested):
+        subject, movie, _, second = places[true]
         found = windows[candidates_of(windows, film_clip, true, protocol, apart)]
         assert set(found["subject"]) <= {subject}
         assert set(found["movie"]) <= {movie}
         assert sorted(found["clip"].tolist()) == sorted(allowed(LONG, movie, second, case))
+
+
+def test_the_test_retest_clip_is_a_candidate_and_never_tested(trained, store):
+    """The small store's, of 4 s at the end of its first movie, has whole windows at a lag of 0 alone."""
+    used = Windows.of(open_dataset(store), trained.config)
+    plain, windows = (used.experiment("new-subjects", 0, in_no_set=also) for also in (False, True))
+    added = windows[windows["scene_split"] == 0]
+    assert added[["subject", "movie", "clip"]].tolist() == [(4, 0, 56), (4, 0, 57), (5, 0, 56), (5, 0, 57)]
+    np.testing.assert_array_equal(windows[windows["scene_split"] != 0], plain)
+    np.testing.assert_array_equal(windows, np.sort(windows, order=["subject", "movie", "second"]))
+    protocol = named("published-code", 0, pool=3, movies=("M1",)).of("video")
+    first = narrowed(windows, used.dataset, movies=["M1"])
+    film_clip = used.dataset.segment[first["movie"], first["clip"]]
+    pools = draw_pools(np.random.default_rng(0), first, film_clip, protocol, 4, "test")
+    for true, *others in pools:
+        assert first[true]["scene_split"] == 1
+        assert set(first[others]["clip"].tolist()) == {56, 57}
 
 
 class Embedded(NamedTuple):
