@@ -5,6 +5,7 @@ matplotlib comes with the optional dependencies ``figures``; nothing here needs 
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ NAMES = ("top.png", "lags.png", "clips.png")
 # Okabe and Ito's palette: told apart with every kind of colour vision.
 COLOURS = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#F0E442")
 INCH, DPI = 4.5, 150
+LETTERS = 13  # an inch, of a title
 DASHED = "dashed: chance"
 SPREAD = f"{CONFIDENCE} % intervals over subjects, if several were tested; {DASHED}"
 
@@ -139,7 +141,8 @@ def _panels(names: list[str], title: str, note: str, width: float) -> tuple[Figu
     figure = Figure((INCH * width * len(names), INCH), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
-    figure.suptitle(f"{title}\n{note}", fontsize="small")
+    lines = textwrap.wrap(title, int(LETTERS * figure.get_figwidth()))
+    figure.suptitle("\n".join([*lines, note]), fontsize="small")
     return figure, dict(zip(names, axes, strict=True))
 
 

@@ -23,6 +23,7 @@ from simtrain.retrieval import figures, report, tables
 from simtrain.retrieval.cache import Bank
 from simtrain.retrieval.evaluation import retrieve
 from simtrain.retrieval.metrics import TOP, chosen
+from simtrain.retrieval.named_protocols import named, title_of
 from simtrain.retrieval.pools import draw_pools, gap
 from simtrain.retrieval.protocol import Protocol
 from simtrain.retrieval.scores import Score, draw_shifts, ranks, score_draws
@@ -223,6 +224,17 @@ def test_the_command_writes_tables_and_figures_and_clears_old_ones(trained, stor
     assert {path.name for path in folder.iterdir()} == {
         f"{name}.csv" for name in ("subjects", "rows", "clips", "windows")
     }
+
+
+def test_a_long_title_is_in_the_picture(tmp_path):
+    pytest.importorskip("matplotlib")
+    title = title_of(named("published-paper", 6, pool={"video": 30, "audio": 20}, average_windows=2))
+    for count in (1, 3):
+        figure, _ = figures._panels(["new-subjects"] * count, title, figures.SPREAD, width=1.2)
+        figure.canvas.draw()
+        box = figure._suptitle.get_window_extent()
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.x1
 
 
 @pytest.mark.parametrize(
