@@ -24,6 +24,7 @@ from simtrain.data.dataset import Dataset, open_dataset, resolve
 from simtrain.data.features import Stimuli
 from simtrain.data.feeds import KINDS, Feed, open_feed
 from simtrain.data.lag_jitter import training_samples
+from simtrain.data.moments import find_moments
 from simtrain.data.order import Cursor, shuffled_batches
 from simtrain.data.sets import with_splits
 from simtrain.data.windows import Windows
@@ -44,7 +45,8 @@ class SampleBatch:
     fmri : (n, patches, vertices of one * frames) float32 on the device: BOLD as ``data.normalise`` has it,
         by default z-scores of every frame over the cortex, 0 without data; in a patch, the frames of a vertex
         lie together
-    stimuli : modality -> (n, features) float32 on the device, standardised over the clips of training scenes
+    stimuli : modality -> (n, features) float32 on the device, as ``data.features`` has them, by default
+        standardised over the clips of training scenes
     subject, movie, hemisphere : (n,) int64, positions in the store; hemisphere 0 is L
     second : (n,) int64, s from the beginning of the run to the first frame
     clip : (n,) int64, s from the beginning of the film to the stimulus clip
@@ -89,14 +91,14 @@ class SampleBatches:
         self.dataset, self.config, self.split = dataset, config, split
         self._kind, self._device, self._epochs, self._shuffle = feed, device, epochs, shuffle
         found = Windows.of(dataset, config)
-        self.samples = _of_split(found.find(), split, config)
+        self.samples = _of_split(found, split, config)
         self._size = config.train.batch_size
         if len(self.samples) < (self._size if shuffle else 1):
             raise UserError(
                 f"{dataset.path} has {len(self.samples)} samples of split {split!r} at a lag of "
                 f"{config.data.lag} s, less than a batch (batch_size: {self._size}): see `simdata info`"
             )
-        stimuli = Stimuli(found.embeddings)
+        stimuli = Stimuli(found.embeddings, raw=config.data.features == "raw")
         stimuli.fit(found.clips)
         self._stimuli = stimuli.to(device)
         self._frames = FramePatches.of(dataset, config).to(device)
@@ -246,13 +248,14 @@ def batches(
     return SampleBatches(dataset, resolve(chosen, dataset), split, feed, where, epochs, shuffle)
 
 
-def _of_split(found: np.ndarray, split: str, config: ResolvedConfig) -> np.ndarray:
+def _of_split(used: Windows, split: str, config: ResolvedConfig) -> np.ndarray:
     """(n,) SAMPLE of a split; that of training has room for the jitter of the lag."""
     if split == "train":
-        return training_samples(windows.training(found), config.data)
+        return training_samples(windows.training(find_moments(used, config.data.moments)), config.data)
     if split == "val":
-        chosen = windows.validation(found)
+        chosen = windows.validation(find_moments(used, config.data.moments))
     else:
+        found = used.find()
         names = windows.EXPERIMENTS if split == "test" else [split]
         chosen = np.concatenate([windows.select(found, *windows.EXPERIMENTS[name]) for name in names])
     return windows.by_hemisphere(chosen, config.data.sides)

@@ -23,6 +23,7 @@ from simtrain.baselines.targets import Targets
 from simtrain.config.resolved import ResolvedConfig
 from simtrain.data.dataset import Dataset
 from simtrain.data.features import Stimuli
+from simtrain.data.moments import find_moments
 from simtrain.data.windows import Windows, training, within_scene
 from simtrain.models.embeddings import embed_units, units_of
 from simtrain.retrieval.cache import Bank
@@ -83,6 +84,7 @@ class Baselines:
         self._used = used = Windows.of(dataset, config)
         self._embeddings, self._clips = used.embeddings, used.clips
         self._training = training(used.find())
+        self._of_pca = training(find_moments(used, config.data.moments))
         if not len(self._training):
             raise UserError(
                 f"{dataset.path} has no training windows at a lag of {config.data.lag} s: see `simdata info`"
@@ -152,7 +154,7 @@ class Baselines:
         """The main axes of training windows."""
         return fit_axes(
             self._dataset,
-            self._training,
+            self._of_pca,
             self._config,
             components=self._settings.components,
             samples=self._settings.samples,
@@ -177,7 +179,7 @@ class Baselines:
         Stimuli(self._embeddings).fit(self._clips)  # if features say nothing, so before the work begins
         config, axes = self._config, self.axes()
         learner = train_head(
-            config, self._dataset, self._embeddings, self._clips, self._training, axes, self._device
+            config, self._dataset, self._embeddings, self._clips, self._of_pca, axes, self._device
         )
         checkpoint.save(out / "pca.pt", learner.state_dict())
         reader, frames = BoldReader(self._dataset.path), config.data.frames

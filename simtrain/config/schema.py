@@ -69,6 +69,13 @@ class WindowConfig(_Strict):
         "cortex (frame-zscore). none: the values of the file, in the scanner's units.",
     )
 
+    moments: Literal["clips", "shown", "any"] = Field(
+        default="clips",
+        description="Seconds of runs that training and validation take: those that answer a whole clip "
+        "within a scene (clips), at which a scene is on screen (shown), or all, rest and test-retest too "
+        "(any). What answers a held-out scene, or has its clip, is in none.",
+    )
+
     @property
     def by_vertex(self) -> str:
         """The step of ``normalise`` by vertex, or none."""
@@ -100,6 +107,11 @@ class DataConfig(WindowConfig):
     )
     audio: str | None = Field(
         default=None, description="Encoder that the modality audio stands for; null: the store's only one."
+    )
+    features: Literal["standardised", "raw"] = Field(
+        default="standardised",
+        description="Stimulus features: with mean 0 and s.d. 1 over the clips of training scenes, or as the "
+        "store has them.",
     )
     lag_jitter: int = Field(
         default=0,

@@ -1,4 +1,4 @@
-"""Stimulus features on the device, standardised as in training."""
+"""Stimulus features on the device, standardised as in training, or raw."""
 
 from __future__ import annotations
 
@@ -21,14 +21,19 @@ class Features(nn.Module):
 
     The statistics are buffers, so that a checkpoint holds them and retrieval normalises exactly as training
     did. The features themselves are the store's, and not saved.
+
+    Parameters
+    ----------
+    raw : the mean stays 0, and the s.d. 1
     """
 
     values: Tensor
     mean: Tensor
     std: Tensor
 
-    def __init__(self, embedding: Embedding) -> None:
+    def __init__(self, embedding: Embedding, raw: bool = False) -> None:
         super().__init__()
+        self._raw = raw
         count = embedding.values.shape[-1]
         self._variable = embedding.variable
         self.register_buffer("values", torch.from_numpy(embedding.values), persistent=False)
@@ -51,6 +56,8 @@ class Features(nn.Module):
                 f"{self._variable} is the same in all {len(rows)} clips of training scenes, so that it tells "
                 "nothing of a clip: embed the films again, or leave it out (`modalities`)"
             )
+        if self._raw:
+            return
         self.mean.copy_(mean)
         self.std.copy_(torch.where(constant, 1.0, std))
 
@@ -60,12 +67,12 @@ class Features(nn.Module):
 
 
 class Stimuli(nn.Module):
-    """Looks up the standardised features of clips, in every embedding."""
+    """Looks up the features of clips, standardised or ``raw``, in every embedding."""
 
-    def __init__(self, embeddings: Mapping[str, Embedding]) -> None:
+    def __init__(self, embeddings: Mapping[str, Embedding], raw: bool = False) -> None:
         super().__init__()
         self.features: ModulesByName[Features] = ModulesByName(
-            {name: Features(one) for name, one in embeddings.items()}
+            {name: Features(one, raw) for name, one in embeddings.items()}
         )
 
     def fit(self, clips: np.ndarray) -> None:

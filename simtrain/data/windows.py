@@ -4,7 +4,7 @@ A window of subject and movie at second t is BOLD [t, t + frames) with the clip 
 that was on screen before. It is usable if the run is complete and covers it, the clip has features in every
 embedding in use, and both the clip and the film that the BOLD answers, [t - lag, t - lag + frames), lie in
 one segment (not rest) and in one set of scenes. So no BOLD of a training window answers a test scene. The
-test-retest clip is in no set, and so in no window.
+test-retest clip is in no set, and so in no window. Training may have others (`simtrain.data.moments`).
 """
 
 from __future__ import annotations
@@ -88,12 +88,19 @@ def find_windows(dataset: Dataset, clips: np.ndarray, frames: int, lag: int) -> 
     usable = clip + lag + frames <= dataset.volumes[movie]
     usable &= within_scene(dataset, movie, clip, 0, frames - 1)
     movie, clip = movie[usable], clip[usable]
+    return of_all_subjects(dataset, movie, clip, clip + lag, dataset.scene_split[movie, clip])
+
+
+def of_all_subjects(
+    dataset: Dataset, movie: np.ndarray, clip: np.ndarray, second: np.ndarray, scene_split: np.ndarray
+) -> np.ndarray:
+    """(n,) WINDOW: the same moments of every subject whose run of the movie is complete."""
     subject, film = np.nonzero(dataset.complete[:, movie])
     windows = np.empty(len(subject), dtype=WINDOW)
     windows["subject"], windows["movie"] = subject, movie[film]
-    windows["clip"], windows["second"] = clip[film], clip[film] + lag
+    windows["clip"], windows["second"] = clip[film], second[film]
     windows["subject_split"] = dataset.subject_split[subject]
-    windows["scene_split"] = dataset.scene_split[movie[film], clip[film]]
+    windows["scene_split"] = scene_split[film]
     return windows
 
 

@@ -35,7 +35,7 @@ class Learner(nn.Module):
         self.window = covered(config.data.frames, embeddings.values())
         self.frames = FramePatches.of(dataset, config)
         self._modalities = tuple(embeddings)
-        self.stimuli = Stimuli(embeddings)
+        self.stimuli = Stimuli(embeddings, raw=config.data.features == "raw")
         encoder = surface_encoder(config.model, self.frames.shape, config.data.frames)
         freeze(encoder, config.model.freeze)
         features = {"fmri": config.model.dim}
@@ -83,7 +83,7 @@ class Learner(nn.Module):
         return self.sim.embed_stimuli(self.clip_features(movie, clip))
 
     def clip_features(self, movie: np.ndarray, clip: np.ndarray) -> dict[str, Tensor]:
-        """(n, features) standardised, of every stimulus modality of the same clips."""
+        """(n, features) of every stimulus modality of the same clips, as ``data.features`` has them."""
         return self.stimuli(self._index(movie), self._index(clip))
 
     def ignored(self, samples: np.ndarray) -> Tensor:

@@ -15,6 +15,7 @@ from simtrain.data import windows
 from simtrain.data.dataset import Dataset
 from simtrain.data.feeds import Stream
 from simtrain.data.lag_jitter import training_samples
+from simtrain.data.moments import find_moments
 from simtrain.data.order import epoch_order
 from simtrain.data.windows import Windows
 from simtrain.models.input import FramePatches
@@ -34,7 +35,8 @@ def find_samples(used: Windows, config: Resolved) -> tuple[np.ndarray, np.ndarra
     UserError
         If there is less than a batch, or the lag's jitter leads before the stimulus.
     """
-    data, size, found = config.data, config.train.batch_size, used.find()
+    data, size = config.data, config.train.batch_size
+    found = find_moments(used, data.moments)
     trained = windows.training(found)
     if isinstance(data, ResolvedData):
         samples = training_samples(trained, data)

@@ -8,10 +8,10 @@ that the weights themselves cannot meet:
   an order of its own, so that no permutation of the columns of the linear embedding would do. The positions
   are put in the geometry's order of patches, which attention does not see, and the encoder keeps the order in
   each patch (``model.layout: stored``, `simtrain.models.patch_table`).
-* BOLD that was made ready as for the published training; here every frame is z-scored over the cortex, as in
-  the published retrieval.
-* features of the same video and audio encoders. The published code does not standardise them, and we do: the
-  statistics, fitted on the store as `simtrain fit` does, are worked into the first layer of the projectors.
+* BOLD as in the published training, demeaned by vertex and not scaled, and in its retrieval, where frames are
+  z-scored over the cortex too: ``data.normalise`` and ``data.test_normalise`` are set.
+* features of the same video and audio encoders, which the published code takes as they are: ``data.features:
+  raw`` is set.
 
 The published fMRI projector is applied to each token, and the mean over patches taken of its outputs:
 ``projector.average: after``, which is set.
@@ -48,6 +48,12 @@ from simtrain.training.run_folder import IMPORTED, FitRun
 
 DAMAGED = "the file is damaged; fetch it again"
 DIM_HEAD = 64  # of a head, in all published configurations
+USUAL = {  # of the published training and test, whatever the weights
+    "data.normalise": "vertex-demean",
+    "data.test_normalise": "vertex-demean+frame-zscore",
+    "data.features": "raw",
+    "projector.average": "after",
+}
 
 
 @dataclass(frozen=True)
@@ -114,8 +120,6 @@ def import_weights(
     _load_encoder(learner.encoder, published, table)
     for modality, weights in projectors.items():
         _must_suit(modality, weights, config, learner, files.wrappers)
-        if modality != "fmri":
-            weights = _on_standardised(weights, learner, modality)
         learner.sim.projectors[modality].load_state_dict(weights)
     found = windows.Windows.of(dataset, config).find()
     stimuli = [modality for modality in projectors if modality != "fmri"]
@@ -123,7 +127,7 @@ def import_weights(
     run = FitRun.start(out, config, dataset, table=table)
     json_text.write(out / IMPORTED, _record(files, published, tuple(projectors)))
     checkpoint.save(run.checkpoint, ContrastiveTraining(config, learner).state_dict())
-    return run, _notes(files, published, tokens)
+    return run, _notes(files, published, tokens, config)
 
 
 def _derived(
@@ -163,23 +167,23 @@ def _derived(
 def _configuration(
     derived: Mapping[str, Any], overrides: Iterable[str], modalities: tuple[str, ...]
 ) -> Config:
-    texts = [f"{key}={value}" for key, value in derived.items()]
-    config = composition.load(
-        composition.DEFAULT_PRESET,
-        [*texts, "projector.average=after", *overrides],
-        ",".join(modalities),
-    )
+    texts = [f"{key}={value}" for key, value in {**USUAL, **derived}.items()]
+    config = composition.load(composition.DEFAULT_PRESET, [*texts, *overrides], ",".join(modalities))
     for key, value in derived.items():
-        section, name = key.split(".")
-        if getattr(getattr(config, section), name) != value:
+        if _value(config, key) != value:
             raise UserError(f"`overrides` {key}: the weights ask for {value}; leave it out")
     if config.model.patches is not None or config.model.init is not None:
         raise UserError("`overrides` model.patches, model.init: give `patches` and `fmri_encoder` instead")
     return config
 
 
+def _value(config: Config, key: str) -> Any:
+    section, name = key.split(".")
+    return getattr(getattr(config, section), name)
+
+
 def _learner(config: ResolvedConfig, dataset: Dataset) -> Learner:
-    """A learner with random weights, and the statistics of features that `simtrain fit` would take."""
+    """A learner with random weights, whose features say something of clips."""
     used = windows.Windows.of(dataset, config)
     torch.manual_seed(config.train.seed)
     learner = Learner(config, dataset, used.embeddings)
@@ -217,21 +221,15 @@ def _must_suit(
         )
 
 
-def _on_standardised(weights: Mapping[str, Tensor], learner: Learner, modality: str) -> dict[str, Tensor]:
-    """The same projector of features from which the mean was taken off, divided by their s.d."""
-    statistics = learner.stimuli.features[modality]
-    mean, std = statistics.mean.double(), statistics.std.double()
-    weight = weights["project.weight"].double()
-    return {
-        **weights,
-        "project.weight": (weight * std).float(),
-        "project.bias": (weights["project.bias"].double() + weight @ mean).float(),
-    }
-
-
-def _notes(files: Files, published: PublishedEncoder, tokens: Tokenisation) -> list[str]:
+def _notes(
+    files: Files, published: PublishedEncoder, tokens: Tokenisation, config: ResolvedConfig
+) -> list[str]:
     """What the user should know."""
-    notes = []
+    notes = [
+        f"{key} is {_value(config, key)}, where the weights were trained and tested with {value}"
+        for key, value in USUAL.items()
+        if _value(config, key) != value
+    ]
     if files.patches is None:
         notes.append(
             "without --patches the geometry's order of patches and of vertices was taken: outputs will not "

@@ -1,9 +1,15 @@
 import numpy as np
+import pytest
 import torch
 from sklearn.preprocessing import StandardScaler
 
-from simtrain.data.dataset import Embedding
+from simdata.common.errors import UserError
+from simtrain import batches
+from simtrain.config.composition import load
+from simtrain.data.dataset import Embedding, open_dataset, resolve
 from simtrain.data.features import Stimuli
+from simtrain.data.windows import Windows
+from simtrain.models.learner import Learner
 
 
 def _embeddings():
@@ -32,3 +38,26 @@ def test_a_checkpoint_carries_the_statistics_but_not_the_features():
     fresh.load_state_dict(fitted.state_dict())
     where = torch.tensor([1]), torch.tensor([3])
     assert torch.equal(fresh(*where)["video"], fitted(*where)["video"])
+
+
+def test_raw_features_are_the_stores(store):
+    """In a learner, whatever its statistics were fitted on; and in batches of one's own loop."""
+    dataset = open_dataset(store)
+    config = resolve(load("demo", ["data.features=raw", "model.ico=1", "model.depth=1"]), dataset)
+    used = Windows.of(dataset, config)
+    learner = Learner(config, dataset, used.embeddings)
+    learner.stimuli.fit(used.clips)
+    movie, clip = np.array([0, 1]), np.array([5, 20])
+    values = dataset.embedding("video_shapes").values
+    np.testing.assert_array_equal(learner.clip_features(movie, clip)["video"], values[movie, clip])
+    state = learner.state_dict()
+    assert (state["stimuli.features.video.mean"] == 0).all()
+    assert (state["stimuli.features.video.std"] == 1).all()
+    batch = next(iter(batches(store, batch_size=4, ico=1, config=config)))
+    np.testing.assert_array_equal(batch.stimuli["video"], values[batch.movie, batch.clip])
+
+
+def test_features_that_say_nothing_are_refused_raw_too():
+    same = {"video": Embedding("video_a", np.full((1, 9, 2), 4, np.float32), 3)}
+    with pytest.raises(UserError, match="is the same in all 9 clips"):
+        Stimuli(same, raw=True).fit(np.ones((1, 9), np.int8))

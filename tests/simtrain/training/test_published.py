@@ -7,6 +7,8 @@ import json
 import numpy as np
 import pytest
 import torch
+import yaml
+import zarr
 from click.testing import CliRunner
 from published_architecture import PLAIN, WRAPPED, affine, linear, mixed, normed, save, tokens, transformer
 from torch.nn.functional import gelu, normalize
@@ -87,11 +89,26 @@ def _windows(dataset, frames=FRAMES):
     return samples, stored
 
 
+def _as_published(stored, samples, dataset):
+    """What the published retrieval sees: frames of demeaned BOLD, z-scored over the cortex."""
+    scanned = zarr.open_array(dataset.path, path="bold_std")
+    sequence = np.zeros_like(stored)
+    for values, row, sample in zip(stored, sequence, samples, strict=True):
+        hemisphere = int(sample["hemisphere"])
+        inside = dataset.cortex[hemisphere]
+        std = scanned[int(sample["subject"]), int(sample["movie"]), hemisphere][inside]
+        demeaned = values[:, inside].astype(float) * std
+        row[:, inside] = (demeaned - demeaned.mean(axis=1, keepdims=True)) / demeaned.std(
+            axis=1, keepdims=True
+        )
+    return sequence
+
+
 def _must_equal_published(files, tensors, table, dataset, out, temporal_rep="channels"):
     run, _ = import_weights(dataset, out, files)
     learner = load_learner(run, dataset, torch.device("cpu"))
     samples, stored = _windows(dataset)
-    sequence = learner.frames.zscore(stored, torch.from_numpy(samples["hemisphere"].astype(int)))[:, :, table]
+    sequence = torch.from_numpy(_as_published(stored.numpy(), samples, dataset))[:, :, table]
     with torch.no_grad():
         ours = learner.embed(samples, stored)
     sit = {key.removeprefix("encoder."): value for key, value in tensors["encoder"].items()}
@@ -371,3 +388,39 @@ def test_an_encoder_of_nothing_is_not_imported_alone(weights, dataset, tmp_path)
     broken = {key: tensor * ("to_patch_embedding" not in key) for key, tensor in tensors["encoder"].items()}
     with pytest.raises(UserError, match="have the same fmri embedding"):
         import_weights(dataset, tmp_path / "run", Files(save(broken, tmp_path / "encoder.pt"), {}))
+
+
+def test_it_has_the_input_that_weights_were_trained_on_or_says_that_it_has_not(weights, dataset, tmp_path):
+    files, _ = weights
+    run, notes = import_weights(dataset, tmp_path / "run", files)
+    data = run.config.data
+    assert (data.normalise, data.test_normalise) == ("vertex-demean", "vertex-demean+frame-zscore")
+    assert data.features == "raw"
+    assert not any("data." in note for note in notes)
+    other = ["data.normalise=vertex-zscore", "data.features=standardised"]
+    _, notes = import_weights(dataset, tmp_path / "other", files, other)
+    assert "data.normalise is vertex-zscore, where the weights were trained" in notes[0]
+    assert "data.features is standardised" in notes[1]
+
+
+def test_a_run_that_was_imported_before_is_tested_as_it_was(weights, dataset, tmp_path):
+    """Its configuration has none of the keys, and its checkpoint has the features' statistics."""
+    files, _ = weights
+    run, _ = import_weights(dataset, tmp_path / "run", files)
+    state = torch.load(run.checkpoint)
+    buffers = [name for name in state["learner"] if name.startswith("stimuli.")]
+    for name in buffers:
+        state["learner"][name] = torch.full_like(state["learner"][name], 3.0)
+    torch.save(state, run.checkpoint)
+    written = yaml.safe_load((run.path / "config.yaml").read_text())
+    for key in ("normalise", "test_normalise", "features", "moments"):
+        del written["data"][key]
+    (run.path / "config.yaml").write_text(yaml.safe_dump(written))
+    learner = load_learner(FitRun.open(run.path), dataset, torch.device("cpu"))
+    samples, stored = _windows(dataset)
+    side = torch.from_numpy(samples["hemisphere"].astype(int))
+    expected = learner.frames.zscore(stored, side)[:, :, patch_vertices(1)].permute(0, 2, 3, 1).flatten(2)
+    torch.testing.assert_close(learner.patches(samples, stored), expected)
+    raw = torch.from_numpy(dataset.embedding("video_shapes").values[samples["movie"], samples["clip"]])
+    features = learner.clip_features(samples["movie"], samples["clip"])["video"]
+    torch.testing.assert_close(features, (raw - 3) / 3)
