@@ -22,9 +22,9 @@ TRAIN, TEST, LAG = 1, 3, 6
 
 
 def _used(dataset, embeddings, frames, lag):
-    clips = clip_split(dataset, embeddings)
+    clips, span = clip_split(dataset, embeddings), covered(frames, embeddings)
     named = {embedding.variable: embedding for embedding in embeddings}
-    return Windows(dataset, named, clips, frames, lag, covered(frames, embeddings))
+    return Windows(dataset, named, clips, np.zeros(clips.shape, bool), frames, lag, span)
 
 
 def _brute_force(dataset, embeddings, frames, lag, moments):
@@ -52,7 +52,7 @@ def _brute_force(dataset, embeddings, frames, lag, moments):
                 yield subject, movie, second, clip, int(dataset.subject_split[subject]), split
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(_films())
 def test_moments_are_those_that_the_rule_allows(films):
     dataset, embeddings, frames, lag = films
@@ -63,7 +63,7 @@ def test_moments_are_those_that_the_rule_allows(films):
     assert np.array_equal(find_moments(used, "clips"), used.find())
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(_films())
 def test_no_training_window_shares_film_or_volumes_with_a_held_out_one(films):
     dataset, embeddings, frames, lag = films
