@@ -89,7 +89,8 @@ def pretrain_command(
         return asked_for(out, config, overrides, None, PretrainConfig)
 
     run = _train(PretrainRun, pretraining.pretrain, asked, store, out, splits, device, feed)
-    command = ["simtrain", "fit", str(store), "--out", "RUN", *start_options(run.config, run.path)]
+    options = [*start_options(run.config, run.path), *(["--splits", splits] if splits else [])]
+    command = ["simtrain", "fit", str(store), "--out", "RUN", *options]
     _say(f"pretrained {out}; start from it with: {shlex.join(command)}")
 
 

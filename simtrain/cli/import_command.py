@@ -13,6 +13,7 @@ from simtrain.data.dataset import open_dataset
 from simtrain.models.published_frames import MOST, TEMPORAL_REPS, TemporalRep
 from simtrain.training.initial_weights import start_options
 from simtrain.training.published import Files, import_weights
+from simtrain.training.run_folder import SPLITS
 
 
 @click.command("import-weights")
@@ -38,6 +39,12 @@ from simtrain.training.published import Files, import_weights
     help="fMRI.nbr_frames of the published training's hparams.yml (default: what the weights show).",
 )
 @click.option("--heads", type=click.IntRange(1), help="Attention heads (default: of 64 dimensions each).")
+@click.option(
+    "--splits",
+    metavar="NAME|FILE",
+    help="Whose training subjects and scenes the weights have seen (default: published-code in a store of "
+    "hcp7t-movie; in others that is not known).",
+)
 @set_option("data.video=videomae")
 def import_weights_command(
     store: str | Path,
@@ -50,6 +57,7 @@ def import_weights_command(
     temporal_rep: TemporalRep | None,
     frames: int | None,
     heads: int | None,
+    splits: str | None,
     overrides: tuple[str, ...],
 ) -> None:
     """Make a run of published weights of SIM (ICLR 2025) or vsMAE, to test on STORE or to train further.
@@ -59,10 +67,12 @@ def import_weights_command(
     given = {"fmri": fmri_wrapper, "video": video_wrapper, "audio": audio_wrapper}
     wrappers = {modality: file for modality, file in given.items() if file is not None}
     files = Files(fmri_encoder, wrappers, patches, temporal_rep, frames)
-    run, notes = import_weights(open_dataset(store), out, files, overrides, heads)
+    run, notes = import_weights(open_dataset(store), out, files, overrides, heads, splits)
     for note in notes:
         click.echo(f"Note: {note}", err=True)
     test = ["simtrain", "retrieve", str(out), str(store)]
     start = ["simtrain", "fit", str(store), "--out", "RUN", *start_options(run.config, run.path)]
+    if (run.path / SPLITS).exists():
+        start += ["--splits", str(run.path / SPLITS)]
     tested = f"test it with: {shlex.join(test)}\n" if wrappers else ""
     click.echo(f"imported {out}; {tested}start from its encoder with: {shlex.join(start)}")

@@ -27,6 +27,7 @@ from simtrain.surface.patches import patch_vertices
 from simtrain.training import checkpoint, lineage, records
 
 WEIGHTS, RECORD = "initial.pt", "initial.json"
+IMPORTED = "imported.json"  # what a run of `simtrain import-weights` keeps of the files
 HASH = "sha256:"
 TOKEN = "class_token"
 PLACES = ("sim.encoder.", "mae.encoder.")  # of the encoder in a learner's weights
@@ -113,7 +114,9 @@ class Initial:
     @staticmethod
     def seen_subjects(run: Path) -> set[str]:
         """Subjects of earlier training of the weights with which the run in ``run`` began."""
-        return set(_origin(run).get("seen_subjects", []))
+        file = run / IMPORTED
+        imported = records.read(file).get("seen_subjects", []) if file.exists() else []
+        return {*_origin(run).get("seen_subjects", []), *imported}
 
     @staticmethod
     def seen_scenes(run: Path) -> dict[str, list[str]]:

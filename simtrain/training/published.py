@@ -30,6 +30,7 @@ from torch import Tensor
 from simdata.common import json_text
 from simdata.common.checksum import sha256
 from simdata.common.errors import UserError
+from simdata.release.splits_files import SplitsLike
 from simtrain.common.finite import must_be_sound
 from simtrain.config import composition
 from simtrain.config.resolved import ResolvedConfig
@@ -44,7 +45,9 @@ from simtrain.models.published_names import PublishedEncoder, read_encoder, read
 from simtrain.models.sit import SiT
 from simtrain.training import checkpoint
 from simtrain.training.contrastive import ContrastiveTraining
-from simtrain.training.run_folder import IMPORTED, FitRun
+from simtrain.training.initial_weights import IMPORTED
+from simtrain.training.published_splits import trained_on
+from simtrain.training.run_folder import FitRun
 
 DAMAGED = "the file is damaged; fetch it again"
 DIM_HEAD = 64  # of a head, in all published configurations
@@ -81,7 +84,12 @@ class Files:
 
 
 def import_weights(
-    dataset: Dataset, out: Path, files: Files, overrides: Iterable[str] = (), heads: int | None = None
+    dataset: Dataset,
+    out: Path,
+    files: Files,
+    overrides: Iterable[str] = (),
+    heads: int | None = None,
+    splits: SplitsLike | None = None,
 ) -> tuple[FitRun, list[str]]:
     """Make a run folder, at step 0, of published weights.
 
@@ -89,6 +97,7 @@ def import_weights(
     ----------
     overrides : of the configuration, ``key=value``
     heads : attention heads, which the weights do not show; None: as many as give 64 dimensions each
+    splits : what the weights were trained on, as `trained_on` takes it
 
     Returns
     -------
@@ -102,6 +111,7 @@ def import_weights(
     """
     if (out / "config.yaml").exists():
         raise UserError(f"{out} holds a run already: give `out` a new or empty folder")
+    dataset, seen, told = trained_on(dataset, splits)
     published = read_encoder(files.encoder)
     projectors = {modality: read_projector(file) for modality, file in files.wrappers.items()}
     must_be_sound(published.weights, files.encoder, DAMAGED)
@@ -125,9 +135,10 @@ def import_weights(
     stimuli = [modality for modality in projectors if modality != "fmri"]
     must_see(learner.eval(), dataset, found, stimuli, config.data.frames, files.encoder)
     run = FitRun.start(out, config, dataset, table=table)
-    json_text.write(out / IMPORTED, _record(files, published, tuple(projectors)))
+    record = {**_record(files, published, tuple(projectors)), "seen_subjects": seen}
+    json_text.write(out / IMPORTED, record)
     checkpoint.save(run.checkpoint, ContrastiveTraining(config, learner).state_dict())
-    return run, _notes(files, published, tokens, config)
+    return run, _notes(files, published, tokens, config) + told
 
 
 def _derived(
@@ -241,11 +252,7 @@ def _notes(
         notes.append(f"the weights have the sizes of {tokens}, which was taken, but also of {others[0]}")
     if not published.own_token:
         notes.append(f"{files.encoder} has no class token: it is 0, with which the published SIM begins")
-    return [
-        *notes,
-        "which subjects the weights were trained on is not known here: a test on this store's test subjects "
-        "is one on new subjects only if they are",
-    ]
+    return notes
 
 
 def _record(files: Files, published: PublishedEncoder, projectors: tuple[str, ...]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from simtrain.data.sets import with_splits
 from simtrain.models.patch_table import FILE, PatchTable
 from simtrain.training import checkpoint, fingerprints, lineage, records, software
 from simtrain.training import resumption as resuming
-from simtrain.training.initial_weights import RECORD, WEIGHTS, Initial, merged
+from simtrain.training.initial_weights import IMPORTED, RECORD, WEIGHTS, Initial, merged
 
 SPLITS = "splits.yaml"
 # What a start that was killed may leave behind.
@@ -43,7 +43,6 @@ BEGUN = {
     for file in ("store.json", SPLITS, software.FILE, fingerprints.FILE, WEIGHTS, RECORD, FILE, "config.yaml")
     for name in (file, f".{file}.tmp", str(Path(file).with_suffix(".tmp")))
 }
-IMPORTED = "imported.json"  # what a run of `simtrain import-weights` keeps of the files
 
 
 class RunFolder(Generic[AnyResolved]):

@@ -3,6 +3,8 @@
 import csv
 import hashlib
 import json
+import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from click.testing import CliRunner
 from published_architecture import PLAIN, WRAPPED, affine, linear, mixed, normed, save, tokens, transformer
 from torch.nn.functional import gelu, normalize
 
+import simtrain
 from simdata.common.errors import UserError
 from simtrain.cli.root import cli
 from simtrain.config.composition import load
@@ -424,3 +427,55 @@ def test_a_run_that_was_imported_before_is_tested_as_it_was(weights, dataset, tm
     raw = torch.from_numpy(dataset.embedding("video_shapes").values[samples["movie"], samples["clip"]])
     features = learner.clip_features(samples["movie"], samples["clip"])["video"]
     torch.testing.assert_close(features, (raw - 3) / 3)
+
+
+def test_weights_count_as_trained_on_the_splits_that_are_given_in_later_trainings_too(
+    weights, store, tmp_path
+):
+    files, _ = weights
+    lists = {"subjects": {"train": ["s1", "s2", "s8"], "val": ["s3"], "test": ["s5"]}, "scenes": {}}
+    run, notes = import_weights(open_dataset(store), tmp_path / "run", files, splits=lists)
+    assert any("trained on the 4 subjects listed in given" in note for note in notes)
+    assert run.seen_subjects == {"s1", "s2", "s3", "s8"}, "also who is not in the store"
+    few = {"experiment": "new-subjects", "clips": 10, "draws": 2, "device": "cpu", "save": False}
+    found = simtrain.retrieve(run.path, store, **few)
+    assert set(found.tables["windows"].subject) == {"s5"}
+    with pytest.raises(UserError, match=r"new-subjects: .*was trained or validated on s1, s3$"):
+        simtrain.retrieve(run.path, store, splits={"subjects": {"test": ["s1", "s3", "s6"]}}, **few)
+    with pytest.raises(UserError, match=r"new-scenes: .*may not be new"):
+        simtrain.retrieve(run.path, store, splits="halves", **few | {"experiment": "new-scenes"})
+    config = run.config.model_dump(mode="json")
+    overrides = {"model.init": str(run.path), "train.steps": 1, "train.batch_size": 8}
+    overrides |= {"train.validation_samples": 8}
+    later = simtrain.fit(store, tmp_path / "later", config, overrides=overrides, device="cpu", progress=False)
+    assert FitRun.open(later.path).seen_subjects == {"s1", "s2", "s3", "s4", "s8"}
+
+
+def _as_the_published_data(store, path):
+    """The small store with six of the release's ids, of which split1 has two and two."""
+    shutil.copytree(store, path, ignore=shutil.ignore_patterns("bold"))
+    (path / "bold").symlink_to(store / "bold", target_is_directory=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        group = zarr.open_group(path, mode="r+", use_consolidated=False)
+        ids = ["100610", "102311", "562345", "572045", "999001", "999002"]
+        group["subject"][:] = np.array(ids, object)
+        attributes = group["simdata_metadata"].attrs
+        catalog = yaml.safe_load(attributes["catalog"]) | {"subject_pattern": "[0-9]{6}", "splits": {}}
+        attributes.update(catalog=yaml.safe_dump(catalog), catalog_name="hcp7t-movie")
+        zarr.consolidate_metadata(path)
+    return path
+
+
+def test_in_a_store_of_the_published_data_weights_were_trained_on_its_subjects(weights, store, tmp_path):
+    files, _ = weights
+    ours = open_dataset(_as_the_published_data(store, tmp_path / "hcp.zarr"))
+    run, notes = import_weights(ours, tmp_path / "run", files)
+    assert any("the 127 subjects listed in published-code" in note for note in notes)
+    assert any("picked its checkpoint by the 53 subjects" in note for note in notes)
+    assert len(run.seen_subjects) == 127
+    assert list(run.store["subjects"].values()) == ["train", "train", "test", "test", "none", "none"]
+    few = {"experiment": "new-subjects", "clips": 10, "draws": 2, "device": "cpu", "save": False}
+    assert set(simtrain.retrieve(run.path, ours, **few).tables["windows"].subject) == {"562345", "572045"}
+    with pytest.raises(UserError, match=r"was trained or validated on 100610, 102311$"):
+        simtrain.retrieve(run.path, ours, splits={"subjects": {"test": ["100610", "102311"]}}, **few)
