@@ -14,10 +14,11 @@ from rich.table import Table
 from simdata.common.local_path import LOCAL
 from simtrain.api.comparison import Comparison, compare
 from simtrain.cli.options import metric_option, movie_option, protocol_option, subject_option, tested_option
+from simtrain.data.windows import SEEN
 from simtrain.retrieval.bootstrap import CONFIDENCE
 from simtrain.retrieval.comparison import Difference
 from simtrain.retrieval.metrics import RetrievalMetric
-from simtrain.retrieval.report import narrow_table
+from simtrain.retrieval.report import NOTE_ON_SEEN, narrow_table
 
 
 @click.command("compare")
@@ -56,6 +57,8 @@ def _table(found: Comparison) -> Table:
         "two-sided, by flipping the signs of subjects' differences; %ile: percent of the negatives that come "
         "first, less is better"
     )
+    if any(row.experiment == SEEN for row in found.differences):
+        caption += f"; {NOTE_ON_SEEN}"
     table = narrow_table(f"{one} and {other} in retrieval ({found.protocol['name']})", caption)
     for column in ("experiment", "direction", "figure"):
         table.add_column(column, no_wrap=True)

@@ -22,6 +22,8 @@ from simtrain.retrieval.protocol import Protocol
 from simtrain.retrieval.scores import SHIFTS
 from simtrain.retrieval.summary import Measure
 
+NOTE_ON_SEEN = f"{SEEN}: subjects and scenes that the model was trained on, no test of new ones"
+
 
 def narrow_table(title: str, caption: str) -> Table:
     """A table that fits in 80 columns."""
@@ -224,5 +226,5 @@ def _caption(protocol: Protocol, experiments: Collection[str]) -> str:
     )
     notes = [f"{one.heading or name}: {one.note}" for name, one in _columns(protocol).items() if one.note]
     if SEEN in experiments:
-        notes.append(f"{SEEN}: subjects and scenes that the model was trained on, no test of new ones")
+        notes.append(NOTE_ON_SEEN)
     return f"{_spread_of(protocol)}; {interval}; {'; '.join(notes)}; p: of top-1, against {SHIFTS} shifts"

@@ -133,6 +133,8 @@ def test_what_is_left_out_by_name_is_not_tested_in_the_command_either(commanded,
     compared = simtrain.compare(tmp_path / "told", tmp_path / "here", subjects=["s1"])
     assert set(compared.subjects.subject) == {"s1"}
     assert set(compared.metrics.experiment) == {"seen"}
+    shown = call("compare", tmp_path / "told", tmp_path / "here")
+    assert "seen: subjects and scenes that the model was trained on" in " ".join(shown.split())
 
 
 def test_a_pool_that_is_too_large_for_the_store_says_what_to_do(commanded, store):
