@@ -14,15 +14,16 @@ from simdata.release.splits_files import SplitsLike
 from simtrain.api.arguments import RunLike, names_in, open_run, tested_or_all
 from simtrain.api.runs import ConfigLike, Overrides, load_config
 from simtrain.baselines.experiments import KINDS, Baselines, BaselineSettings, must_suit
-from simtrain.common.choices import must_be_one_of
+from simtrain.common.choices import must_be_at_least, must_be_one_of
 from simtrain.common.device import torch_device
 from simtrain.config.composition import DEFAULT_PRESET
 from simtrain.config.schema import Config
 from simtrain.data.dataset import Dataset, StoreLike, open_dataset, resolve
 from simtrain.data.sets import with_splits
 from simtrain.data.windows import ALL
-from simtrain.retrieval import evaluation, report, tables
+from simtrain.retrieval import clip_sheets, evaluation, report, tables
 from simtrain.retrieval import figures as pictures
+from simtrain.retrieval.best_and_worst import RankedClip, find_best_and_worst, must_be_shown
 from simtrain.retrieval.by_modality import Gap, Pool
 from simtrain.retrieval.named_protocols import OURS, named, title_of
 from simtrain.retrieval.protocol import Protocol
@@ -37,6 +38,7 @@ class Retrieval:
     protocol : of the test
     results : name of the experiment -> its scores, measures and tested windows
     notes : what is worth knowing of the fit of a baseline, as plain types; empty for a model
+    ranked : name of the experiment -> the clips that are retrieved best and worst; empty unless asked for
     """
 
     def __init__(
@@ -46,9 +48,10 @@ class Retrieval:
         results: dict[str, evaluation.RetrievalResult],
         dataset: Dataset,
         notes: Mapping[str, Any] | None = None,
+        ranked: Mapping[str, list[RankedClip]] | None = None,
     ) -> None:
         self.folder, self.protocol, self.results, self._dataset = folder, protocol, results, dataset
-        self.notes = dict(notes or {})
+        self.notes, self.ranked = dict(notes or {}), dict(ranked or {})
 
     @property
     def metrics(self) -> pd.DataFrame:
@@ -85,10 +88,18 @@ class Retrieval:
         rows = tables.build(self.results, self._dataset)
         return {name: pd.DataFrame(of_table) for name, of_table in rows.items()}
 
+    @property
+    def best_and_worst(self) -> pd.DataFrame:
+        """A row for each clip that was retrieved for one of ``ranked``, the most similar first."""
+        return pd.DataFrame(clip_sheets.table(self.ranked, self._dataset))
+
     def save(self, figures: bool = False) -> None:
         """Write retrieval.json and the folder retrieval, with pictures if asked for."""
         self.folder.mkdir(parents=True, exist_ok=True)
         report.save(self.folder, self.results, self.protocol, self._dataset, figures)
+        clip_sheets.remove(self.folder / "retrieval")
+        if self.ranked:
+            clip_sheets.write(self.folder / "retrieval", self.ranked, self._dataset, title_of(self.protocol))
 
     def __repr__(self) -> str:
         return f"<{title_of(self.protocol)}; {', '.join(self.results)}>"
@@ -116,6 +127,7 @@ def retrieve(
     lags: Iterable[int] | None = None,
     shuffle: bool = Protocol.shuffle,
     metrics: str | Iterable[str] = (),
+    best_and_worst: int = 0,
     figures: bool = False,
     seed: int = Protocol.seed,
     device: str = "auto",
@@ -171,6 +183,9 @@ def retrieve(
     metrics : str or iterable of str
         Others, beside the standard ones: ``mrr``, a name that another package registers, or
         ``my_module:MyMetric`` (`simtrain.retrieval.metrics.RetrievalMetric`).
+    best_and_worst : int
+        So many clips of each experiment that are retrieved best from fMRI, and worst, with pictures beside
+        those of what was retrieved (`simtrain.retrieval.best_and_worst`); needs matplotlib.
     figures : bool
         Write pictures too; needs matplotlib.
     seed : int
@@ -224,11 +239,19 @@ def retrieve(
     )
     if figures:
         pictures.require()
+    must_be_at_least("best_and_worst", best_and_worst, 0)
+    if best_and_worst:
+        pictures.require("`best_and_worst`")
+        must_be_shown(trained, test)
     folder = trained.path if out is None else local(out, "out")
     chosen, dataset = tested_or_all(experiment), trained.divided(open_dataset(store), splits)
     curve = [] if lags is None else list(lags)
-    results = evaluation.retrieve(trained, dataset, chosen, test, torch_device(device), curve)
-    found = Retrieval(folder, test, results, dataset)
+    where = torch_device(device)
+    results = evaluation.retrieve(trained, dataset, chosen, test, where, curve)
+    ranked = None
+    if best_and_worst:
+        ranked = find_best_and_worst(trained, dataset, results, test, best_and_worst, where)
+    found = Retrieval(folder, test, results, dataset, ranked=ranked)
     if save:
         found.save(figures)
     return found

@@ -103,6 +103,13 @@ from simtrain.retrieval.protocol import CLIPS_OF, HEMISPHERES, NEGATIVES, Protoc
 @subject_option
 @movie_option
 @click.option("--lags", type=Lags(), help="Also top-1 at every lag from A to B s, such as 0:12.")
+@click.option(
+    "--best-and-worst",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Also pictures of the N clips retrieved best and the N worst, beside what was retrieved.",
+)
 @click.option("--figures", is_flag=True, help="Also pictures, in RUN/retrieval (needs matplotlib).")
 @click.option(
     "--shuffle", is_flag=True, help="Control: give every clip another's stimulus; must be at chance."
@@ -117,6 +124,7 @@ def retrieve_command(
     experiment: str,
     lags: range | None,
     figures: bool,
+    best_and_worst: int,
     out: Path | None,
     device: str,
     **test: Any,
@@ -131,6 +139,7 @@ def retrieve_command(
         experiment=experiment,
         lags=lags,
         figures=figures,
+        best_and_worst=best_and_worst,
         out=out,
         device=device,
         save=False,

@@ -15,9 +15,10 @@ import torch
 from simdata.common.errors import UserError
 from simtrain.data.dataset import Dataset
 from simtrain.data.features import Stimuli
+from simtrain.data.film_frames import read_frames
 from simtrain.data.windows import TRAIN
 from simtrain.models.learner import Learner
-from simtrain.reconstruction.thumbnails import Thumbnails, read_frames
+from simtrain.reconstruction.thumbnails import Thumbnails, must_suit_scores
 
 EXCLUDE = ("movie", "scene")
 SCENES = ("train", "all")
@@ -73,7 +74,9 @@ def read_clips(
         embedded = [learner.embed_clips(movie[part], clip[part])[modality].float().cpu() for part in parts]
         index = (torch.from_numpy(axis.astype(np.int64)) for axis in (movie, clip))
         compared = {name: values.numpy() for name, values in features(*index).items()}
-    pictures = Thumbnails(read_frames(dataset, movie, clip + middle), compared)
+    frames = read_frames(dataset, movie, clip + middle)
+    must_suit_scores(frames, dataset)
+    pictures = Thumbnails(frames, compared)
     return Clips(movie, clip, dataset.segment[movie, clip], torch.cat(embedded).numpy(), pictures)
 
 

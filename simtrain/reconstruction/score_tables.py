@@ -11,10 +11,10 @@ from rich.console import Console
 
 from simdata.common import json_text
 from simtrain.data.dataset import Dataset
+from simtrain.data.film_frames import describe_frames
 from simtrain.reconstruction.experiment import ReconstructionResult, Reconstructor
 from simtrain.reconstruction.identification import Outcome
 from simtrain.reconstruction.lookup import WITHOUT_BOLD
-from simtrain.reconstruction.thumbnails import describe_frames
 from simtrain.retrieval.bootstrap import CONFIDENCE, RESAMPLES, Bootstrap
 from simtrain.retrieval.report import narrow_table
 from simtrain.retrieval.scores import SHIFTS

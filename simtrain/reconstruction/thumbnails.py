@@ -59,33 +59,14 @@ def compare(made: Thumbnails, true: Thumbnails, device: torch.device) -> dict[st
     return {name: score.cpu().numpy() for name, score in scores.items()}
 
 
-def read_frames(dataset: Dataset, movie: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(n, y, x, 3) uint8: the store's thumbnails of these seconds.
-
-    Raises
-    ------
-    UserError
-        If the store has none, or they are too small for SSIM.
-    """
-    store = dataset.view
-    if "frame" not in store:
-        raise UserError(f"{dataset.path} has no thumbnails (frame): build it anew with `simdata build`")
-    size = store.frame.shape[2:4]
-    if min(size) < image_scores.WINDOW:
+def must_suit_scores(frames: np.ndarray, dataset: Dataset) -> None:
+    """Raise a UserError if pictures (n, y, x, 3) are too small for SSIM."""
+    y, x = frames.shape[1:3]
+    if min(y, x) < image_scores.WINDOW:
         raise UserError(
-            f"{dataset.path} has thumbnails of {size[1]} x {size[0]} pixels: SSIM needs "
+            f"{dataset.path} has thumbnails of {x} x {y} pixels: SSIM needs "
             f"{image_scores.WINDOW} x {image_scores.WINDOW} or more"
         )
-    frames = np.empty((len(movie), *size, 3), np.uint8)
-    for one in np.unique(movie):
-        rows = movie == one
-        frames[rows] = store.frame.isel(movie=int(one)).values[second[rows]]
-    return frames
-
-
-def describe_frames(dataset: Dataset) -> str:
-    """What the store says that its thumbnails show."""
-    return dataset.view.frame.attrs.get("long_name", "")
 
 
 def rounded(frames: np.ndarray) -> np.ndarray:
