@@ -9,6 +9,7 @@ from typing import Protocol
 
 from simtrain.common.choices import must_be_one_of
 from simtrain.data.windows import ALL, EXPERIMENTS, TESTED
+from simtrain.training.checkpoint import CHECKPOINTS
 from simtrain.training.run_folder import FitRun
 
 
@@ -26,9 +27,10 @@ def folder_of(run: RunLike) -> Path:
     return Path(run if isinstance(run, str | PathLike) else run.path)
 
 
-def open_run(run: RunLike) -> FitRun:
-    """The run in a folder, or of an object that has a ``path``."""
-    return FitRun.open(folder_of(run))
+def open_run(run: RunLike, checkpoint: str = CHECKPOINTS[0]) -> FitRun:
+    """The run in a folder, or of an object that has a ``path``, for tests of its best weights or its last."""
+    must_be_one_of("checkpoint", checkpoint, CHECKPOINTS)
+    return FitRun.open(folder_of(run), checkpoint)
 
 
 def one_or_all(experiment: str) -> str | None:

@@ -13,6 +13,7 @@ from simtrain import prediction
 from simtrain.api.arguments import RunLike, open_run
 from simtrain.common.device import torch_device
 from simtrain.data.dataset import StoreLike, open_dataset
+from simtrain.training.checkpoint import CHECKPOINTS
 
 
 def predict(
@@ -23,6 +24,7 @@ def predict(
     subjects: Sequence[str] | None = None,
     by_hemisphere: bool = False,
     splits: SplitsLike | None = None,
+    checkpoint: str = CHECKPOINTS[0],
     device: str = "auto",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> xr.Dataset:
@@ -43,6 +45,8 @@ def predict(
     splits : str, PathLike[str], dict or Splits, optional
         Sets that windows lie in, and that the labels say, in place of those of the run's training, as for
         `simtrain.fit`.
+    checkpoint : {"best", "last"}
+        Test the weights that were best by validation, if the run kept any, or the last.
     device : {"auto", "cpu", "cuda"}
         Where to compute; auto takes the GPU if there is one.
     progress : callable, optional
@@ -69,7 +73,7 @@ def predict(
     >>> embedded.subject.values.tolist()
     ['s5', 's6']
     """
-    place, trained = local(out, "out"), open_run(run)
+    place, trained = local(out, "out"), open_run(run, checkpoint)
     prediction.predict(
         trained,
         trained.divided(open_dataset(store), splits),

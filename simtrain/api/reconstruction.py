@@ -19,6 +19,7 @@ from simtrain.reconstruction.decoders import Decoder, load_decoder
 from simtrain.reconstruction.experiment import ReconstructionResult, ReconstructionSettings, Reconstructor
 from simtrain.retrieval import tables
 from simtrain.retrieval.figures import require
+from simtrain.training.checkpoint import CHECKPOINTS
 
 
 class Reconstructions:
@@ -83,6 +84,7 @@ def reconstruct(
     decoder_features: str | None = None,
     seed: int = ReconstructionSettings.seed,
     splits: SplitsLike | None = None,
+    checkpoint: str = CHECKPOINTS[0],
     device: str = "auto",
     progress: Callable[[str, int, int], None] = lambda experiment, done, total: None,
     save: bool = True,
@@ -127,6 +129,8 @@ def reconstruct(
     splits : str, PathLike[str], dict or Splits, optional
         Sets of subjects and scenes in place of those of the run's training, as for `simtrain.fit`; a part
         that they leave out is the run's own.
+    checkpoint : {"best", "last"}
+        Test the weights that were best by validation, if the run kept any, or the last.
     device : {"auto", "cpu", "cuda"}
         Where to compute; auto takes the GPU if there is one.
     progress : callable
@@ -161,7 +165,7 @@ def reconstruct(
         require("`sheet`", "give 0")
     if decoder_features is not None and decoder is None:
         raise UserError("`decoder_features` without `decoder`: there is no decoder to hand them to")
-    trained, chosen = open_run(run), one_or_all(experiment)
+    trained, chosen = open_run(run, checkpoint), one_or_all(experiment)
     folder = trained.path / "reconstruction" if out is None else local(out, "out")
     settings = ReconstructionSettings(
         lag=trained.config.data.lag if lag is None else lag,

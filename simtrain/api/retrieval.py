@@ -27,6 +27,8 @@ from simtrain.retrieval.best_and_worst import RankedClip, find_best_and_worst, m
 from simtrain.retrieval.by_modality import Gap, Pool
 from simtrain.retrieval.named_protocols import OURS, named, title_of
 from simtrain.retrieval.protocol import Protocol
+from simtrain.training.checkpoint import CHECKPOINTS
+from simtrain.training.run_folder import TestedWeights
 
 
 class Retrieval:
@@ -39,6 +41,7 @@ class Retrieval:
     results : name of the experiment -> its scores, measures and tested windows
     notes : what is worth knowing of the fit of a baseline, as plain types; empty for a model
     ranked : name of the experiment -> the clips that are retrieved best and worst; empty unless asked for
+    weights : of a model, which were tested: ``checkpoint``, best or last, ``step`` and a ``note``
     """
 
     def __init__(
@@ -49,9 +52,10 @@ class Retrieval:
         dataset: Dataset,
         notes: Mapping[str, Any] | None = None,
         ranked: Mapping[str, list[RankedClip]] | None = None,
+        weights: TestedWeights | None = None,
     ) -> None:
         self.folder, self.protocol, self.results, self._dataset = folder, protocol, results, dataset
-        self.notes, self.ranked = dict(notes or {}), dict(ranked or {})
+        self.notes, self.ranked, self.weights = dict(notes or {}), dict(ranked or {}), weights
 
     @property
     def metrics(self) -> pd.DataFrame:
@@ -96,7 +100,7 @@ class Retrieval:
     def save(self, figures: bool = False) -> None:
         """Write retrieval.json and the folder retrieval, with pictures if asked for."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        report.save(self.folder, self.results, self.protocol, self._dataset, figures)
+        report.save(self.folder, self.results, self.protocol, self._dataset, figures, self.weights)
         clip_sheets.remove(self.folder / "retrieval")
         if self.ranked:
             clip_sheets.write(self.folder / "retrieval", self.ranked, self._dataset, title_of(self.protocol))
@@ -130,6 +134,7 @@ def retrieve(
     best_and_worst: int = 0,
     figures: bool = False,
     seed: int = Protocol.seed,
+    checkpoint: str = CHECKPOINTS[0],
     device: str = "auto",
     save: bool = True,
     out: str | PathLike[str] | None = None,
@@ -190,6 +195,8 @@ def retrieve(
         Write pictures too; needs matplotlib.
     seed : int
         Of draws, pools and intervals.
+    checkpoint : {"best", "last"}
+        Test the weights that were best by validation, if the run kept any, or the last.
     device : {"auto", "cpu", "cuda"}
         Where to compute; auto takes the GPU if there is one.
     save : bool
@@ -218,7 +225,7 @@ def retrieve(
     >>> found.metrics.figure.unique().tolist()
     ['top-1', 'top-5', 'top-10', 'median_rank', 'percentile']
     """
-    trained = open_run(run)
+    trained = open_run(run, checkpoint)
     test = named(
         protocol,
         trained.config.data.lag if lag is None else lag,
@@ -251,7 +258,7 @@ def retrieve(
     ranked = None
     if best_and_worst:
         ranked = find_best_and_worst(trained, dataset, results, test, best_and_worst, where)
-    found = Retrieval(folder, test, results, dataset, ranked=ranked)
+    found = Retrieval(folder, test, results, dataset, ranked=ranked, weights=trained.tested_weights)
     if save:
         found.save(figures)
     return found

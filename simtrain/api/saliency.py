@@ -28,6 +28,7 @@ from simtrain.retrieval.selection import Selection
 from simtrain.surface import map_files
 from simtrain.surface.parcels import Parcels, means, read_parcels
 from simtrain.surface.vertices import MESHES, STORED
+from simtrain.training.checkpoint import CHECKPOINTS
 from simtrain.training.trained_model import load_learner
 
 ANY = "any"
@@ -147,6 +148,7 @@ def saliency(
     figures: bool = False,
     surfaces: Sequence[str | PathLike[str]] = (),
     splits: SplitsLike | None = None,
+    checkpoint: str = CHECKPOINTS[0],
     device: str = "auto",
     progress: Callable[[str, int, int], None] = lambda subject, done, total: None,
     save: bool = True,
@@ -207,6 +209,8 @@ def saliency(
     splits : str, PathLike[str], dict or Splits, optional
         Sets of subjects and scenes in place of those of the run's training, as for `simtrain.fit`; a part
         that they leave out is the run's own.
+    checkpoint : {"best", "last"}
+        Test the weights that were best by validation, if the run kept any, or the last.
     device : {"auto", "cpu", "cuda"}
         Where to compute; auto takes the GPU if there is one.
     progress : callable
@@ -246,7 +250,7 @@ def saliency(
             must_be_at_least(name, value, 1)
     if figures:
         pictures.require()
-    trained = open_run(run)
+    trained = open_run(run, checkpoint)
     dataset = trained.divided(open_dataset(store), splits)
     folder = trained.path / "saliency" if out is None else local(out, "out")
     on_mesh = map_files.read_surfaces(list(map(Path, surfaces)), mesh)

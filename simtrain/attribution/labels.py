@@ -44,7 +44,8 @@ def record(
         "windows": dict(zip(saliency.subjects, saliency.windows, strict=True)),
         "incomplete": saliency.incomplete,
         "run": str(run.path.absolute()),
-        "weights_sha256": sha256(checkpoint.tested_file(run.checkpoint)),
+        "weights_sha256": sha256(run.tested),
+        "weights_step": checkpoint.step_of(run.tested),
         "store": dataset.identity,
         "software": software_versions(),
     }

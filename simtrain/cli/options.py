@@ -18,6 +18,7 @@ from simtrain.data.feeds import KINDS
 from simtrain.data.windows import ALL, EXPERIMENTS, TESTED
 from simtrain.retrieval.named_protocols import NAMED
 from simtrain.retrieval.protocol import WHOLE_MOVIE
+from simtrain.training.checkpoint import CHECKPOINTS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -99,6 +100,13 @@ modalities_option = click.option(
     "--modalities",
     help="What to align: fmri with video, audio, or embeddings by name, such as fmri,video_clip,video_vjepa2 "
     "(default: fmri,video,audio).",
+)
+checkpoint_option = click.option(
+    "--checkpoint",
+    type=click.Choice(CHECKPOINTS),
+    default=CHECKPOINTS[0],
+    show_default=True,
+    help="The weights that were best by validation, if RUN kept any, or the last.",
 )
 experiment_option = click.option(
     "--experiment",

@@ -8,7 +8,13 @@ import click
 
 from simdata.common.local_path import LOCAL
 from simtrain.api import prediction
-from simtrain.cli.options import device_option, run_argument, splits_to_test, store_argument
+from simtrain.cli.options import (
+    checkpoint_option,
+    device_option,
+    run_argument,
+    splits_to_test,
+    store_argument,
+)
 from simtrain.common.device import torch_device
 from simtrain.data.dataset import open_dataset
 from simtrain.training import pretraining_maps as maps
@@ -23,12 +29,19 @@ from simtrain.training.run_folder import PretrainRun
     "--windows", type=click.IntRange(1), default=4, show_default=True, help="How many, of validation."
 )
 @splits_to_test
+@checkpoint_option
 @device_option
 def reconstruct_maps_command(
-    run: Path, store: str | Path, out: Path | None, windows: int, splits: str | None, device: str
+    run: Path,
+    store: str | Path,
+    out: Path | None,
+    windows: int,
+    splits: str | None,
+    checkpoint: str,
+    device: str,
 ) -> None:
     """Write what the model of RUN, a pretraining, makes of held-out windows of STORE: GIFTI for wb_view."""
-    trained, out = PretrainRun.open(run), out or run / "maps"
+    trained, out = PretrainRun.open(run, checkpoint), out or run / "maps"
     dataset = trained.divided(open_dataset(store), splits)
     written = maps.write_reconstructions(trained, dataset, out, windows, torch_device(device))
     for name, correlation in written:
@@ -45,6 +58,7 @@ def reconstruct_maps_command(
 )
 @click.option("--by-hemisphere", is_flag=True, help="Also the embedding of each hemisphere.")
 @splits_to_test
+@checkpoint_option
 @device_option
 def predict_command(
     run: Path,
@@ -53,6 +67,7 @@ def predict_command(
     subjects: tuple[str, ...],
     by_hemisphere: bool,
     splits: str | None,
+    checkpoint: str,
     device: str,
 ) -> None:
     """Write the embeddings of the model of RUN for every usable window of STORE."""
@@ -63,6 +78,7 @@ def predict_command(
         subjects=subjects,
         by_hemisphere=by_hemisphere,
         splits=splits,
+        checkpoint=checkpoint,
         device=device,
         progress=lambda subject, done, total: click.echo(f"{subject} ({done} of {total})"),
     ).close()

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from simtrain.api.reconstruction import reconstruct
 from simtrain.cli.options import (
+    checkpoint_option,
     device_option,
     experiment_option,
     run_argument,
@@ -78,6 +79,7 @@ from simtrain.reconstruction.gallery import EXCLUDE, SCENES
 )
 @click.option("--seed", type=click.IntRange(0), default=ReconstructionSettings.seed, show_default=True)
 @splits_to_test
+@checkpoint_option
 @device_option
 def reconstruct_command(run: Path, store: str | Path, **options: Any) -> None:
     """Show what the BOLD of held-out windows of STORE says was seen, in pictures of other clips of the film.

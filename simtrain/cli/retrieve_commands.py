@@ -15,6 +15,7 @@ from simtrain.cli.options import (
     POOL,
     SECONDS,
     Lags,
+    checkpoint_option,
     device_option,
     metric_option,
     modalities_option,
@@ -115,6 +116,7 @@ from simtrain.retrieval.protocol import CLIPS_OF, HEMISPHERES, NEGATIVES, Protoc
     "--shuffle", is_flag=True, help="Control: give every clip another's stimulus; must be at chance."
 )
 @metric_option
+@checkpoint_option
 @click.option("--seed", type=click.IntRange(0), default=Protocol.seed, show_default=True)
 @click.option("--out", type=LOCAL, help="Folder to write to (default: RUN).")
 @device_option
@@ -125,6 +127,7 @@ def retrieve_command(
     lags: range | None,
     figures: bool,
     best_and_worst: int,
+    checkpoint: str,
     out: Path | None,
     device: str,
     **test: Any,
@@ -140,12 +143,13 @@ def retrieve_command(
         lags=lags,
         figures=figures,
         best_and_worst=best_and_worst,
+        checkpoint=checkpoint,
         out=out,
         device=device,
         save=False,
         **test,
     )
-    report.show(found.results, found.protocol, Console())
+    report.show(found.results, found.protocol, Console(), found.weights)
     found.save(figures)
 
 

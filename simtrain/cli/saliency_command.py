@@ -12,7 +12,14 @@ from simdata.common.parameter_names import default
 from simtrain.api.saliency import ANY, saliency
 from simtrain.attribution.attention_maps import HEADS
 from simtrain.attribution.methods import METHODS
-from simtrain.cli.options import Lags, device_option, run_argument, splits_to_test, store_argument
+from simtrain.cli.options import (
+    Lags,
+    checkpoint_option,
+    device_option,
+    run_argument,
+    splits_to_test,
+    store_argument,
+)
 from simtrain.data.windows import EXPERIMENTS
 from simtrain.surface.vertices import MESHES
 
@@ -102,6 +109,7 @@ from simtrain.surface.vertices import MESHES
 )
 @click.option("--out", type=LOCAL, help="Folder to write (default: RUN/saliency).")
 @splits_to_test
+@checkpoint_option
 @device_option
 def saliency_command(run: Path, store: str | Path, mesh: str, out: Path | None, **options: Any) -> None:
     """Map the parts of the cortex that the model of RUN relies on, in windows of STORE.

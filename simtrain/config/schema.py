@@ -320,12 +320,34 @@ class TrainConfig(_Strict):
         description="Decay of the moving average of the weights that validation and retrieval use; null: "
         "they use the weights.",
     )
+    best_by: Literal["retrieval", "loss", "pairs"] | None = Field(
+        default="retrieval",
+        description="The weights that are kept for tests are the best by validation's retrieval "
+        "(val/retrieval), its loss, or the plain mean of its losses of pairs, as published; null: none are "
+        "kept, and the last are tested.",
+    )
     patience: Count | None = Field(
         default=None,
-        description="Training ends after so many validations in a row without a better val/loss, and the "
-        "best weights are kept for retrieval; null: it doesn't.",
+        description="Training ends after so many validations in a row that are not better by best_by; null: "
+        "it doesn't.",
     )
     compile: bool = Field(default=False, description="Compile the transformer's blocks.")
+
+    @model_validator(mode="after")
+    def _judged(self) -> Self:
+        if self.patience is not None and self.best_by is None:
+            raise ValueError("patience needs best_by: it says what a better validation is")
+        return self
+
+
+class PretrainTrainConfig(TrainConfig):
+    """The course of pretraining."""
+
+    best_by: Literal["loss"] | None = Field(
+        default="loss",
+        description="The weights that are kept to start from are the best by validation's loss; null: none "
+        "are kept, and the last are used.",
+    )
 
 
 class MaskingConfig(_Strict):
@@ -375,7 +397,7 @@ class PretrainConfig(BaseConfig):
     data: WindowConfig = WindowConfig()
     model: EncoderConfig = EncoderConfig()
     mae: MaskingConfig = MaskingConfig()
-    train: TrainConfig = TrainConfig()
+    train: PretrainTrainConfig = PretrainTrainConfig()
 
     @model_validator(mode="after")
     def _maskable(self) -> Self:

@@ -21,6 +21,7 @@ from simtrain.retrieval.named_protocols import name_of, title_of
 from simtrain.retrieval.protocol import Protocol
 from simtrain.retrieval.scores import SHIFTS
 from simtrain.retrieval.summary import Measure
+from simtrain.training.run_folder import TestedWeights
 
 NOTE_ON_SEEN = f"{SEEN}: subjects and scenes that the model was trained on, no test of new ones"
 
@@ -30,13 +31,19 @@ def narrow_table(title: str, caption: str) -> Table:
     return Table(title=title, caption=caption, box=SIMPLE, show_edge=False, padding=(0, 1, 0, 0))
 
 
-def show(results: Mapping[str, RetrievalResult], protocol: Protocol, console: Console) -> None:
+def show(
+    results: Mapping[str, RetrievalResult],
+    protocol: Protocol,
+    console: Console,
+    weights: TestedWeights | None = None,
+) -> None:
     """Print a table: mean and s.d., which the caption names, below them the interval over subjects; chance.
 
     Metrics beside the standard ones, and top-1 by lag, have tables of their own.
     """
     columns = _columns(protocol)
-    table = narrow_table(title_of(protocol), _caption(protocol, results))
+    of_model = "" if weights is None else f"; {weights}"
+    table = narrow_table(title_of(protocol), _caption(protocol, results) + of_model)
     for column in ("experiment", "direction"):
         table.add_column(column, no_wrap=True)
     for column in (*(metric.heading or name for name, metric in columns.items()), "p"):
@@ -62,10 +69,11 @@ def save(
     protocol: Protocol,
     dataset: Dataset,
     with_figures: bool,
+    weights: TestedWeights | None = None,
 ) -> None:
     """Write ``run``/retrieval.json and the folder ``run``/retrieval: tables, and figures if asked for."""
     folder, rows = run / "retrieval", tables.build(results, dataset)
-    write(run / "retrieval.json", results, protocol, rows)
+    write(run / "retrieval.json", results, protocol, rows, weights)
     tables.write(folder, rows)
     figures.remove(folder)
     if with_figures:
@@ -77,14 +85,17 @@ def write(
     results: Mapping[str, RetrievalResult],
     protocol: Protocol,
     rows: Mapping[str, list[tables.Row]],
+    weights: TestedWeights | None = None,
 ) -> None:
     """All figures as JSON: shares from 0 to 1, as `retrieval.summary.Measure` has them.
 
     Parameters
     ----------
     rows : of every table, as `retrieval.tables.build` gives; that of every tested window is left to CSV
+    weights : of a model, which were tested
     """
     content = {
+        **({} if weights is None else {"weights": weights._asdict()}),
         "protocol": {
             "name": name_of(protocol),
             **protocol.settings,

@@ -12,7 +12,8 @@ import torch
 from simdata.common.errors import UserError
 from simtrain.common.finite import must_be_sound
 
-BEST = "best.pt"
+LAST, BEST = "checkpoint.pt", "best.pt"
+CHECKPOINTS = ("best", "last")  # what a run may be tested with
 USELESS = "nothing can be made of it; train anew, with a lower train.learning_rate, with another `out`"
 
 
@@ -43,17 +44,14 @@ def load(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def tested_file(path: Path) -> Path:
-    """Where the weights are that a run is tested with, by its last checkpoint at ``path``.
-
-    Those that were best by validation, if it kept them, or else the last.
-    """
-    best = path.with_name(BEST)
-    return best if best.exists() else path
+def weights_file(run: Path, which: str = CHECKPOINTS[0]) -> Path:
+    """Where the weights of a run are: the best by validation, if they are asked for and kept, or the last."""
+    best = run / BEST
+    return best if which == "best" and best.exists() else run / LAST
 
 
 def load_tested(path: Path) -> dict[str, Any]:
-    """What a run is tested with, by its last checkpoint at ``path``: ``step``, and ``learner``, a state_dict.
+    """What a checkpoint is tested with: ``step``, and ``learner``, a state_dict.
 
     The weights are averaged, if the run averages them.
 
@@ -62,10 +60,15 @@ def load_tested(path: Path) -> dict[str, Any]:
     UserError
         If they are not finite.
     """
-    state = load(tested_file(path))
+    state = load(path)
     weights = tested_weights(state)
-    must_be_sound(weights, tested_file(path), USELESS)
+    must_be_sound(weights, path, USELESS)
     return {"step": state["step"], "learner": weights}
+
+
+def step_of(path: Path) -> int:
+    """The step behind which a checkpoint was written, without reading its weights."""
+    return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["step"])
 
 
 def tested_weights(state: dict[str, Any]) -> dict[str, Any]:

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from statistics import fmean
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from simtrain.common import distributed, finite
+from simtrain.config.resolved import ResolvedConfig
 from simtrain.data.feeds import Batch
 from simtrain.models.learner import Learner
-from simtrain.training import accumulation
+from simtrain.training import accumulation, validation_retrieval
 from simtrain.training.accumulation import Embeddings, Losses
 from simtrain.training.step import SPREAD, Training
+from simtrain.training.validation_retrieval import RETRIEVAL, ValidationRetrieval
 
 
 class ContrastiveTraining(Training[Learner]):
-    """`Training` whose loss compares the embeddings of a whole batch, of all processes."""
+    """`Training` whose loss compares the embeddings of a whole batch, of all processes.
+
+    Parameters
+    ----------
+    clips : (movies, seconds) int8 as `simtrain.data.windows.clip_split` gives, among which validation
+        retrieves; None: it does not
+    """
+
+    def __init__(self, config: ResolvedConfig, learner: Learner, clips: np.ndarray | None = None) -> None:
+        super().__init__(config, learner)
+        self._retrieval = None if clips is None else ValidationRetrieval(learner, clips)
 
     def gradients(self, batch: Batch) -> Losses:
         """Give the weights their gradients of the scaled loss of a batch, and return the losses."""
@@ -57,13 +73,30 @@ class ContrastiveTraining(Training[Learner]):
             return self.learner.embed(batch.samples, batch.stored)
 
     def scores(self, batch: Batch) -> dict[str, Tensor]:
-        """What validation takes the mean of: the losses, and top-1 from fMRI to each modality.
+        """What validation takes the mean of: the losses, top-1 from fMRI to each modality, and retrieval.
 
         And how far the embeddings of different windows or clips lie apart.
         """
         embeddings, ignore = self.embed(batch), self.learner.ignored(batch.samples)
         loss, parts = self.learner.loss(embeddings, ignore)
-        return {"loss": loss} | parts | top1(embeddings, ignore) | self._spreads(batch, embeddings)
+        scores = {"loss": loss} | parts | top1(embeddings, ignore) | self._spreads(batch, embeddings)
+        return scores | self._retrieved(batch, embeddings)
+
+    def whole(self, means: Mapping[str, float]) -> dict[str, float]:
+        return {**means, **validation_retrieval.overall(means)}
+
+    def objective(self, values: Mapping[str, float]) -> float:
+        if self.config.best_by == "retrieval":
+            return -values.get(f"val/{RETRIEVAL}", math.nan)
+        if self.config.best_by == "pairs":
+            return fmean(values[f"val/{one}-{other}"] for one, other in self.learner.loss.weights)
+        return super().objective(values)
+
+    def _retrieved(self, batch: Batch, embeddings: dict[str, Tensor]) -> dict[str, Tensor]:
+        if self._retrieval is None:
+            return {}
+        with self.autocast():
+            return self._retrieval(batch.samples, embeddings)
 
     def _spreads(self, batch: Batch, embeddings: Embeddings) -> dict[str, Tensor]:
         """How far embeddings lie apart, of modalities whose inputs do."""

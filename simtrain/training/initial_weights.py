@@ -96,7 +96,7 @@ class Initial:
         UserError
             If there is none, or it is not finite.
         """
-        file = checkpoint.tested_file(path / "checkpoint.pt") if path.is_dir() else path
+        file = checkpoint.weights_file(path) if path.is_dir() else path
         if not file.is_file():
             raise UserError(f"model.init: there is no {file}; give a run folder with a checkpoint, or a file")
         try:

@@ -59,7 +59,7 @@ def fit(
         samples, held_out = find_samples(used, run.config)
         learner = new_learner(run, lambda: _learner(used, run)).to(device)
         fit_embedding(learner, samples, dataset, run)
-        training = ContrastiveTraining(run.config, learner)
+        training = ContrastiveTraining(run.config, learner, used.clips)
         jitter = run.config.data.lag_jitter
         return go_on(training, samples, held_out, dataset, run, console, feed, jitter, report)
 
@@ -164,9 +164,11 @@ def _loop(
         if validation_due is not None:
             values = validation_due()
             metrics.write(step, values)
-            progress.console.print(f"step {step}: {_summary(values)}", soft_wrap=True)
-            if training.patience.improved(values["val/loss"]) and train.patience is not None:
-                _save(run.checkpoint.with_name(checkpoint.BEST), training.tested_state())
+            better = train.best_by is not None and training.patience.improved(training.objective(values))
+            if better:
+                _save(run.best, training.tested_state())
+            note = ", the best so far" if better else ""
+            progress.console.print(f"step {step}: {_summary(values)}{note}", soft_wrap=True)
             pace.lap()
         stopped = distributed.agree(interrupt.signal)
         if saves or training.finished or stopped is not None:
@@ -183,7 +185,10 @@ def _ended(training: AnyTraining) -> str:
     """Why there is nothing more to do."""
     train = training.config
     if training.patience.exhausted:
-        return f"stopped early at step {training.step}: no better val/loss in {train.patience} validations"
+        return (
+            f"stopped early at step {training.step}: none of {train.patience} validations in a row is better "
+            f"by {train.best_by}"
+        )
     return f"finished: all {train.steps} steps are done (a larger train.steps goes on to more)"
 
 

@@ -84,7 +84,7 @@ def load_learner(run: PretrainRun, dataset: Dataset, device: torch.device) -> Ma
         raise UserError(f"{run.path} has no checkpoint yet: train it with `simtrain pretrain`")
     run.must_suit(dataset)
     learner = MaskedLearner(run.config, dataset)
-    learner.load_state_dict(checkpoint.load_tested(run.checkpoint)["learner"])
+    learner.load_state_dict(checkpoint.load_tested(run.tested)["learner"])
     return learner.to(device).eval()
 
 

@@ -23,11 +23,11 @@ STEPS, VALIDATE = "train.steps", "train.validate_every"
 def refused(before: Resolved, changes: Changes) -> list[str]:
     """Those of the ``changes`` with which the run would be another one, as lines with both values.
 
-    More steps are a longer run. Validations are looked at by nobody but the reader, unless they decide when
-    training ends.
+    More steps are a longer run. Validations are looked at by nobody but the reader, unless they decide which
+    weights are the best, and so when training ends.
     """
-    free = FREE | {STEPS} | ({VALIDATE} if before.train.patience is None else set())
-    why = {VALIDATE: " (train.patience counts validations)"}
+    free = FREE | {STEPS} | ({VALIDATE} if before.train.best_by is None else set())
+    why = {VALIDATE: " (validations decide which weights are the best)"}
     return [
         f"{key}: {old} != {new}{why.get(key, '')}" for key, (old, new) in changes.items() if key not in free
     ]

@@ -4,7 +4,7 @@
 (`training.fingerprints`), ``software.json``, ``checkpoint.pt``, ``metrics.jsonl``, ``tensorboard/``, and
 later ``retrieval.json``, ``retrieval/`` and ``reconstruction/``; ``initial.pt`` and ``initial.json`` if
 training began from an encoder of another run, ``patches.csv`` if its patches have an order of their own,
-``best.pt`` if it may stop early, and ``history.json`` if it went on otherwise than it began.
+``best.pt`` if it is validated, and ``history.json`` if it went on otherwise than it began.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self
+from typing import Any, ClassVar, Generic, NamedTuple, Self
 
 import numpy as np
 
@@ -45,21 +45,46 @@ BEGUN = {
 }
 
 
+class TestedWeights(NamedTuple):
+    """The weights that a run is tested with.
+
+    Attributes
+    ----------
+    checkpoint : ``best`` by validation, or ``last``
+    step : behind which they were kept
+    note : what they are, in words
+    """
+
+    checkpoint: str
+    step: int
+    note: str
+
+    def __str__(self) -> str:
+        return f"weights of step {self.step}, {self.note}"
+
+
 class RunFolder(Generic[AnyResolved]):
     """A folder and the resolved configuration in it: a `FitRun` or a `PretrainRun`.
 
-    ``notes`` says what has changed since it was last worked on.
+    ``notes`` says what has changed since it was last worked on, and ``tests`` which of its weights are tested
+    (`simtrain.training.checkpoint.CHECKPOINTS`).
     """
 
     command: ClassVar[str]
     kind: type[AnyResolved]
 
-    def __init__(self, path: Path, config: AnyResolved, notes: Sequence[str] = ()) -> None:
-        self.path, self.config, self.notes = path, config, notes
+    def __init__(
+        self,
+        path: Path,
+        config: AnyResolved,
+        notes: Sequence[str] = (),
+        tests: str = "best",
+    ) -> None:
+        self.path, self.config, self.notes, self.tests = path, config, notes, tests
 
     @classmethod
-    def open(cls, path: str | PathLike[str]) -> Self:
-        """An existing run.
+    def open(cls, path: str | PathLike[str], tests: str = "best") -> Self:
+        """An existing run, whose best weights are tested, or its last.
 
         Raises
         ------
@@ -78,7 +103,7 @@ class RunFolder(Generic[AnyResolved]):
             raise UserError(
                 f"{path} is a run of `simtrain {command}`: this needs one of `simtrain {cls.command}`"
             )
-        return cls(Path(path), composition.parse(data, str(file), cls.kind))
+        return cls(Path(path), composition.parse(_of_today(data), str(file), cls.kind), tests=tests)
 
     @classmethod
     def start(
@@ -119,7 +144,26 @@ class RunFolder(Generic[AnyResolved]):
 
     @property
     def checkpoint(self) -> Path:
-        return self.path / "checkpoint.pt"
+        return self.path / checkpoint.LAST
+
+    @property
+    def best(self) -> Path:
+        """The weights that were best by validation; there are none where nothing is validated."""
+        return self.path / checkpoint.BEST
+
+    @property
+    def tested(self) -> Path:
+        """The checkpoint that the run is tested with."""
+        return checkpoint.weights_file(self.path, self.tests)
+
+    @property
+    def tested_weights(self) -> TestedWeights:
+        """What is known of the weights that it is tested with."""
+        step = checkpoint.step_of(self.tested)
+        if self.tested == self.best:
+            return TestedWeights("best", step, f"the best by validation's {self.config.train.best_by}")
+        note = "the last" if self.tests == "last" else "the last: the run has kept no best ones"
+        return TestedWeights("last", step, note)
 
     @property
     def store(self) -> lineage.Record:
@@ -207,6 +251,14 @@ class RunFolder(Generic[AnyResolved]):
     def _record(self, entry: dict[str, Any]) -> None:
         file = self.path / "history.json"
         json_text.write(file, [*records.read_list(file), entry])
+
+
+def _of_today(data: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a run from before ``train.best_by``, which kept weights only to stop early."""
+    train = data.get("train")
+    if not isinstance(train, dict) or "best_by" in train:
+        return data
+    return {**data, "train": {**train, "best_by": None if train.get("patience") is None else "loss"}}
 
 
 class FitRun(RunFolder[ResolvedConfig]):

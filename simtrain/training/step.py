@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic, TypeVar
 
@@ -30,6 +31,7 @@ from simtrain.training.schedule import learning_rate
 
 TESTED = ("step", "learner", "average")
 SPREAD = "spread-"  # before a modality, in the scores of a batch
+Scores = dict[str, list[float]]  # of a batch, by name
 
 
 AnyLearner = TypeVar("AnyLearner", bound=Learner | MaskedLearner)
@@ -104,7 +106,18 @@ class Training(ABC, Generic[AnyLearner]):
 
     @abstractmethod
     def scores(self, batch: Batch) -> dict[str, Tensor]:
-        """What validation takes the mean of, ``loss`` among them."""
+        """What validation takes the mean of, ``loss`` among them.
+
+        A scalar is of the whole batch, a vector has a value for each of some of its samples.
+        """
+
+    def whole(self, means: Mapping[str, float]) -> dict[str, float]:
+        """The means of a validation, and what follows from them."""
+        return dict(means)
+
+    def objective(self, values: Mapping[str, float]) -> float:
+        """What is least in the best validation, by ``train.best_by``, among what validation gives."""
+        return values["val/loss"]
 
     def readings(self) -> dict[str, float]:
         """What is logged beside the losses."""
@@ -158,7 +171,7 @@ class Training(ABC, Generic[AnyLearner]):
         if self.average is not None:
             with self.tested():
                 found.append(self.scores(part))
-        told = [{name: float(value) for name, value in scores.items()} for scores in found]
+        told = [listed(scores) for scores in found]
         judge(distributed.gather_objects(told), f"what the weights of step {self.step} give")
 
     def state_dict(self) -> dict[str, Any]:
@@ -195,8 +208,13 @@ class Training(ABC, Generic[AnyLearner]):
 AnyTraining = Training[Learner] | Training[MaskedLearner]
 
 
-def judge(scores: list[dict[str, float]], what: str) -> None:
-    """Look at the scores of batches, as `Training.scores` gives them.
+def listed(scores: Mapping[str, Tensor]) -> Scores:
+    """What `Training.scores` gives, as lists of numbers."""
+    return {name: values.flatten().tolist() for name, values in scores.items()}
+
+
+def judge(scores: list[Scores], what: str) -> None:
+    """Look at the scores of batches.
 
     Raises
     ------
@@ -204,10 +222,11 @@ def judge(scores: list[dict[str, float]], what: str) -> None:
         If one is not finite, or a modality's embeddings are the same in every batch.
     """
     names = dict.fromkeys(name for score in scores for name in score)
-    if broken := [name for name in names if not all(math.isfinite(one.get(name, 0)) for one in scores)]:
+    values = {name: [value for one in scores for value in one.get(name, ())] for name in names}
+    if broken := [name for name in names if not all(map(math.isfinite, values[name]))]:
         raise Diverged(f"{what} is not finite ({', '.join(broken)})")
     for name in names:
-        if name.startswith(SPREAD) and max(one.get(name, 0) for one in scores) <= finite.CONSTANT:
+        if name.startswith(SPREAD) and max(values[name]) <= finite.CONSTANT:
             raise Diverged(f"{what} is the same {name.removeprefix(SPREAD)} embedding for all of a batch")
 
 

@@ -25,7 +25,7 @@ def load_learner(run: FitRun, dataset: Dataset, device: torch.device) -> Learner
         raise UserError(f"{run.path} has no checkpoint yet: train it with `simtrain fit`")
     run.must_suit(dataset)
     learner = Learner(run.config.as_tested, dataset, dataset.embeddings(run.config))
-    state = checkpoint.load_tested(run.checkpoint)
+    state = checkpoint.load_tested(run.tested)
     run.must_have_projectors(state["step"])
     try:
         learner.load_state_dict(state["learner"])

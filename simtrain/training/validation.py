@@ -12,7 +12,7 @@ from simtrain.common import distributed, processes
 from simtrain.config.schema import TrainConfig
 from simtrain.data.feeds import Feed
 from simtrain.data.order import epoch_order
-from simtrain.training.step import SPREAD, AnyTraining, judge
+from simtrain.training.step import SPREAD, AnyTraining, Scores, judge, listed
 
 
 def choose(samples: np.ndarray, train: TrainConfig) -> np.ndarray:
@@ -33,7 +33,7 @@ class Validation:
 
     @torch.no_grad()
     def __call__(self) -> dict[str, float]:
-        """Mean over batches of the scores of training, all processes' batches.
+        """The scores of training: means over batches, or over samples, of all processes.
 
         Raises
         ------
@@ -45,16 +45,17 @@ class Validation:
         judge(scores, f"validation behind step {self._training.step}")
         totals: dict[str, list[float]] = defaultdict(list)
         for score in scores:
-            for name, value in score.items():
-                totals[name].append(value)
-        return {
-            f"val/{name}": math.fsum(values) / len(values)
+            for name, values in score.items():
+                totals[name] += values
+        means = {
+            name: math.fsum(values) / len(values)
             for name, values in totals.items()
             if not name.startswith(SPREAD)
         }
+        return {f"val/{name}": mean for name, mean in self._training.whole(means).items()}
 
-    def _scores(self) -> list[dict[str, float]]:
+    def _scores(self) -> list[Scores]:
         self._training.learner.eval()
         with self._feed.batches(((batch, None) for batch in self._batches), self._size) as batches:
             scores = [self._training.scores(batch) for batch in batches]
-        return [{name: float(value) for name, value in score.items()} for score in scores]
+        return [listed(score) for score in scores]

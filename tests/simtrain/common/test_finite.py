@@ -59,6 +59,7 @@ def _edited(run, folder, change):
     state = checkpoint.load(folder / "checkpoint.pt")
     change(state["learner"])
     torch.save(state, folder / "checkpoint.pt")
+    (folder / "best.pt").unlink(missing_ok=True)
     return folder
 
 

@@ -29,16 +29,8 @@ def straight(store, tmp_path_factory):
 
 def test_the_run_folder_holds_what_is_needed_to_repeat_it(straight, store):
     assert {entry.name for entry in straight.path.iterdir()} == {
-        *(
-            "config.yaml",
-            "store.json",
-            "splits.yaml",
-            "features.npz",
-            "software.json",
-            "metrics.jsonl",
-            "checkpoint.pt",
-        ),
-        "tensorboard",
+        *("config.yaml", "store.json", "splits.yaml", "features.npz", "software.json", "metrics.jsonl"),
+        *("checkpoint.pt", "best.pt", "tensorboard"),
     }
     assert FitRun.open(straight.path).config == straight.config
     assert straight.config.data.lag == 6
@@ -116,7 +108,7 @@ def test_a_file_that_was_cut_short_is_named(store, straight, tmp_path, file, fau
     (run / file).write_bytes(content[: len(content) // 2])
     for use in (
         lambda: fit_run(store, run),
-        lambda: load_learner(FitRun.open(run), open_dataset(store), CPU),
+        lambda: load_learner(FitRun.open(run, "last"), open_dataset(store), CPU),
     ):
         with pytest.raises(UserError, match=f"{file} is .*{fault}"):
             use()

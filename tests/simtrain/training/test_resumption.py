@@ -37,7 +37,7 @@ def half(two_steps, tmp_path):
 
 
 def test_what_does_not_change_the_result_may_change(store, half):
-    free = ["train.log_every=2", "train.checkpoint_every=7", "train.validate_every=4", "train.accumulate=2"]
+    free = ["train.log_every=2", "train.checkpoint_every=7", "train.accumulate=2"]
     run, _ = fit_run(store, half.path, *SHORT, *free, "model.checkpointing=true")
     assert run.config == FitRun.open(half.path).config
     assert (run.config.train.log_every, run.config.train.accumulate) == (2, 2)
@@ -93,10 +93,16 @@ def test_what_would_be_another_run_is_refused_with_both_values(store, half, over
     assert not (half.path / "history.json").exists()
 
 
-def test_validations_that_decide_the_end_are_not_changed(store, tmp_path):
-    run, _ = fit_run(store, tmp_path / "run", *HALF, "train.patience=5")
-    with pytest.raises(UserError, match=r"validate_every: 2 != 1 \(train\.patience counts validations\)"):
-        fit_run(store, run.path, *HALF, "train.patience=5", "train.validate_every=1")
+def test_validations_that_decide_what_is_tested_are_not_changed(store, half):
+    with pytest.raises(UserError, match=r"validate_every: 2 != 1 \(validations decide which weights are the"):
+        fit_run(store, half.path, *HALF, "train.validate_every=1")
+
+
+def test_validations_that_decide_nothing_may_be_changed(store, tmp_path):
+    settings = [*HALF, "train.best_by=null"]
+    fit_run(store, tmp_path / "run", *settings)
+    run, _ = fit_run(store, tmp_path / "run", *settings, "train.steps=4", "train.validate_every=1")
+    assert [line["step"] for line in lines_of(run) if "val/loss" in line] == [2, 3, 4]
 
 
 def test_a_finished_run_says_so_and_reads_no_bold(store, half, monkeypatch):

@@ -87,11 +87,11 @@ def test_parts_change_nothing_but_rounding(store, tmp_path):
 def test_training_ends_when_validation_has_ceased_to_improve(store, tmp_path, monkeypatch):
     losses = iter([3.0, 2.0, 2.5, 2.0, 9.0])
     monkeypatch.setattr(Validation, "__call__", lambda self: {"val/loss": next(losses)})
-    settings = ("train.validate_every=1", "train.patience=2")
+    settings = ("train.validate_every=1", "train.patience=2", "train.best_by=loss")
     run, stopped = fit_run(store, tmp_path / "run", *settings)
     assert stopped is None
     assert checkpoint.load(run.checkpoint)["step"] == 4
-    assert checkpoint.load_tested(run.checkpoint)["step"] == 2
+    assert checkpoint.load_tested(run.tested)["step"] == 2
     fit_run(store, tmp_path / "run", *settings)
     assert checkpoint.load(run.checkpoint)["step"] == 4
 
