@@ -149,7 +149,7 @@ def pretrain(
     feed: str = "auto",
     progress: Progress = None,
 ) -> TrainedRun:
-    """Train the surface encoder alone to fill in hidden patches of BOLD (vsMAE), as `simtrain pretrain` does.
+    """Train the surface encoder alone to fill in hidden patches of BOLD, as `simtrain pretrain` does.
 
     Parameters
     ----------

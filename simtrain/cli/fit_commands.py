@@ -83,7 +83,7 @@ def pretrain_command(
     device: str,
     feed: str,
 ) -> None:
-    """Train the encoder alone on STORE, to fill in hidden patches of BOLD (vsMAE)."""
+    """Train the encoder alone on STORE, to fill in hidden patches of BOLD (a masked autoencoder)."""
 
     def asked() -> PretrainConfig:
         return asked_for(out, config, overrides, None, PretrainConfig)

@@ -17,7 +17,7 @@ COMMANDS = {
     "fit": ("fit_commands:fit_command", "Train on STORE; stop it at any time, and the same command goes on."),
     "pretrain": (
         "fit_commands:pretrain_command",
-        "Train the encoder alone on STORE, to fill in hidden patches of BOLD (vsMAE).",
+        "Train the encoder alone on STORE, to fill in hidden patches of BOLD (a masked autoencoder).",
     ),
     "config": ("config_commands:config_commands", "Show what can be configured, and list the presets."),
     "retrieve": (

@@ -14,6 +14,7 @@ SMALLEST = {
     " --workers-volumes 40 --workers-repeats 1 --lengths 30,40 --subjects 1,2",
     "bench_embed": "--seconds 4 --repeats 1",
     "bench_feeds": "--subjects 1 --seconds 20 --batch 4 --batches 2 --rounds 1",
+    "bench_pretrain": "--ico 1 --batch 1 --steps 1 --threads 1",
     "bench_reader": "--subjects 1 --movies 1 --seconds 32 --rounds 1 --time 0.05 --cold-batches 1",
     "bench_step": "--batch 1 --steps 1 --variants published,ours",
     "bench_stream": "--subjects 1 --windows 16 --rounds 1 --seconds 0.02 --sides simtrain,np.memmap,zarr",

@@ -152,6 +152,48 @@ def test_embeddings_of_frames_in_a_row_and_of_their_mean_equal_too(
     _must_equal_published(files, tensors, table, dataset, tmp_path / "run", temporal_rep)
 
 
+def _vsmae():
+    """As `encoder-decoder-best.pt`: no class token, a token for each patch and frame, and a decoder."""
+    sit = _sit(frames=1, sequence=FRAMES)
+    del sit["cls_token"]
+    decoder = {"mask_token": torch.randn(4), "decoder_pos_emb": torch.randn(1, 240, 4)}
+    decoder |= affine("enc_to_dec", 4, DIM) | transformer("decoder", 1, 4, 4) | affine("decoder_norm", 4)
+    decoder |= {f"norm.{end}": sit[f"mlp_head.0.{end}"] for end in ("weight", "bias")}
+    return {f"encoder.{key}": value for key, value in sit.items()} | decoder | affine("to_pixels", 561, 4)
+
+
+def test_a_vsmae_is_what_the_published_sim_makes_of_it_with_a_class_token_of_0(weights, dataset, tmp_path):
+    files, tensors = weights
+    path, table = _shuffled_table(tmp_path / "table.csv")
+    state = _vsmae()
+    files = Files(save(state, tmp_path / "encoder-decoder-best.pt"), files.wrappers, path)
+    of_encoder = {key: value for key, value in state.items() if key.startswith("encoder.")}
+    tensors = tensors | {"encoder": {"cls_token": torch.zeros(1, 1, DIM)} | of_encoder}
+    _must_equal_published(files, tensors, table, dataset, tmp_path / "run", "concat")
+    assert json.loads((tmp_path / "run" / "imported.json").read_text())["class_token"] == "0"
+
+
+def test_a_vsmae_alone_starts_a_fit_by_the_printed_command(store, tmp_path):
+    bare = {
+        key.removeprefix("encoder."): value for key, value in _vsmae().items() if key.startswith("encoder.")
+    }
+    file, alone = save(bare, tmp_path / "encoder-best.pt"), tmp_path / "alone"
+    result = _invoke("import-weights", store, "--out", alone, "--fmri-encoder", file)
+    assert result.exit_code == 0, result.output
+    command = result.output.split("start from its encoder with: simtrain ")[1].split()
+    command = [str(tmp_path / "fit") if word == "RUN" else word for word in command]
+    short = [
+        word
+        for one in ("steps=1", "batch_size=4", "validation_samples=4")
+        for word in ("--set", f"train.{one}")
+    ]
+    result = _invoke(*command, *short, "--set", "model.freeze=all", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    kept = torch.load(tmp_path / "fit" / "checkpoint.pt")["learner"]
+    torch.testing.assert_close(kept["sim.encoder.embed.weight"], bare["to_patch_embedding.1.weight"])
+    assert FitRun.open(tmp_path / "fit").config.model.frame_positions == "sequence"
+
+
 def test_without_a_table_the_geometrys_order_counts_and_this_is_said(weights, dataset, tmp_path):
     files, tensors = weights
     _must_equal_published(files, tensors, patch_vertices(1), dataset, tmp_path / "run")
