@@ -256,7 +256,8 @@ def saliency(
     on_mesh = map_files.read_surfaces(list(map(Path, surfaces)), mesh)
     atlas = read_parcels(list(map(Path, parcels)), len(on_mesh["L"][0])) if parcels else None
     explained = modality_of(trained, method, modality)
-    how = Method(method, explained, heads, block, by_head, steps, by_vertex, absolute)
+    unit = trained.config.as_tested.data.unit
+    how = Method(method, explained, heads, block, by_head, steps, by_vertex, absolute, unit)
     how.must_suit(trained.config.model, by_frame)
     which = Selection(None if experiment == ANY else experiment, tuple(subjects), movie, seconds, windows)
     chosen = which.windows(trained, dataset)

@@ -40,7 +40,7 @@ class Method:
     name : of ``METHODS``. ``rollout`` and ``attention`` are of `attention_maps`. The others explain
         the similarity of a window's embedding and its true clip's: the magnitude of its gradient
         (``sensitivity``), gradient times input (``gradient``), and integrated gradients, from the baseline 0,
-        which is every frame's mean over the cortex
+        which by default is every frame's mean over the cortex (``data.normalise``)
     modality : of the clip, for gradients; else None
     heads : how attention's heads become one
     block : of the encoder, whose attention it is, from 0; None: the last
@@ -49,6 +49,7 @@ class Method:
     by_vertex : of gradients: each vertex's own values, which are noisy, since the embedding of patches keeps
         much of the random weights it began with; else the mean over the cortex of each patch
     absolute : average magnitudes over windows, not values
+    bold_unit : what the model has BOLD in
     """
 
     name: str
@@ -59,6 +60,7 @@ class Method:
     steps: int = 32
     by_vertex: bool = False
     absolute: bool = False
+    bold_unit: str = "s.d."
 
     @property
     def signed(self) -> bool:
@@ -71,7 +73,7 @@ class Method:
         if self.name in ATTENTION:
             return "share of attention"
         if self.name == "sensitivity":
-            return f"|change of {self.modality} similarity| per s.d. of BOLD"
+            return f"|change of {self.modality} similarity| per {self.bold_unit} of BOLD"
         return f"{'|contribution|' if self.absolute else 'contribution'} to {self.modality} similarity"
 
     def must_suit(self, model: ModelConfig, by_frame: bool) -> None:

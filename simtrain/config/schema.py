@@ -88,6 +88,11 @@ class WindowConfig(_Strict):
         return self.normalise.endswith("frame-zscore")
 
     @property
+    def unit(self) -> str:
+        """What BOLD is in behind ``normalise``."""
+        return "s.d." if "zscore" in self.normalise else "scanner unit"
+
+    @property
     def sides(self) -> tuple[int, ...]:
         """Positions of the hemispheres in a store."""
         return (0, 1) if self.hemispheres == "both" else ("LR".index(self.hemispheres),)

@@ -137,6 +137,9 @@ def _stored(path, samples=SAMPLES, frames=3):
 
 def test_the_words_are_all_orders_that_a_store_can_give():
     assert len(WORDS) == 6
+    data = [load("demo", [f"data.normalise={word}"]).data for word in WORDS]
+    assert {one.unit for one in data if one.by_frame or one.by_vertex == "vertex-zscore"} == {"s.d."}
+    assert {one.unit for one in data if one.normalise in ("vertex-demean", "none")} == {"scanner unit"}
     for wrong in ("frame-zscore+vertex-demean", "vertex-demean,frame-zscore", "zscore"):
         with pytest.raises(UserError, match="normalise"):
             load("demo", [f"data.normalise={wrong}"])
