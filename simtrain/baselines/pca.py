@@ -111,6 +111,10 @@ def train_head(
     """
     if config.train.patience is not None:
         raise UserError("train.patience: PCA's projectors are trained without validation; set it to null")
+    if config.train.schedule == "plateau":
+        raise UserError(
+            "train.schedule plateau: PCA's projectors are trained without validation; use another"
+        )
     samples, train = training_samples(windows, config.data), config.train
     if len(samples) < train.batch_size:
         raise UserError(

@@ -290,15 +290,24 @@ class TrainConfig(_Strict):
         default=0.025,
         description="Share of the steps in which the learning rate rises to its highest.",
     )
-    schedule: Literal["cosine", "constant", "step"] = Field(
+    schedule: Literal["cosine", "constant", "step", "plateau"] = Field(
         default="cosine",
-        description="The learning rate after the warm-up: a cosine down to 0, constant, or falls by steps.",
+        description="The learning rate after the warm-up: a cosine down to 0, constant, or falls by steps "
+        "(step) or where validation ceases to improve (plateau).",
     )
     step_every: Count = Field(
         default=100, description="With schedule step: updates from one fall to the next."
     )
     step_factor: Fraction = Field(
         default=0.1, description="With schedule step: what each fall multiplies by."
+    )
+    plateau_patience: int = Field(
+        default=10,
+        ge=0,
+        description="With schedule plateau: validations in a row that may be no better before a fall.",
+    )
+    plateau_factor: Fraction = Field(
+        default=0.1, description="With schedule plateau: what each fall multiplies by."
     )
     clip_norm: Positive | None = Field(
         default=1.0, description="Gradients of a larger norm are scaled down to it; null: they are not."
@@ -342,6 +351,8 @@ class TrainConfig(_Strict):
     def _judged(self) -> Self:
         if self.patience is not None and self.best_by is None:
             raise ValueError("patience needs best_by: it says what a better validation is")
+        if self.schedule == "plateau" and self.best_by is None:
+            raise ValueError("schedule plateau needs best_by: it says what a better validation is")
         return self
 
 

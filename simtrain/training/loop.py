@@ -15,6 +15,7 @@ from simdata.common.errors import UserError
 from simdata.store import BoldReader
 from simtrain.common import distributed, finite, interrupts, processes
 from simtrain.common.interrupts import Interrupts
+from simtrain.config.schema import TrainConfig
 from simtrain.data.dataset import Dataset
 from simtrain.data.feeds import Batches, Stream, open_feed
 from simtrain.data.order import shuffled_batches
@@ -28,7 +29,6 @@ from simtrain.training.initial_weights import load_kept
 from simtrain.training.preparation import find_samples, fit_embedding, new_learner
 from simtrain.training.run_folder import AnyRun, FitRun
 from simtrain.training.scalars import Metrics, NoMetrics, Report
-from simtrain.training.schedule import learning_rate
 from simtrain.training.step import AnyTraining
 from simtrain.training.validation import Validation
 
@@ -81,8 +81,8 @@ def go_on(
     """
     train = run.config.train
     distributed.must_divide(train.batch_size)
-    if train.patience is not None and not len(held_out):
-        raise UserError(f"train.patience: {dataset.path} has no validation samples to judge training by")
+    if (by := _judge(train)) is not None and not len(held_out):
+        raise UserError(f"{by}: {dataset.path} has no validation samples to judge training by")
     device = training.learner.device
     if run.checkpoint.exists():
         training.load_state_dict(distributed.first_before_others(lambda: _sound_checkpoint(run)))
@@ -147,7 +147,7 @@ def _loop(
     pace = _Pace(training, batches)
     coming, stopped = iter(batches), distributed.agree(interrupt.signal)
     while not training.finished and stopped is None:
-        batch = next(coming)
+        batch, rate = next(coming), training.rate(training.step + 1)
         losses = training.update(batch)
         step, last = training.step, training.step == train.steps
         logs, saves = step % train.log_every == 0 or last, step % train.checkpoint_every == 0
@@ -157,15 +157,14 @@ def _loop(
         elif training.guard.due:
             training.guard.check()
         if logs:
-            values = _training_values(training, losses)
+            values = _training_values(training, losses, rate)
             values |= pace.lap()
             metrics.write(step, values)
             progress.update(task, completed=step, note=_note(values))
         if validation_due is not None:
             values = validation_due()
             metrics.write(step, values)
-            better = train.best_by is not None and training.patience.improved(training.objective(values))
-            if better:
+            if better := training.improved(values):
                 _save(run.best, training.tested_state())
             note = ", the best so far" if better else ""
             progress.console.print(f"step {step}: {_summary(values)}{note}", soft_wrap=True)
@@ -179,6 +178,13 @@ def _loop(
     if training.patience.exhausted:
         progress.console.print(_ended(training))
     return None if training.finished else stopped
+
+
+def _judge(train: TrainConfig) -> str | None:
+    """The setting by which training cannot do without validation."""
+    if train.patience is not None:
+        return "train.patience"
+    return "train.schedule plateau" if train.schedule == "plateau" else None
 
 
 def _ended(training: AnyTraining) -> str:
@@ -223,10 +229,10 @@ class _Pace:
         return np.array([time.perf_counter(), self._training.step, self._batches.waited])
 
 
-def _training_values(training: AnyTraining, losses: dict[str, torch.Tensor]) -> dict[str, float]:
+def _training_values(training: AnyTraining, losses: dict[str, torch.Tensor], rate: float) -> dict[str, float]:
     readings = training.readings() | training.guard.readings()
     values = {f"train/{name}": float(value) for name, value in (losses | readings).items()}
-    return values | {"train/learning_rate": learning_rate(training.config, training.step)}
+    return values | {"train/learning_rate": rate}
 
 
 def _advice(training: AnyTraining, held_out: np.ndarray, dataset: Dataset, run: AnyRun) -> str:

@@ -53,5 +53,6 @@ def told(changes: Changes, config: Resolved, done: int) -> list[str]:
     lines = [f"{key}: {old} -> {new} from step {done} on" for key, (old, new) in changes.items()]
     if STEPS in changes and done < config.train.steps:
         rate = learning_rate(config.train, done + 1)
-        lines.append(f"the learning rate goes on as in a run of {config.train.steps} steps, at {rate:.3g}")
+        at = "" if config.train.schedule == "plateau" else f", at {rate:.3g}"  # which only a checkpoint knows
+        lines.append(f"the learning rate goes on as in a run of {config.train.steps} steps{at}")
     return lines

@@ -27,7 +27,7 @@ from simtrain.training.accumulation import Losses
 from simtrain.training.early_stopping import Patience
 from simtrain.training.ema import Average
 from simtrain.training.guard import Diverged, Guard
-from simtrain.training.schedule import learning_rate
+from simtrain.training.schedule import Plateau, learning_rate
 
 TESTED = ("step", "learner", "average")
 SPREAD = "spread-"  # before a modality, in the scores of a batch
@@ -46,6 +46,7 @@ class Training(ABC, Generic[AnyLearner]):
     cursor : where the sampler goes on
     average : the moving average of the weights, None if the configuration asks for none
     patience : whether validation still improves
+    plateau : how far the learning rate has fallen where it did not
     guard : whether its steps are finite
     """
 
@@ -55,7 +56,7 @@ class Training(ABC, Generic[AnyLearner]):
         self.optimizer = torch.optim.AdamW(_parameter_groups(learner, config.train))
         self.scaler = torch.amp.GradScaler(learner.device.type, enabled=self.precision is torch.float16)
         self.average = None if config.train.ema is None else Average(learner, config.train.ema)
-        self.patience = Patience(config.train.patience)
+        self.patience, self.plateau = Patience(config.train.patience), Plateau(config.train)
         self.guard = Guard(learner.device, self.scaler)
         self.step, self.cursor = 0, Cursor()
         if config.train.compile:
@@ -81,7 +82,7 @@ class Training(ABC, Generic[AnyLearner]):
 
         With several processes, ``batch`` is this one's share, and all the rest is that of the whole.
         """
-        rate = learning_rate(self.config, self.step + 1)
+        rate = self.rate(self.step + 1)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.learner.train()
@@ -99,6 +100,18 @@ class Training(ABC, Generic[AnyLearner]):
         losses = {"loss": loss.detach(), **{name: part.detach() for name, part in parts.items()}}
         self.guard.see(self.step, rate, losses, norm, batch.samples)
         return losses
+
+    def rate(self, update: int) -> float:
+        """The learning rate of an update, counted from 1, by the validations so far."""
+        return learning_rate(self.config, update) * self.plateau.scale
+
+    def improved(self, values: Mapping[str, float]) -> bool:
+        """Take note of what a validation gives: is it the best so far, by ``train.best_by``?"""
+        if self.config.best_by is None:
+            return False
+        objective = self.objective(values)
+        self.plateau.see(objective)
+        return self.patience.improved(objective)
 
     @abstractmethod
     def gradients(self, batch: Batch) -> Losses:
@@ -183,6 +196,7 @@ class Training(ABC, Generic[AnyLearner]):
             "scaler": self.scaler.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
             "patience": self.patience.state_dict(),
+            "plateau": self.plateau.state_dict(),
             "guard": self.guard.state_dict(),
         }
 
@@ -200,6 +214,8 @@ class Training(ABC, Generic[AnyLearner]):
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.patience.load_state_dict(state["patience"])
+        if "plateau" in state:  # not in a checkpoint from before it
+            self.plateau.load_state_dict(state["plateau"])
         self.guard.load_state_dict(state.get("guard", {"skipped": 0, "in_a_row": 0}))
         if self.average is not None:
             self.average.load_state_dict(state["average"])

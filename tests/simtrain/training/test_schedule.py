@@ -5,11 +5,19 @@ from decimal import ROUND_CEILING, Decimal
 
 import pytest
 import torch
-from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, SequentialLR, StepLR
+from torch.optim.lr_scheduler import (
+    ConstantLR,
+    CosineAnnealingLR,
+    LinearLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+    StepLR,
+)
 
+from simdata.common.errors import UserError
 from simtrain.common.counts import share_near, share_up
 from simtrain.config.composition import load
-from simtrain.training.schedule import learning_rate, warmup_updates
+from simtrain.training.schedule import Plateau, learning_rate, warmup_updates
 
 
 def _train(steps, warmup):
@@ -77,3 +85,26 @@ def test_other_schedules_are_torchs_behind_the_warm_up(schedule, rising):
         optimizer.step()
         after.step()
     assert [learning_rate(train, update) for update in range(1, 41)] == pytest.approx(rates)
+
+
+@pytest.mark.parametrize(("patience", "factor"), [(0, 0.5), (2, 0.1), (10, 0.3)])
+def test_a_plateau_is_torchs(patience, factor):
+    settings = [
+        "train.schedule=plateau",
+        f"train.plateau_patience={patience}",
+        f"train.plateau_factor={factor}",
+    ]
+    plateau = Plateau(load("demo", settings).train)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    torchs = ReduceLROnPlateau(optimizer, factor=factor, patience=patience, threshold=0, eps=0)
+    objectives = torch.randn(80, generator=torch.Generator().manual_seed(1)).tolist()
+    for objective in [*objectives, objectives[-1], -9.0, -9.0, *objectives]:
+        plateau.see(objective)
+        torchs.step(objective)
+        assert plateau.scale == optimizer.param_groups[0]["lr"]
+    assert plateau.scale < 1
+
+
+def test_a_plateau_without_a_criterion_is_refused():
+    with pytest.raises(UserError, match="schedule plateau needs best_by"):
+        load("demo", ["train.schedule=plateau", "train.best_by=null"])

@@ -6,7 +6,7 @@ import signal
 import pytest
 import torch
 from rich.console import Console
-from training_runs import TINY, assert_equal, fit_run, lines_of
+from training_runs import TINY, assert_equal, fit_run, lines_of, stopping_at
 
 from simdata.common.errors import UserError
 from simtrain.config.composition import load
@@ -96,10 +96,32 @@ def test_training_ends_when_validation_has_ceased_to_improve(store, tmp_path, mo
     assert checkpoint.load(run.checkpoint)["step"] == 4
 
 
-def test_patience_needs_something_to_judge_by(store, tmp_path, monkeypatch):
+@pytest.mark.parametrize("setting", ["train.patience=2", "train.schedule=plateau"])
+def test_what_validation_decides_needs_something_to_judge_by(store, tmp_path, monkeypatch, setting):
     monkeypatch.setattr("simtrain.data.windows.validation", lambda found: found[:0])
-    with pytest.raises(UserError, match=r"train\.patience: .* no validation samples"):
-        fit_run(store, tmp_path / "run", "train.patience=2")
+    with pytest.raises(UserError, match=r"train\.(patience|schedule plateau): .* no validation samples"):
+        fit_run(store, tmp_path / "run", setting)
+
+
+def test_the_rate_falls_where_validation_does_not_improve_and_goes_on_to_the_bit(
+    store, tmp_path, monkeypatch
+):
+    objectives = [0.0, 1.0, 2.0, 3.0, -1.0, 0.0, 0.0, 0.0]
+
+    def told(self):
+        return {"val/loss": objectives[self._training.step - 1]}
+
+    monkeypatch.setattr(Validation, "__call__", told)
+    settings = ["train.schedule=plateau", "train.plateau_patience=1", "train.plateau_factor=0.5"]
+    settings += ["train.steps=8", "train.warmup=0", "train.validate_every=1", "train.best_by=loss"]
+    straight, _ = fit_run(store, tmp_path / "straight", *settings)
+    with stopping_at(4):
+        fit_run(store, tmp_path / "run", *settings)
+    run, _ = fit_run(store, tmp_path / "run", *settings)
+    rates = [line["train/learning_rate"] for line in lines_of(run) if "train/loss" in line]
+    assert [rate / rates[0] for rate in rates] == [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25]
+    assert_equal(checkpoint.load(run.checkpoint), checkpoint.load(straight.checkpoint))
+    assert lines_of(run) == lines_of(straight)
 
 
 def test_a_compiled_run_has_the_same_weights_by_name(store, tmp_path, monkeypatch):
