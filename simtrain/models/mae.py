@@ -60,7 +60,9 @@ class MAE(nn.Module):
             # Of vsMAE as published, as are the layers that it leaves out or has twice.
             self.mask_token = nn.Parameter(torch.randn(1, 1, dim) * (1.0 if self.apart else 0.02))
         self.to_decoder = nn.Identity() if self.apart and width == dim else nn.Linear(width, dim)
-        self.register_buffer("positions", sincos_positions(tokens, dim), persistent=False)
+        # Of a token for all frames, positions and predictions are the geometry's, whatever the encoder's are.
+        stored = self.apart and encoder.order is not None
+        self.register_buffer("positions", sincos_positions(tokens, dim), persistent=stored)
         self.blocks = nn.ModuleList(
             TransformerBlock(dim, heads, dim_head, 4 * dim, 0.0) for _ in range(depth)
         )
@@ -92,7 +94,9 @@ class MAE(nn.Module):
         values = self.to_values(self.norm(x[:, first:]))
         if not self.apart:
             return values
-        return values.unflatten(1, (self.frames, -1)).permute(0, 2, 3, 1).flatten(2)
+        return self.encoder.arranged_back(
+            values.unflatten(1, (self.frames, -1)).permute(0, 2, 3, 1).flatten(2)
+        )
 
     def _embed_visible(self, x: Tensor, visible: Tensor) -> Tensor:
         x = self.encoder.by_token(x)

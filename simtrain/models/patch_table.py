@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from simdata.common.errors import UserError
 from simtrain.config.schema import AnyConfig
@@ -56,17 +57,21 @@ class PatchTable:
         (folder / FILE).write_bytes(self.content)
 
     @torch.no_grad()
-    def lay_out(self, encoder: SiT) -> None:
-        """Give an encoder that stores its layout, and has the geometry's, that of the table."""
+    def lay_out(self, encoder: SiT, *positions: Tensor) -> None:
+        """Give an encoder that stores its layout, and has the geometry's, that of the table.
+
+        And ``positions`` beside its own, (1, patches or frames * patches, any), such as a decoder's.
+        """
         column, vertices = (torch.from_numpy(values) for values in arrangement(self.vertices, self.ico))
         frames = torch.arange(encoder.frames)
         # The frames of a vertex lie together.
         values = (vertices[:, :, None] * encoder.frames + frames).flatten(1)
         assert encoder.order is not None  # it stores its layout
         encoder.order.copy_(values)
-        # Where positions run through all frames, those of each frame are put in the same order.
-        of_frames = encoder.positions.unflatten(1, (-1, len(column)))
-        encoder.positions.copy_(of_frames[:, :, column.to(of_frames.device)].flatten(1, 2))
+        for rows in (encoder.positions, *positions):
+            # Where positions run through all frames, those of each frame are put in the same order.
+            of_frames = rows.unflatten(1, (-1, len(column)))
+            rows.copy_(of_frames[:, :, column.to(of_frames.device)].flatten(1, 2))
 
 
 def resolve_patches(config: AnyConfig, out: Path) -> tuple[AnyConfig, PatchTable | None]:

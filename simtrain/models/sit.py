@@ -97,11 +97,11 @@ class SiT(nn.Module):
 
         With "concat", there are 1 + frames * patches.
         """
-        x = self.by_token(x)
+        tokens = self.embedded(self.by_token(x))
         if self.temporal == "average":
-            of_frames = self.attend(self.embedded(x.flatten(0, 1)) + self.places)
+            of_frames = self.attend((tokens + self.places).flatten(0, 1))
             return of_frames.unflatten(0, (-1, self.frames)).mean(dim=1)
-        return self.attend(self.embedded(x).flatten(1, -2) + self.places)
+        return self.attend(tokens.flatten(1, -2) + self.places)
 
     @property
     def places(self) -> Tensor:
@@ -135,6 +135,12 @@ class SiT(nn.Module):
     def arrange(self, x: Tensor) -> Tensor:
         """(batch, patches, patch_size) as the geometry has them -> in the order that `embed` takes."""
         return x if self.order is None else x.gather(2, self.order.expand(len(x), -1, -1))
+
+    def arranged_back(self, x: Tensor) -> Tensor:
+        """The inverse of `arrange`."""
+        if self.order is None:
+            return x
+        return torch.empty_like(x).scatter(2, self.order.expand(len(x), -1, -1), x)
 
     def embedded(self, x: Tensor) -> Tensor:
         """(..., patches, values of a token) as `arrange` gives them -> (..., patches, dim).

@@ -19,6 +19,7 @@ from simtrain.data.moments import find_moments
 from simtrain.data.order import epoch_order
 from simtrain.data.windows import Windows
 from simtrain.models.input import FramePatches
+from simtrain.models.masked_learner import MaskedLearner
 from simtrain.models.patch_table import kept_table
 from simtrain.training.run_folder import AnyRun
 from simtrain.training.step import AnyLearner
@@ -88,5 +89,6 @@ def new_learner(run: AnyRun, make: Callable[[], AnyLearner]) -> AnyLearner:
     torch.manual_seed(run.config.train.seed)
     learner, model = make(), run.config.model
     if model.patches is not None:
-        kept_table(run.path, model.patches, model.ico).lay_out(learner.encoder)
+        decoder = [learner.mae.positions] if isinstance(learner, MaskedLearner) and learner.mae.apart else []
+        kept_table(run.path, model.patches, model.ico).lay_out(learner.encoder, *decoder)
     return learner

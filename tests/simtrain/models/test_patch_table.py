@@ -10,6 +10,8 @@ from simdata.common.errors import UserError
 from simtrain.config.composition import load, parse
 from simtrain.config.schema import Config
 from simtrain.data.dataset import open_dataset, resolve
+from simtrain.models.mae import MAE
+from simtrain.models.masking import Mask, Masking
 from simtrain.models.patch_table import PatchTable, kept_table, resolve_patches
 from simtrain.models.sit import SiT
 from simtrain.surface.patches import patch_vertices
@@ -58,6 +60,32 @@ def test_the_encoder_is_that_of_patches_in_the_order_of_the_table(tmp_path, shuf
     ours = bold[:, patch_vertices(1)].flatten(2)  # the frames of a vertex lie together
     theirs = bold[:, table.vertices].flatten(2)
     torch.testing.assert_close(stored(ours), plain(theirs))
+
+
+def test_a_vsmae_is_that_of_patches_in_the_order_of_the_table(tmp_path, shuffled):
+    """With its decoder's positions, and what it predicts, each at its place."""
+    table = PatchTable.read(_write(tmp_path / "mine.csv", shuffled), 1)
+    options = dict(temporal="concat", frame_positions="sequence", class_token=False)
+    stored, plain = (
+        MAE(_encoder(layout=layout, **options), frames=2, kind="tubes", dim=12, depth=1, heads=1, dim_head=8)
+        for layout in ("stored", "geometry")
+    )
+    stored.load_state_dict({**stored.state_dict(), **plain.state_dict()})
+    stored.double(), plain.double()
+    table.lay_out(stored.encoder, stored.positions)
+    bold = torch.randn(3, 40962, 2, dtype=torch.float64)
+    theirs = Masking("tubes", 0.75, 80, 2, apart=True).draw(range(3), CPU)
+    geometry = {tuple(sorted(patch)): place for place, patch in enumerate(patch_vertices(1).tolist())}
+    places = torch.tensor([geometry[tuple(sorted(patch))] for patch in table.vertices.tolist()])
+    hidden = torch.empty_like(theirs.hidden)
+    hidden[:, places] = theirs.hidden
+    visible = (~hidden).transpose(1, 2).flatten(1).nonzero()[:, 1].view(3, -1)
+    expected = plain(bold[:, table.vertices].flatten(2), theirs).unflatten(2, (-1, 2))
+    found = stored(bold[:, patch_vertices(1)].flatten(2), Mask(hidden, visible)).unflatten(2, (-1, 2))
+    on_surface = torch.zeros(2, 80, 40962, 3, 2, dtype=torch.float64)
+    on_surface[0, places[:, None], table.vertices] = expected.permute(1, 2, 0, 3)
+    on_surface[1, torch.arange(80)[:, None], patch_vertices(1)] = found.permute(1, 2, 0, 3)
+    torch.testing.assert_close(on_surface[1], on_surface[0])
 
 
 def test_a_run_keeps_its_table_and_goes_on_without_the_file(store, tmp_path, shuffled):

@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+import yaml
 from rich.console import Console
 
 from simdata.common.errors import UserError
@@ -37,6 +38,7 @@ TINY = [
 ]
 VSMAE = ["model.temporal=concat", "model.frame_positions=sequence", "model.class_token=false"]
 KINDS = {"tubes": [], "random": ["mae.mask=random"], "vsmae": VSMAE}
+LATER = [("model", "class_token"), ("model", "frame_positions"), ("mae", "loss"), ("mae", "counted")]
 ALL_KINDS = KINDS | {
     "vsmae of any tokens": [*VSMAE, "mae.mask=random", "mae.counted=hidden", "mae.loss=l1"],
     "vsmae of everything": [*VSMAE, "mae.counted=all", "model.checkpointing=true"],
@@ -116,6 +118,25 @@ def test_an_interrupted_run_goes_on_bit_for_bit(store, tmp_path, kind, straight,
     assert all(torch.equal(one["learner"][name], other["learner"][name]) for name in other["learner"])
     assert one["cursor"] == other["cursor"]
     assert _lines(run) == _lines(straight)
+
+
+@pytest.mark.parametrize("mask", ["tubes", "random"])
+def test_a_run_of_before_there_were_tokens_of_frames_loads_and_goes_on(store, tmp_path, mask):
+    """Its configuration lacks the keys, and its weights have the names that they had."""
+    run, _ = _pretrain(store, tmp_path / "run", f"mae.mask={mask}")
+    config = yaml.safe_load((run.path / "config.yaml").read_text())
+    for section, key in LATER:
+        del config[section][key]
+    (run.path / "config.yaml").write_text(yaml.safe_dump(config))
+    assert PretrainRun.open(run.path).config == run.config
+    beside = {"tubes": "mae.mask_token", "random": "mae.missing"}[mask]
+    names = {name for name in checkpoint.load(run.checkpoint)["learner"] if name.count(".") < 3}
+    assert names == {beside, "mae.encoder.class_token"} | {
+        f"mae.{layer}.{end}" for layer in ("to_decoder", "norm", "to_values") for end in ("weight", "bias")
+    }
+    load_learner(PretrainRun.open(run.path), open_dataset(store), CPU)
+    longer, stopped = _pretrain(store, run.path, f"mae.mask={mask}", "train.steps=13")
+    assert (stopped, checkpoint.load(longer.checkpoint)["step"]) == (None, 13)
 
 
 def test_the_records_are_the_losses_and_the_errors_of_predicting_zero(straight):
