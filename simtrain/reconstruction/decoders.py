@@ -2,7 +2,7 @@
 
 simtrain hands over embeddings and scores what comes back, as it scores its own reconstructions. A decoder is
 ``package.module:factory``, or a name under the entry point group ``simtrain.decoders``; the factory is called
-without arguments and returns an object with one method, `Decoder.decode`.
+without arguments and returns an object with one method, `Decoder.decode`. docs/decoders.md has an example.
 """
 
 from __future__ import annotations
