@@ -161,7 +161,8 @@ class Windows:
         Parameters
         ----------
         subjects, movies : whose windows to take; none: those of all
-        in_no_set : whether also those of the same subjects in film clips of no set
+        in_no_set : whether also those of the same subjects in film clips of no set; where scenes are parts of
+            film clips, and are held out, in their second halves, as the published code has it
 
         Raises
         ------
@@ -172,7 +173,10 @@ class Windows:
         found = narrowed(select(self.find(lag), of_subjects, of_scenes), self.dataset, subjects, movies)
         if not in_no_set or not len(found):
             return found
-        more = select(find_windows(self.dataset, self.in_no_set, self.frames, lag), of_subjects, 0)
+        clips = self.in_no_set
+        if of_scenes == TEST and parts_clips(self.dataset):
+            clips = clips & second_halves(self.dataset.segment)
+        more = select(find_windows(self.dataset, clips, self.frames, lag), of_subjects, 0)
         both = np.concatenate([found, narrowed(more, self.dataset, subjects, movies)])
         return np.sort(both, order=["subject", "movie", "second"])
 
@@ -205,6 +209,29 @@ class Windows:
                 f"{why_none(self.dataset, names)}"
             )
         return chosen
+
+
+def parts_clips(dataset: Dataset) -> bool:
+    """Whether a film clip has scenes of several sets."""
+    movie, second = np.nonzero(dataset.scene_split)
+    clip, of_set = dataset.segment[movie, second], dataset.scene_split[movie, second]
+    pieces = np.unique(np.stack([movie, clip, of_set], axis=1), axis=0)
+    return len(np.unique(pieces[:, :2], axis=0)) < len(pieces)
+
+
+def second_halves(segment: np.ndarray) -> np.ndarray:
+    """(movies, seconds) bool: the later half of every film clip, without the second in the middle.
+
+    Parameters
+    ----------
+    segment : (movies, seconds), the store's
+    """
+    later = np.zeros(segment.shape, bool)
+    for movie, codes in enumerate(segment):
+        for code in np.unique(codes[codes != 0]):
+            seconds = np.flatnonzero(codes == code)
+            later[movie, seconds[seconds > (seconds[0] + seconds[-1]) // 2]] = True
+    return later
 
 
 def why_none(dataset: Dataset, experiments: Iterable[str]) -> str:

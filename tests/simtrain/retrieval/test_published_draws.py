@@ -111,6 +111,26 @@ def test_the_test_retest_clip_is_a_candidate_and_never_tested(trained, store):
         assert set(first[others]["clip"].tolist()) == {56, 57}
 
 
+def test_where_halves_are_held_out_it_is_the_second_half_of_the_test_retest_clip(trained, store):
+    """As the code takes seconds: behind the rounded middle of its first and last."""
+    dataset = open_dataset(store)
+    dataset.segment[0, 30:50], dataset.scene_split[0, 30:50] = 5, 0  # the test-retest clip, made longer
+    dataset.segment[0, 50:], dataset.scene_split[0, 50:] = 0, 0
+    first, last = 30, 49
+    ends = set(range(last - SPAN + 2, last + 1))  # where no whole window begins
+    used = Windows.of(dataset, trained.config)
+
+    def added(name):
+        windows = used.experiment(name, LAG, in_no_set=True)
+        return set(windows["clip"][windows["scene_split"] == 0].tolist())
+
+    everything = set(range(first, last + 1)) - ends
+    assert added("new-subjects") == added("both") == everything
+    dataset.scene_split[1, 20:40] = 3  # the second half of gamma
+    assert added("new-subjects") == everything
+    assert added("both") == set(range((first + last) // 2 + 1, last + 1)) - ends
+
+
 class Embedded(NamedTuple):
     """A model's embeddings of the tested subjects' windows, and what it was asked for."""
 
