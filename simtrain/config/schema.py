@@ -208,8 +208,6 @@ class ModelConfig(EncoderConfig):
     def _freezable(self) -> Self:
         if self.patches is not None and self.init is not None:
             raise ValueError("patches does not go with init: an encoder brings its own order of patches")
-        if self.freeze != "none" and self.init is None:
-            raise ValueError("freeze needs init: there is no use in keeping random weights")
         if isinstance(self.freeze, int) and self.freeze > self.depth:
             raise ValueError(f"freeze: {self.freeze} is more than the {self.depth} blocks there are")
         return self

@@ -174,6 +174,8 @@ def resolve_initial(config: Config, out: Path) -> tuple[Config, Initial | None]:
     """``model.init`` read, checked, and replaced by its hash in the configuration of the run in ``out``."""
     given = config.model.init
     if given is None:
+        if config.model.freeze != "none":
+            raise UserError("model.freeze needs model.init: there is no use in keeping random weights")
         return config, None
     initial = _kept(given, out) or _named(given)
     initial.must_fit(config)

@@ -30,7 +30,7 @@ def test_retrieve_prints_a_table_and_writes_it(run, store):
     result = _invoke("retrieve", run, store, "--experiment", "new-subjects", "--draws", 2, "--clips", 20)
     assert result.exit_code == 0, result.output
     assert "fmri->video" in result.output
-    assert "pool of 32, same-movie negatives, lag 6 s" in result.output
+    assert "pool of 32, same-movie negatives, lag 6 s" in " ".join(result.output.split())
     written = json.loads((run / "retrieval.json").read_text())
     assert list(written["experiments"]) == ["new-subjects"]
 

@@ -42,7 +42,7 @@ def test_a_fault_names_the_file_and_the_key(tmp_path, text, words):
 
 
 def test_an_unknown_name_lists_the_presets():
-    with pytest.raises(UserError, match="sim-base, sim-small, sim-tiny"):
+    with pytest.raises(UserError, match="published, sim-base, sim-small, sim-tiny"):
         load("sim-huge")
 
 

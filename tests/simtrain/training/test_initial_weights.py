@@ -280,7 +280,6 @@ def test_changed_weights_in_the_run_folder_are_noticed(store, tmp_path, pretrain
 @pytest.mark.parametrize(
     ("overrides", "fault"),
     [
-        (["model.freeze=all"], "freeze needs init"),
         (["model.init=x", "model.depth=2", "model.freeze=3"], "more than the 2 blocks"),
         (["model.init=x", "model.freeze=some"], r"model\.freeze"),
     ],
