@@ -84,7 +84,7 @@ class RunScales:
         return (factor if self._names else factor.fill_(self._step)), offset
 
     def _read(self, run: tuple[int, int], factor: Tensor, offset: Tensor) -> None:
-        first = int(self._first.max()) + len(HEMISPHERES) if (self._first >= 0).any() else 0
+        first = len(HEMISPHERES) * int((self._first >= 0).sum())
         here = slice(first, first + len(HEMISPHERES))
         of_run = self._view.isel(subject=run[0], movie=run[1])
         factor[here] = torch.from_numpy(of_run.bold_std.values * np.float32(self._step))
