@@ -287,6 +287,7 @@ def test_the_presets_are_valid_and_of_the_encoders_of_fit():
     assert (mae.mask, mae.ratio, mae.loss, mae.counted) == ("tubes", 0.75, "mse", "hidden")
     assert (mae.decoder_dim, mae.decoder_depth, mae.decoder_heads) == (192, 3, 3)
     assert (train.batch_size, train.learning_rate, train.weight_decay) == (8, 3e-4, 0.01)
+    assert published.data.moments == "any"
     assert (train.schedule, train.warmup, train.clip_norm, train.decayed) == ("constant", 0, None, "all")
     shape = patch_vertices(published.model.ico).shape
     encoder = surface_encoder(published.model, shape, published.data.frames)
