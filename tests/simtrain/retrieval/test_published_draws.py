@@ -206,10 +206,10 @@ def test_the_figures_of_the_same_pools_are_the_same(trained, embedded, case):
     assert measure.sd_over_rows == pytest.approx(np.std(top1))
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [CASES[0], CASES[3]])
 def test_the_figures_of_other_draws_are_alike(trained, embedded, case):
-    """The loop's own draws: 3,000 trials of a row, as many as ours."""
-    trials = 3000
+    """The loop's own draws: 1,000 trials of a row, as many as ours."""
+    trials = 1000
     draw = random.Random(0)
     top1 = []
     for row in rows_of(embedded):
@@ -220,9 +220,9 @@ def test_the_figures_of_other_draws_are_alike(trained, embedded, case):
             others = draw.sample(allowed(embedded.film, row[1], second, case), case.pool - 1)
             correct += is_first(embedded, case.modality, row, second, others)
         top1.append(correct / trials)
-    measure, score = measured(trained, embedded, case, draws=30)
+    measure, score = measured(trained, embedded, case, draws=10)
     # Ours are (draws, hemispheres * runs * 100), the hemispheres one after the other.
-    ours = (score.rank == 1).reshape(30, 2, -1, 100).mean(axis=(0, 3)).T.ravel()
+    ours = (score.rank == 1).reshape(10, 2, -1, 100).mean(axis=(0, 3)).T.ravel()
     error = np.sqrt(2 * 0.25 / trials)
     np.testing.assert_allclose(ours, top1, atol=4 * error)
     assert measure.mean == pytest.approx(np.mean(top1), abs=4 * error / np.sqrt(len(top1)))
