@@ -151,8 +151,8 @@ def retrieve(
         What was held out of training: ``new-subjects``, ``new-scenes``, ``both``, or ``all`` that the store
         has windows for; or ``seen``: training subjects in training scenes, which is no test of new ones.
     splits : str, PathLike[str], dict or Splits, optional
-        Sets of subjects and scenes in place of those of the run's training, as for `simtrain.fit`; a part
-        that they leave out is the run's own.
+        Sets of subjects and scenes in place of those of the run's training, as for `simtrain.fit`, or
+        ``store``, its own; a part that they leave out is the run's.
     protocol : {"ours", "published-code", "published-paper"}
         What holds where the parameters below are None (`simtrain.retrieval.named_protocols`).
     pool : int, "movie" or mapping, optional

@@ -207,8 +207,8 @@ def saliency(
     surfaces : sequence of str or PathLike[str]
         Draw on these surf.gii on that mesh, one of each hemisphere.
     splits : str, PathLike[str], dict or Splits, optional
-        Sets of subjects and scenes in place of those of the run's training, as for `simtrain.fit`; a part
-        that they leave out is the run's own.
+        Sets of subjects and scenes in place of those of the run's training, as for `simtrain.fit`, or
+        ``store``, its own; a part that they leave out is the run's.
     checkpoint : {"best", "last"}
         Test the weights that were best by validation, if the run kept any, or the last.
     device : {"auto", "cpu", "cuda"}

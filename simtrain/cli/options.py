@@ -154,7 +154,7 @@ def splits_option(default: str) -> Callable[[Command], Command]:
 
 
 splits_to_train = splits_option("the store's own; of a run that goes on: its own")
-splits_to_test = splits_option("those that RUN was trained with")
+splits_to_test = splits_option("those that RUN was trained with; store: its own")
 store_argument = click.argument("store", type=Location())
 run_argument = click.argument("run", type=LOCAL)
 

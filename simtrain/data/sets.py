@@ -7,6 +7,8 @@ from simdata.release.splits_files import SplitsLike, load_splits, name_of
 from simdata.store.splitting import divided
 from simtrain.data.dataset import Dataset
 
+STORE = "store"  # names a store's own splits, where others are the default
+
 
 def with_splits(
     dataset: Dataset, splits: SplitsLike | None, otherwise: Splits | None = None, origin: str = ""
@@ -15,7 +17,7 @@ def with_splits(
 
     Parameters
     ----------
-    splits : a name, the path of a YAML file, or a mapping
+    splits : a name, the path of a YAML file, a mapping, or ``STORE``
     otherwise : for what ``splits`` leave out, and without them; None: the store's own
     origin : of ``otherwise``, for messages
 
@@ -24,6 +26,8 @@ def with_splits(
     UserError
         If they are not valid, or not for this store.
     """
+    if isinstance(splits, str) and splits == STORE:
+        return dataset
     if splits is not None:
         given, origin = load_splits(splits), name_of(splits)
         otherwise = given if otherwise is None else given.over(otherwise)

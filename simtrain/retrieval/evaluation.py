@@ -127,9 +127,13 @@ def must_be_new(run: FitRun, dataset: Dataset, windows: np.ndarray, name: str) -
     ------
     UserError
         If one of the subjects was in its training or validation, unless only the scenes are to be new; if
-        the scenes are to be new, but a movie was divided otherwise in its training.
+        the scenes are to be new, but a movie was divided otherwise in its training; if one is to be ``SEEN``
+        and was not.
     """
+    subjects = {dataset.subjects[position] for position in np.unique(windows["subject"])}
     if name == SEEN:
+        if unseen := subjects - run.seen_subjects:
+            raise UserError(f"{name}: {run.path} was not trained on {', '.join(sorted(unseen))}")
         return
     if name != "new-subjects":
         seen, scenes = run.seen_scenes, list(dataset.identity["scenes"].items())
@@ -140,7 +144,6 @@ def must_be_new(run: FitRun, dataset: Dataset, windows: np.ndarray, name: str) -
                     f"{name}: {run.path} was trained with other clips or sets of scenes in {title} than "
                     f"{dataset.path} is divided into here, so that its test scenes may not be new"
                 )
-    subjects = {dataset.subjects[position] for position in np.unique(windows["subject"])}
     if name != "new-scenes" and (known := subjects & run.seen_subjects):
         raise UserError(f"{name}: {run.path} was trained or validated on {', '.join(sorted(known))}")
 

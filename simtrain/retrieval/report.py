@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from simdata.common import json_text
+from simdata.release.splits import Splits
 from simtrain.data.dataset import Dataset
 from simtrain.data.windows import SEEN
 from simtrain.retrieval import figures, tables
@@ -73,7 +74,7 @@ def save(
 ) -> None:
     """Write ``run``/retrieval.json and the folder ``run``/retrieval: tables, and figures if asked for."""
     folder, rows = run / "retrieval", tables.build(results, dataset)
-    write(run / "retrieval.json", results, protocol, rows, weights)
+    write(run / "retrieval.json", results, protocol, rows, dataset.splits, weights)
     tables.write(folder, rows)
     figures.remove(folder)
     if with_figures:
@@ -85,6 +86,7 @@ def write(
     results: Mapping[str, RetrievalResult],
     protocol: Protocol,
     rows: Mapping[str, list[tables.Row]],
+    splits: Splits | None,
     weights: TestedWeights | None = None,
 ) -> None:
     """All figures as JSON: shares from 0 to 1, as `retrieval.summary.Measure` has them.
@@ -92,6 +94,7 @@ def write(
     Parameters
     ----------
     rows : of every table, as `retrieval.tables.build` gives; that of every tested window is left to CSV
+    splits : by which the store was divided, if that is known
     weights : of a model, which were tested
     """
     content = {
@@ -103,6 +106,7 @@ def write(
             "resamples": RESAMPLES,
             "confidence": CONFIDENCE,
         },
+        "splits": None if splits is None else splits.as_json(),
         "chance": None if protocol.pools_differ else _chance(next(iter(results.values()))),
         "experiments": {name: _as_json(result) for name, result in results.items()},
         "tables": {name: table for name, table in rows.items() if name != "windows"},

@@ -80,7 +80,7 @@ def must_be_unchanged(
         raise UserError(
             f"{run} was trained on other data than {dataset.path} has now:\n  "
             + "\n  ".join(faults)
-            + "\nGive another `out` to train on these, or the store as it was."
+            + "\nGive another `out` to train on these, or the store and `splits` as they were."
         )
     return notes
 

@@ -46,7 +46,7 @@ def find_samples(used: Windows, config: Resolved) -> tuple[np.ndarray, np.ndarra
     if len(samples) < size:
         raise UserError(
             f"{used.dataset.path} has {len(samples)} training samples at a lag of {data.lag} s, less than a "
-            f"batch (train.batch_size: {size}): see `simdata info` for its runs and sets"
+            f"batch (train.batch_size: {size}): {windows.why_none(used.dataset, [windows.SEEN])}"
         )
     return samples, windows.by_hemisphere(windows.validation(found), data.sides)
 

@@ -9,6 +9,7 @@ from simdata.common.errors import UserError
 from simtrain.config.composition import load
 from simtrain.data import windows
 from simtrain.data.dataset import SPLITS, open_dataset, resolve
+from simtrain.data.moments import find_moments
 from simtrain.data.sets import with_splits
 from simtrain.data.windows import TEST, VAL, Windows
 
@@ -97,6 +98,12 @@ def test_no_training_window_has_a_subject_or_a_second_of_another_set(dataset, sp
     used = Windows.of(divided, resolve(load("demo"), divided))
     found = used.find()
     assert (found["subject_split"] == divided.subject_split[found["subject"]]).all()
+    for moments in ("any", "shown"):
+        chosen = windows.training(find_moments(used, moments))
+        clips = chosen["clip"][:, None] + np.arange(3)
+        answered = np.maximum(chosen["second"] - used.lag, 0)[:, None] + np.arange(used.frames)
+        for seconds in (clips, answered):
+            assert not np.isin(divided.scene_split[chosen["movie"][:, None], seconds], (VAL, TEST)).any()
     for chosen, held_out in (
         (windows.training(found), (0, VAL, TEST)),
         (windows.validation(found), (0, TEST)),

@@ -132,6 +132,14 @@ def test_a_run_on_a_stores_own_splits_keeps_those(store, all_train, tmp_path):
     assert fit(store, own.path, steps=4).splits is None, "it is as it was"
 
 
+def test_a_stores_own_can_be_asked_for(run, store, all_train):
+    with pytest.raises(UserError, match=r"new-subjects: .*was trained or validated on s5, s6$"):
+        held_out(run, store, "store", "new-subjects")
+    with pytest.raises(UserError, match=r"seen: .*run was not trained on s1, s2, s3$"):
+        held_out(run, all_train, "store", "seen")
+    assert held_out(run, store, None, "seen")["seen"][0] == {"s4", "s5"}
+
+
 def test_tables_that_no_splits_give_are_followed_as_they_are(store, all_train, tmp_path):
     strange = divided(store, tmp_path / "strange.zarr", ["train", "test", "train", "train", "val", "test"], 1)
     run = fit(strange, tmp_path / "run")
@@ -178,7 +186,9 @@ def test_all_commands_take_them(run, store, tmp_path):
     few = ["--experiment", "new-subjects", "--clips", 20, "--draws", 2, "--pool", 3]
     shutil.copytree(run.path, tmp_path / "run")
     call("retrieve", tmp_path / "run", store, *options, *few)
-    rows = json.loads((tmp_path / "run/retrieval.json").read_text())["tables"]["subjects"]
+    written = json.loads((tmp_path / "run/retrieval.json").read_text())
+    rows, used = written["tables"]["subjects"], written["splits"]
+    assert (used["subjects"]["test"], used["scenes"]) == (["s2"], {})
     assert {row["subject"] for row in rows} == {"s2"}
     call("predict", tmp_path / "run", store, "--out", tmp_path / "p.zarr", *options)
     call("saliency", tmp_path / "run", store, "--windows", 1, "--steps", 1, *options)
