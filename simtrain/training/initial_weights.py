@@ -186,7 +186,7 @@ def start_options(config: Config | PretrainConfig, run: Path) -> list[str]:
     """What `simtrain fit` must be given, beside the store and --out, to start from the encoder of a run."""
     standard = Config()
     wanted = {
-        "data": config.data.model_dump(include={"frames", "hemispheres", "normalise"}),
+        "data": config.data.model_dump(include={"frames", "hemispheres", "normalise", "test_normalise"}),
         # Weights keep their order; an encoder without a class token gets one, as in the published code.
         "model": config.model.model_dump(exclude={"patches", "init", "freeze", TOKEN}),
     }

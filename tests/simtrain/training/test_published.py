@@ -387,6 +387,7 @@ def test_an_encoder_alone_can_only_start_a_fit(weights, store, tmp_path):
     with pytest.raises(UserError, match="imported encoder without projectors"):
         _invoke("retrieve", alone, store)
     command = result.output.split("start from its encoder with: ")[1].split()[1:]
+    assert {"data.normalise=vertex-demean", "data.test_normalise=vertex-demean+frame-zscore"} < set(command)
     command = [str(tmp_path / "fit") if word == "RUN" else word for word in command]
     result = _invoke(*command, *short, "--set", "model.freeze=all", "--device", "cpu")
     assert result.exit_code == 0, result.output
