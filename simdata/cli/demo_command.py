@@ -7,18 +7,48 @@ from pathlib import Path
 import click
 
 from simdata.common.local_path import LOCAL
-from simdata.synthetic import write_demo
+from simdata.common.parameter_names import default
+from simdata.synthetic.demo import KINDS, write_demo
+from simdata.synthetic.study.properties import ALL, PROPERTIES
+
+
+def _of_kinds(what: str) -> str:
+    """What is the default of each kind, for --help."""
+    return "default: " + ", ".join(f"{getattr(kind, what)} ({name})" for name, kind in KINDS.items())
 
 
 @click.command("demo")
 @click.argument("folder", type=LOCAL)
-@click.option("--subjects", type=click.IntRange(min=2), default=9, show_default=True)
-@click.option("--density", type=click.Choice(["59k", "32k"]), default="59k", show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
-def demo_command(folder: Path, subjects: int, density: str, seed: int) -> None:
+@click.option(
+    "--kind",
+    type=click.Choice(list(KINDS)),
+    default=default(write_demo, "kind"),
+    show_default=True,
+    help="What is learnt in a minute, or what compares methods (docs/demo.md).",
+)
+@click.option(
+    "--without",
+    multiple=True,
+    type=click.Choice([*PROPERTIES, ALL]),
+    help="A property of the study to turn off (may be repeated).",
+)
+@click.option("--subjects", type=click.IntRange(min=2), help=f"How many; {_of_kinds('subjects')}.")
+@click.option("--density", type=click.Choice(["59k", "32k"]), help=f"Of the meshes; {_of_kinds('density')}.")
+@click.option("--seed", type=int, default=default(write_demo, "seed"), show_default=True)
+def demo_command(
+    folder: Path, kind: str, without: tuple[str, ...], subjects: int | None, density: str | None, seed: int
+) -> None:
     """Write a synthetic miniature of the release: FOLDER/hcp and FOLDER/movies.
 
     Real CIFTI-2 and mp4 files under the release's names, with a known response to the films planted in
-    the noise. Build it with the catalog "demo".
+    the noise. Build it with the catalog "demo", or "demo-study" for the study.
     """
-    write_demo(folder, subjects=subjects, density=density, seed=seed, progress=click.echo)
+    write_demo(
+        folder,
+        kind=kind,
+        without=without,
+        subjects=subjects,
+        density=density,
+        seed=seed,
+        progress=click.echo,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,14 +62,16 @@ def _scenes_of(segment: Segment, seed: int) -> list[Scene]:
     return found
 
 
-def latents_at(movie_scenes: list[Scene], times: np.ndarray) -> dict[str, np.ndarray]:
+def latents_at(
+    movie_scenes: list[Scene], times: np.ndarray, names: Collection[str] = tuple(LATENTS)
+) -> dict[str, np.ndarray]:
     """Each latent at ``times`` (s), NaN during rest; ``since`` is the time since the scene's beginning."""
-    values = {name: np.full(len(times), np.nan) for name in (*LATENTS, "since")}
+    values = {name: np.full(len(times), np.nan) for name in (*names, "since")}
     for scene in movie_scenes:
         inside = (times >= scene.start) & (times < scene.stop)
         share = (times[inside] - scene.start) / (scene.stop - scene.start)
         values["since"][inside] = times[inside] - scene.start
-        for name in LATENTS:
+        for name in names:
             values[name][inside] = scene.first[name] + share * (scene.last[name] - scene.first[name])
     return values
 

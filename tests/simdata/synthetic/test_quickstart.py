@@ -10,7 +10,7 @@ from simdata.common.errors import UserError
 from simdata.release import catalog as catalogs
 from simdata.release.sources import find_film, find_runs
 from simdata.surface.meshes import fs_lr_sphere
-from simdata.synthetic import film, write_demo
+from simdata.synthetic import stimuli, write_demo
 from simdata.synthetic.film import FRAME_RATE
 from simdata.synthetic.grayordinates import brain_models, cortex_vertices
 from simdata.synthetic.latents import LATENTS, Scene, features, latents_at, scenes
@@ -224,7 +224,7 @@ def test_the_best_lag_of_the_miniature_is_its_catalogs():
 @pytest.mark.parametrize("noise", [0.0, 0.4, 0.9])
 def test_a_scene_is_as_loud_as_its_latent_says_whatever_it_is_made_of(noise):
     latents = {name: low for name, (low, _) in LATENTS.items()} | {"loudness": 0.5, "noise": noise}
-    sound = film._sound([Scene(0, 6, latents, latents)], 6)
+    sound = stimuli.sound([Scene(0, 6, latents, latents)], 6)
     trembling = 0.6**2 + 0.4**2 / 2
-    expected = 0.5 * film.HEADROOM * np.sqrt(trembling)
+    expected = 0.5 * stimuli.HEADROOM * np.sqrt(trembling)
     assert np.sqrt(np.mean(sound**2)) == pytest.approx(expected, rel=0.02)

@@ -1,0 +1,1 @@
+"""A miniature for the comparison of methods, whose properties can be turned off one at a time."""
