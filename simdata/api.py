@@ -320,7 +320,7 @@ def resplit(store: StrPath, splits: SplitsLike) -> ResplitSummary:
     """Divide the subjects and scenes of a store into other sets, in seconds and without a conversion.
 
     Readers see the old sets or the new ones, also if it is killed. `simdata.build` with the same catalog
-    keeps the new sets, for new subjects too.
+    keeps the new sets, for new subjects too. Training runs of before keep those that they were trained with.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ import xarray as xr
 
 from simdata.common.faults import of_store
 from simdata.release.splits import NO_SPLIT, SPLITS
-from simdata.release.splits_files import SplitsLike, load_splits, name_of
+from simdata.release.splits_files import SplitsLike, load_splits, name_of, place_of
 from simdata.store.axes import check_axes
 from simdata.store.history import HISTORY, lengthened
 from simdata.store.lock import exclusive
@@ -54,7 +54,7 @@ def resplit(store: Path, splits: SplitsLike) -> ResplitSummary:
     with of_store(store), exclusive(store) as staging:
         dataset = open_store(store)
         check_axes(dataset, store, TABLES)
-        sets = divided(dataset, store, given, name)
+        sets = divided(dataset, store, given, place_of(splits))
         summary = _summary(dataset, sets)
         known = dataset.simdata.metadata.splits
         kept = {"name": name, **sets.splits.as_json()}

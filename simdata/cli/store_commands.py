@@ -53,7 +53,7 @@ def resplit_command(store: Path, splits: str) -> None:
     """Divide the subjects and scenes of STORE into other sets.
 
     They are train, val and test. It takes seconds: nothing is converted. `subjects` or `scenes` that the
-    splits leave out stay.
+    splits leave out stay. Training runs of before keep the sets that they were trained with.
     """
     done = simdata.resplit(store, splits)
     for warning in done.warnings:

@@ -41,8 +41,13 @@ def load_splits(given: SplitsLike) -> Splits:
 
 
 def name_of(given: SplitsLike) -> str:
-    """What splits are called in messages and in a store: their name, that of their file, or "given"."""
+    """What splits are called in a store: their name, or that of their file; no path of a machine."""
     return "given" if isinstance(given, Mapping | Splits) else Path(given).name
+
+
+def place_of(given: SplitsLike) -> str:
+    """What splits are called in messages: their name, the path of their file, or the parameter."""
+    return MAPPING if isinstance(given, Mapping | Splits) else str(given)
 
 
 def found_file(name_or_path: str | PathLike[str]) -> Path:

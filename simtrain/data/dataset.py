@@ -128,7 +128,7 @@ class Dataset:
         same = np.array_equal(self.subject_split, _codes(own.subjects))
         return own.splits if same and np.array_equal(self.scene_split, own.scenes) else None
 
-    def divided(self, sets: Sets) -> Dataset:
+    def with_sets(self, sets: Sets) -> Dataset:
         """The same store with other sets; what was read of it is shared."""
         names, codes = sets.subjects.tolist(), sets.scenes
         identity: Identity = {

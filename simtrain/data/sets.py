@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from simdata.release.splits import Splits
-from simdata.release.splits_files import SplitsLike, load_splits, name_of
+from simdata.release.splits_files import SplitsLike, load_splits, place_of
 from simdata.store.splitting import divided
 from simtrain.data.dataset import Dataset
 
@@ -29,8 +29,8 @@ def with_splits(
     if isinstance(splits, str) and splits == STORE:
         return dataset
     if splits is not None:
-        given, origin = load_splits(splits), name_of(splits)
+        given, origin = load_splits(splits), place_of(splits)
         otherwise = given if otherwise is None else given.over(otherwise)
     if otherwise is None:
         return dataset
-    return dataset.divided(divided(dataset.view, dataset.path, otherwise, origin))
+    return dataset.with_sets(divided(dataset.view, dataset.path, otherwise, origin))

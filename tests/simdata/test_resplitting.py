@@ -102,13 +102,16 @@ def test_selections_and_rechunked_stores_can_be_divided_too(own, tmp_path):
     [
         (
             {"subjects": {"test": ["anna"]}},
-            r"given: not for the catalog mini: splits\.subjects\.test: 'anna' is",
+            r"`splits`: not for the catalog mini: splits\.subjects\.test: 'anna' is",
         ),
         (
             {"scenes": {"clips": {"test": ["x"]}}},
             r"splits\.scenes\.clips\.test: no movie has the clips \['x'\]",
         ),
-        ({"subjects": {"test": ["7", "8"]}}, r"given: .*s\.zarr has none of the 2 subjects that are listed"),
+        (
+            {"subjects": {"test": ["7", "8"]}},
+            r"`splits`: .*s\.zarr has none of the 2 subjects that are listed",
+        ),
         ("published-code", r"published-code: .*s\.zarr has none of the 180 subjects"),
     ],
 )

@@ -54,7 +54,7 @@ def test_sets_are_those_of_the_splits_and_what_was_read_is_shared(dataset):
 def test_splits_of_other_data_are_refused(dataset):
     with pytest.raises(UserError, match=r"published-code: not for the catalog small: .*'100610' is no id"):
         with_splits(dataset, "published-code")
-    with pytest.raises(UserError, match=r"given: .*small\.zarr has none of the 1 subjects"):
+    with pytest.raises(UserError, match=r"`splits`: .*small\.zarr has none of the 1 subjects"):
         with_splits(dataset, {"subjects": {"test": ["s9"]}})
     with pytest.raises(UserError, match=r"`splits` is not valid:\n  subjects\.test: listed twice: s1"):
         with_splits(dataset, {"subjects": {"test": ["s1", "s1"]}})
