@@ -13,6 +13,7 @@ _PLACES: dict[str, str] = {
     "compare": "simtrain.api.comparison",
     "correlate": "simtrain.api.correlation",
     "fit": "simtrain.api.runs",
+    "import_weights": "simtrain.api.published_weights",
     "load_config": "simtrain.api.runs",
     "load_run": "simtrain.api.runs",
     "open_dataset": "simtrain.api.loading",

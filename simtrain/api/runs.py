@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,12 @@ class TrainedRun:
     ----------
     path : the folder
     config : resolved, with the lag and the encoders that the store had
+    notes : what one should know of how it was made, such as what has changed since it was last worked on
     """
 
-    def __init__(self, run: AnyRun) -> None:
+    def __init__(self, run: AnyRun, notes: Sequence[str] | None = None) -> None:
         self.path, self.config = run.path, run.config
+        self.notes = list(run.notes if notes is None else notes)
 
     @property
     def metrics(self) -> pd.DataFrame:
@@ -265,7 +267,7 @@ def asked_for(
     file = out / "config.yaml"
     if file.exists() and config is None and modalities is None:
         own = run_kind(kind).open(out).config.model_dump(mode="json")
-        return composition.overridden(own, str(file), _texts(overrides), None, kind)
+        return composition.overridden(own, str(file), override_texts(overrides), None, kind)
     return composed(config or composition.DEFAULT_PRESET, overrides, modalities, kind)
 
 
@@ -279,8 +281,8 @@ def composed(
     if isinstance(config, BaseConfig):
         config = config.model_dump(mode="json")
     if isinstance(config, Mapping):
-        return composition.overridden(dict(config), "config", _texts(overrides), names, kind)
-    return composition.load(str(config), _texts(overrides), names, kind=kind)
+        return composition.overridden(dict(config), "config", override_texts(overrides), names, kind)
+    return composition.load(str(config), override_texts(overrides), names, kind=kind)
 
 
 def run_kind(kind: type[BaseConfig]) -> type[AnyRun]:
@@ -288,7 +290,7 @@ def run_kind(kind: type[BaseConfig]) -> type[AnyRun]:
     return PretrainRun if kind is PretrainConfig else FitRun
 
 
-def _texts(overrides: Overrides) -> list[str]:
+def override_texts(overrides: Overrides) -> list[str]:
     """Overrides as the command line has them; JSON is YAML."""
     if isinstance(overrides, str):
         raise UserError(f"overrides: {overrides!r} is one text: give a mapping, or a list of texts")
@@ -314,19 +316,20 @@ def _train(
     must_be_one_of("feed", feed, KINDS)
     where = torch_device(device)
     console = Console(quiet=progress is False or callable(progress) or processes.rank() != 0)
-    number = None
+    number, notes = None, list[str]()
     with interrupts.caught():
         try:
             dataset = open_to_train(store, folder, splits, run_kind(kind))
             run = start_run(dataset, lambda: asked_for(folder, config, overrides, modalities, kind), folder)
-            for note in run.notes:
+            notes += run.notes
+            for note in notes:
                 console.print(note)
             number = train(dataset, run, where, console, feed, _report(progress, run))
         except interrupts.Stopped as stopped:
             number = stopped.number
     if number is not None:
         signal.raise_signal(number)  # to whoever it was meant for: Python raises KeyboardInterrupt at Ctrl-C
-    return TrainedRun(run_kind(kind).open(folder))
+    return TrainedRun(run_kind(kind).open(folder), notes)
 
 
 def _report(progress: Progress, run: AnyRun) -> scalars.Report | None:

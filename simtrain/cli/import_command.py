@@ -8,11 +8,10 @@ from pathlib import Path
 import click
 
 from simdata.common.local_path import LOCAL
+from simtrain.api.published_weights import import_weights
 from simtrain.cli.options import set_option, store_argument
-from simtrain.data.dataset import open_dataset
 from simtrain.models.published_frames import MOST, TEMPORAL_REPS, TemporalRep
 from simtrain.training.initial_weights import start_options
-from simtrain.training.published import Files, import_weights
 from simtrain.training.run_folder import SPLITS
 
 
@@ -64,15 +63,25 @@ def import_weights_command(
 
     With the wrappers, `simtrain retrieve` tests it. The encoder alone can start a `simtrain fit`.
     """
-    given = {"fmri": fmri_wrapper, "video": video_wrapper, "audio": audio_wrapper}
-    wrappers = {modality: file for modality, file in given.items() if file is not None}
-    files = Files(fmri_encoder, wrappers, patches, temporal_rep, frames)
-    run, notes = import_weights(open_dataset(store), out, files, overrides, heads, splits)
-    for note in notes:
+    run = import_weights(
+        store,
+        out,
+        fmri_encoder,
+        fmri_wrapper=fmri_wrapper,
+        video_wrapper=video_wrapper,
+        audio_wrapper=audio_wrapper,
+        patches=patches,
+        temporal_rep=temporal_rep,
+        frames=frames,
+        heads=heads,
+        splits=splits,
+        overrides=overrides,
+    )
+    for note in run.notes:
         click.echo(f"Note: {note}", err=True)
     test = ["simtrain", "retrieve", str(out), str(store)]
     start = ["simtrain", "fit", str(store), "--out", "RUN", *start_options(run.config, run.path)]
     if (run.path / SPLITS).exists():
         start += ["--splits", str(run.path / SPLITS)]
-    tested = f"test it with: {shlex.join(test)}\n" if wrappers else ""
+    tested = f"test it with: {shlex.join(test)}\n" if fmri_wrapper else ""
     click.echo(f"imported {out}; {tested}start from its encoder with: {shlex.join(start)}")

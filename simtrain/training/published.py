@@ -90,18 +90,14 @@ def import_weights(
     overrides: Iterable[str] = (),
     heads: int | None = None,
     splits: SplitsLike | None = None,
-) -> tuple[FitRun, list[str]]:
-    """Make a run folder, at step 0, of published weights.
+) -> FitRun:
+    """Make a run folder, at step 0, of published weights; its ``notes`` are what the user should know of it.
 
     Parameters
     ----------
     overrides : of the configuration, ``key=value``
     heads : attention heads, which the weights do not show; None: as many as give 64 dimensions each
     splits : what the weights were trained on, as `trained_on` takes it
-
-    Returns
-    -------
-    The run, and what the user should know of it.
 
     Raises
     ------
@@ -138,7 +134,7 @@ def import_weights(
     record = {**_record(files, published, tuple(projectors)), "seen_subjects": seen}
     json_text.write(out / IMPORTED, record)
     checkpoint.save(run.checkpoint, ContrastiveTraining(config, learner).state_dict())
-    return run, _notes(files, published, tokens, config) + told
+    return FitRun(run.path, run.config, _notes(files, published, tokens, config) + told)
 
 
 def _derived(

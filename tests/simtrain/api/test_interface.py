@@ -34,6 +34,7 @@ def test_names_are_those_of_the_docs():
             "baseline",
             "compare",
             "correlate",
+            "import_weights",
         ),
         *("load_run", "load_config", "open_dataset", "batches", "__version__"),
     }

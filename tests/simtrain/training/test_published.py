@@ -13,6 +13,15 @@ import yaml
 import zarr
 from click.testing import CliRunner
 from published_architecture import PLAIN, WRAPPED, affine, linear, mixed, normed, save, tokens, transformer
+from published_weights import (
+    DIM,
+    FRAMES,
+    HEADS,
+    random_sim,
+    random_sit,
+    random_wrapper,
+    write_weights,
+)
 from torch.nn.functional import gelu, normalize
 
 import simtrain
@@ -29,31 +38,6 @@ from simtrain.surface.patches import patch_vertices, read_patches
 from simtrain.training.published import Files, import_weights
 from simtrain.training.run_folder import FitRun
 from simtrain.training.trained_model import load_learner
-
-DIM, INNER, COMMON, DEPTH, FRAMES, HEADS = 16, 128, 12, 2, 3, 2
-FEATURES = {"fmri": DIM, "video": 10, "audio": 7}
-
-
-def _sit(names=WRAPPED, ico=1, frames=FRAMES, rows=0, dim=DIM, inner=INNER, sequence=1):
-    """A bare SiT with class token; ``rows`` more positions than patches, of ``sequence`` frames each."""
-    torch.manual_seed(1)
-    patches, vertices = patch_vertices(ico).shape
-    positions = torch.randn(1, patches * sequence + rows, dim)
-    state = {"cls_token": torch.randn(1, 1, dim), "pos_embedding": positions}
-    state |= affine("to_patch_embedding.1", dim, vertices * frames) | affine("mlp_head.0", dim)
-    state |= affine("mlp_head.1", 1, dim)
-    return state | transformer("transformer", DEPTH, dim, inner, names)
-
-
-def _sim(names=WRAPPED, **sizes):
-    """As the published fMRIEncoder: the SiT, its own class token unused, and another class token."""
-    state = {f"encoder.{key}": value for key, value in _sit(names, **sizes).items()}
-    return {"cls_token": torch.randn(1, 1, DIM)} | state
-
-
-def _wrapper(features, common=COMMON):
-    state = affine("projection", common, features) | affine("fc", common, common)
-    return state | affine("layer_norm", common)
 
 
 def published_wrapper(state, x):
@@ -73,10 +57,7 @@ def _shuffled_table(path, ico=1):
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """A published model in files, as the published code leaves them, and its tensors."""
-    folder = tmp_path_factory.mktemp("weights")
-    tensors = {"encoder": _sim(), **{name: _wrapper(size) for name, size in FEATURES.items()}}
-    encoder = save(tensors["encoder"], folder / "fmri-encoder-best.pt")
-    wrappers = {name: save(tensors[name], folder / f"{name}-wrapper-best.pt") for name in FEATURES}
+    tensors, encoder, wrappers = write_weights(tmp_path_factory.mktemp("weights"))
     return Files(encoder, wrappers), tensors
 
 
@@ -108,7 +89,7 @@ def _as_published(stored, samples, dataset):
 
 
 def _must_equal_published(files, tensors, table, dataset, out, temporal_rep="channels"):
-    run, _ = import_weights(dataset, out, files)
+    run = import_weights(dataset, out, files)
     learner = load_learner(run, dataset, torch.device("cpu"))
     samples, stored = _windows(dataset)
     sequence = torch.from_numpy(_as_published(stored.numpy(), samples, dataset))[:, :, table]
@@ -127,7 +108,7 @@ def _must_equal_published(files, tensors, table, dataset, out, temporal_rep="cha
 @pytest.mark.parametrize("names", [WRAPPED, PLAIN], ids=["prenorm", "norm within"])
 def test_embeddings_equal_the_published_ones(names, weights, dataset, tmp_path):
     files, tensors = weights
-    tensors = tensors | {"encoder": _sim(names)}
+    tensors = tensors | {"encoder": random_sim(names)}
     path, table = _shuffled_table(tmp_path / "table.csv")
     files = Files(save(tensors["encoder"], tmp_path / "encoder.pt"), files.wrappers, path)
     _must_equal_published(files, tensors, table, dataset, tmp_path / "run")
@@ -146,7 +127,7 @@ def test_embeddings_of_frames_in_a_row_and_of_their_mean_equal_too(
     temporal_rep, sizes, said, weights, dataset, tmp_path
 ):
     files, tensors = weights
-    tensors = tensors | {"encoder": _sim(**sizes)}
+    tensors = tensors | {"encoder": random_sim(**sizes)}
     path, table = _shuffled_table(tmp_path / "table.csv")
     files = Files(save(tensors["encoder"], tmp_path / "encoder.pt"), files.wrappers, path, **said)
     _must_equal_published(files, tensors, table, dataset, tmp_path / "run", temporal_rep)
@@ -154,7 +135,7 @@ def test_embeddings_of_frames_in_a_row_and_of_their_mean_equal_too(
 
 def _vsmae():
     """As `encoder-decoder-best.pt`: no class token, a token for each patch and frame, and a decoder."""
-    sit = _sit(frames=1, sequence=FRAMES)
+    sit = random_sit(frames=1, sequence=FRAMES)
     del sit["cls_token"]
     decoder = {"mask_token": torch.randn(4), "decoder_pos_emb": torch.randn(1, 240, 4)}
     decoder |= affine("enc_to_dec", 4, DIM) | transformer("decoder", 1, 4, 4) | affine("decoder_norm", 4)
@@ -197,7 +178,7 @@ def test_a_vsmae_alone_starts_a_fit_by_the_printed_command(store, tmp_path):
 def test_without_a_table_the_geometrys_order_counts_and_this_is_said(weights, dataset, tmp_path):
     files, tensors = weights
     _must_equal_published(files, tensors, patch_vertices(1), dataset, tmp_path / "run")
-    _, notes = import_weights(dataset, tmp_path / "again", files)
+    notes = import_weights(dataset, tmp_path / "again", files).notes
     assert "outputs will not equal the published ones" in notes[0]
 
 
@@ -207,7 +188,7 @@ def test_embeddings_equal_with_the_published_tables(ico, seed_files, weights, da
     files, tensors = weights
     path = seed_files / f"triangle_indices_ico_6_sub_ico_{ico}.csv"
     table = np.array(list(csv.reader(path.open()))[1:], dtype=int).T
-    tensors = tensors | {"encoder": _sim(ico=ico)}
+    tensors = tensors | {"encoder": random_sim(ico=ico)}
     files = Files(save(tensors["encoder"], tmp_path / "encoder.pt"), files.wrappers, path)
     _must_equal_published(files, tensors, table, dataset, tmp_path / "run")
 
@@ -222,7 +203,7 @@ def _built(published, heads):
 
 @pytest.mark.parametrize("rows", [0, 1])
 def test_bare_and_masked_autoencoders_equal(rows, tmp_path):
-    sit = _sit(PLAIN, rows=rows)
+    sit = random_sit(PLAIN, rows=rows)
     x = torch.randn(2, FRAMES, *patch_vertices(1).shape)
     expected = tokens(sit, sit["cls_token"], x, HEADS)
     decoder = {"mask_token": torch.randn(4), "decoder_pos_emb": torch.randn(1, 80, 4)}
@@ -239,7 +220,7 @@ def test_bare_and_masked_autoencoders_equal(rows, tmp_path):
 
 def test_the_audio_configuration_equals(tmp_path):
     """ico 4, frames one after another. Narrow, of one block and two frames, so that it is fast."""
-    sit = _sit(ico=4, frames=1, sequence=2, dim=8, inner=8)
+    sit = random_sit(ico=4, frames=1, sequence=2, dim=8, inner=8)
     sit = {key: value for key, value in sit.items() if ".layers.1." not in key}
     published = read_encoder(save(sit, tmp_path / "encoder.pt"))
     found = tokenisation(published.tokens, published.patch_size, None, None, tmp_path)
@@ -257,7 +238,7 @@ def test_the_audio_configuration_equals(tmp_path):
 
 
 def test_a_single_head_as_wide_as_the_tokens_has_no_output_layer(tmp_path):
-    sit = {key: value for key, value in _sit(dim=64, inner=64).items() if "to_out" not in key}
+    sit = {key: value for key, value in random_sit(dim=64, inner=64).items() if "to_out" not in key}
     x = torch.randn(2, FRAMES, *patch_vertices(1).shape)
     with torch.no_grad():
         model = _built(read_encoder(save(sit, tmp_path / "one.pt")), 1)
@@ -266,7 +247,7 @@ def test_a_single_head_as_wide_as_the_tokens_has_no_output_layer(tmp_path):
 
 
 def test_without_a_class_token_it_is_0(tmp_path):
-    sit = _sit()
+    sit = random_sit()
     del sit["cls_token"]
     published = read_encoder(save(sit, tmp_path / "none.pt"))
     assert not published.own_token
@@ -292,7 +273,7 @@ QKV = "encoder.transformer.layers.1.0.fn.to_qkv.weight"
     ],
 )
 def test_an_encoder_that_does_not_fit_is_refused(change, words, tmp_path):
-    state = {key: value for key, value in (_sim() | change).items() if value is not None}
+    state = {key: value for key, value in (random_sim() | change).items() if value is not None}
     with pytest.raises(UserError, match=words):
         read_encoder(save(state, tmp_path / "odd.pt"))
 
@@ -311,10 +292,10 @@ def test_parts_that_do_not_fit_together_are_refused(weights, dataset, tmp_path):
     files, _ = weights
     with pytest.raises(UserError, match="projectors come together"):
         Files(files.encoder, {"fmri": files.wrappers["fmri"]})
-    odd = {"video": save(_wrapper(10, common=9), tmp_path / "nine.pt")}
+    odd = {"video": save(random_wrapper(10, common=9), tmp_path / "nine.pt")}
     with pytest.raises(UserError, match=r"into 9 dimensions, .* into 12"):
         import_weights(dataset, tmp_path / "run", Files(files.encoder, files.wrappers | odd))
-    odd = {"video": save(_wrapper(768), tmp_path / "features.pt")}
+    odd = {"video": save(random_wrapper(768), tmp_path / "features.pt")}
     with pytest.raises(UserError, match="takes 768 features, but video_shapes of the store has 10"):
         import_weights(dataset, tmp_path / "run", Files(files.encoder, files.wrappers | odd))
     with pytest.raises(UserError, match=r"model\.depth: the weights ask for 2"):
@@ -345,7 +326,7 @@ def _invoke(*arguments):
 
 
 def test_weights_of_one_frame_are_imported_when_it_is_said_what_they_were_given(weights, store, tmp_path):
-    encoder = save(_sim(frames=1), tmp_path / "encoder.pt")
+    encoder = save(random_sim(frames=1), tmp_path / "encoder.pt")
     given = ("import-weights", store, "--out", tmp_path / "run", "--fmri-encoder", encoder)
     with pytest.raises(UserError, match="give --frames"):
         _invoke(*given)
@@ -438,13 +419,13 @@ def test_an_encoder_of_nothing_is_not_imported_alone(weights, dataset, tmp_path)
 
 def test_it_has_the_input_that_weights_were_trained_on_or_says_that_it_has_not(weights, dataset, tmp_path):
     files, _ = weights
-    run, notes = import_weights(dataset, tmp_path / "run", files)
+    run = import_weights(dataset, tmp_path / "run", files)
     data = run.config.data
     assert (data.normalise, data.test_normalise) == ("vertex-demean", "vertex-demean+frame-zscore")
     assert data.features == "raw"
-    assert not any("data." in note for note in notes)
+    assert not any("data." in note for note in run.notes)
     other = ["data.normalise=vertex-zscore", "data.features=standardised"]
-    _, notes = import_weights(dataset, tmp_path / "other", files, other)
+    notes = import_weights(dataset, tmp_path / "other", files, other).notes
     assert "data.normalise is vertex-zscore, where the weights were trained" in notes[0]
     assert "data.features is standardised" in notes[1]
 
@@ -452,7 +433,7 @@ def test_it_has_the_input_that_weights_were_trained_on_or_says_that_it_has_not(w
 def test_a_run_that_was_imported_before_is_tested_as_it_was(weights, dataset, tmp_path):
     """Its configuration has none of the keys, and its checkpoint has the features' statistics."""
     files, _ = weights
-    run, _ = import_weights(dataset, tmp_path / "run", files)
+    run = import_weights(dataset, tmp_path / "run", files)
     state = torch.load(run.checkpoint)
     buffers = [name for name in state["learner"] if name.startswith("stimuli.")]
     for name in buffers:
@@ -477,8 +458,8 @@ def test_weights_count_as_trained_on_the_splits_that_are_given_in_later_training
 ):
     files, _ = weights
     lists = {"subjects": {"train": ["s1", "s2", "s8"], "val": ["s3"], "test": ["s5"]}, "scenes": {}}
-    run, notes = import_weights(open_dataset(store), tmp_path / "run", files, splits=lists)
-    assert any("trained on the 4 subjects listed in given" in note for note in notes)
+    run = import_weights(open_dataset(store), tmp_path / "run", files, splits=lists)
+    assert any("trained on the 4 subjects listed in given" in note for note in run.notes)
     assert run.seen_subjects == {"s1", "s2", "s3", "s8"}, "also who is not in the store"
     few = {"experiment": "new-subjects", "clips": 10, "draws": 2, "device": "cpu", "save": False}
     found = simtrain.retrieve(run.path, store, **few)
@@ -513,9 +494,9 @@ def _as_the_published_data(store, path):
 def test_in_a_store_of_the_published_data_weights_were_trained_on_its_subjects(weights, store, tmp_path):
     files, _ = weights
     ours = open_dataset(_as_the_published_data(store, tmp_path / "hcp.zarr"))
-    run, notes = import_weights(ours, tmp_path / "run", files)
-    assert any("the 127 subjects listed in published-code" in note for note in notes)
-    assert any("picked its checkpoint by the 53 subjects" in note for note in notes)
+    run = import_weights(ours, tmp_path / "run", files)
+    assert any("the 127 subjects listed in published-code" in note for note in run.notes)
+    assert any("picked its checkpoint by the 53 subjects" in note for note in run.notes)
     assert len(run.seen_subjects) == 127
     assert list(run.store["subjects"].values()) == ["train", "train", "test", "test", "none", "none"]
     few = {"experiment": "new-subjects", "clips": 10, "draws": 2, "device": "cpu", "save": False}
