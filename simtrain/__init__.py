@@ -20,6 +20,7 @@ _PLACES: dict[str, str] = {
     "predict": "simtrain.api.prediction",
     "pretrain": "simtrain.api.runs",
     "reconstruct": "simtrain.api.reconstruction",
+    "reproduce": "simtrain.reproduction.reproducing",
     "retrieve": "simtrain.api.retrieval",
     "saliency": "simtrain.api.saliency",
 }

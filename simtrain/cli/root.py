@@ -45,6 +45,10 @@ COMMANDS = {
         "Show what the BOLD of held-out windows of STORE says was seen, in pictures of other clips of the "
         "film.",
     ),
+    "reproduce": (
+        "reproduce_command:reproduce_command",
+        "Train and test on STORE what a table of the paper has, beside the published numbers.",
+    ),
     "import-weights": (
         "import_command:import_weights_command",
         "Make a run of published weights of SIM (ICLR 2025) or vsMAE, to test on STORE or to train further.",

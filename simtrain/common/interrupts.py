@@ -46,6 +46,10 @@ class Interrupts:
         """
         self._held = True
 
+    def release(self) -> None:
+        """The opposite of `hold`: what is to be saved is saved."""
+        self._held = False
+
     def catch(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGINT and self._again():
             raise KeyboardInterrupt

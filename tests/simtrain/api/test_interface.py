@@ -18,6 +18,7 @@ SMALLER = {
     '"baselines", "ridge", ': '"baselines", "ridge", config="demo", draws=2, clips=20, ',
     "windows=10": "windows=2",
     "rotations=100": "rotations=9",
+    '"tables", "C1"': '"tables", "C1", demo=True, pool=4, device="cpu", overrides={"train.steps": 1}',
     'run.metrics.plot(x="step", y="train/loss")': "run.metrics",
 }
 
@@ -35,6 +36,7 @@ def test_names_are_those_of_the_docs():
             "compare",
             "correlate",
             "import_weights",
+            "reproduce",
         ),
         *("load_run", "load_config", "open_dataset", "batches", "__version__"),
     }

@@ -61,7 +61,8 @@ USUAL = (signal.SIGTERM, signal.SIGTERM)
         (Training, "update", 1, (signal.SIGHUP,), 1),
         (Training, "update", 1, (signal.SIGINT, signal.SIGINT, signal.SIGTERM), 1),  # as parents pass on
         (Validation, "__call__", 1, USUAL, 2),
-        (checkpoint, "save", 1, USUAL, 4),  # of step 3: one more is done, and it is the last
+        (checkpoint, "save", 1, USUAL, 2),  # of the best
+        (checkpoint, "save", 2, USUAL, 4),  # of step 3: one more is done, and it is the last
         (Metrics, "write", 1, USUAL, 1),
         (Training, "update", 4, USUAL, 4),
         (Metrics, "__exit__", 1, USUAL, 4),
