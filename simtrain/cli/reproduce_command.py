@@ -21,7 +21,9 @@ from simtrain.reproduction.reproducing import reproduced
 @store_argument
 @click.option("--table", required=True, type=click.Choice(tuple(Plan.read().tables)), help="Of the paper.")
 @click.option("--out", required=True, type=LOCAL, help="Folder; what is done in it is not done again.")
-@click.option("--pool", type=POOL, help="Candidates, where film clips are too short for the published pools.")
+@click.option(
+    "--pool", type=POOL, help="Candidates of each test (default: as published, if clips are long enough)."
+)
 @click.option("--demo", is_flag=True, help="Small enough for a store of `simdata demo`, in minutes.")
 @click.option(
     "--published",

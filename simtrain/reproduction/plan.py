@@ -28,7 +28,7 @@ class Part(_Strict):
 
 
 class TablePlan(_Strict):
-    """A table: sets, experiment and protocol of its tests, and its rows.
+    """A table: sets, experiment and protocol of its tests, with pools by modality, and its rows.
 
     Attributes
     ----------
@@ -40,6 +40,7 @@ class TablePlan(_Strict):
     splits: str
     experiment: str
     protocol: str
+    pool: dict[str, int]
     settings: Settings = Field(default={}, alias="set")
     rows: tuple[str, ...]
 

@@ -55,7 +55,8 @@ def reproduce(
     demo : bool
         Small enough for a store of `simdata demo`, in minutes.
     pool : int, "movie" or dict, optional
-        Candidates of each test, as for `retrieve`, where film clips are too short for the published ones.
+        Candidates of each test, as for `retrieve`; None: as published, or as many as the film clips of the
+        release allow. With other pools, tests are done again.
     published : str or PathLike[str], optional
         YAML file with published numbers, on top of those that are known to us.
     device : {"auto", "cpu", "cuda"}
@@ -115,11 +116,11 @@ def reproduced(
     chosen, numbers = plan.table(table), PublishedNumbers(None if published is None else Path(published))
     settings = _settings(overrides)
     must_be_settings(settings)
-    asked = {"store": str(store), "demo": demo, "pool": pool, "overrides": settings}
+    asked = {"store": str(store), "demo": demo, "overrides": settings}
     _must_be_of(folder, asked)
     console = Console(quiet=not progress)
-    if pool is None and demo:
-        pool = plan.demo.pools[chosen.splits]
+    if pool is None:
+        pool = plan.demo.pools[chosen.splits] if demo else chosen.pool
     with interrupts.caught() as interrupt:
         runner = Runner(
             store,
@@ -135,8 +136,7 @@ def reproduced(
             interrupt,
         )
         tests = runner.run()
-    pools = "" if pool is None else f", but pool {as_text(pool)}"
-    told = f"{chosen.protocol}{pools}, {chosen.experiment}, splits {chosen.splits}"
+    told = f"{chosen.protocol}, pool {as_text(pool)}, {chosen.experiment}, splits {chosen.splits}"
     found = Reproduction(table, chosen, tests, numbers, {**asked, "test": told})
     found.save(folder)
     return found

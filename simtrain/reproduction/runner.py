@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -31,7 +32,7 @@ class Runner:
     folder : trainings go to ``folder``/SPLITS/PART, as ordinary run folders, and are shared by tables; tests
         to ``folder``/tests/table-NAME/ROW
     settings : of all trainings, on top of what the plan says
-    pool : of all tests; None: the protocol's
+    pool : of all tests
     progress : whether trainings print
     say : told what is begun
     """
@@ -42,7 +43,7 @@ class Runner:
     name: str
     table: TablePlan
     settings: Settings
-    pool: Pool | None
+    pool: Pool
     device: str
     progress: bool
     say: Callable[[str], object]
@@ -61,7 +62,7 @@ class Runner:
             self._go_on()
         tests = {row: self._place(row) for row in self.table.rows if row != CHANCE}
         for row, place in tests.items():
-            if not (place / "retrieval.json").exists():
+            if not self._tested(place):
                 self.say(f"table {self.name}, {row}: test")
                 self._test(row, place)
             self._go_on()
@@ -97,6 +98,11 @@ class Runner:
             baseline(self.store, place.parent, RIDGE, **test)
         else:
             retrieve(self._run(row), self.store, out=place, **test)
+
+    def _tested(self, place: Path) -> bool:
+        """Whether it was tested with these pools."""
+        file = place / "retrieval.json"
+        return file.exists() and json.loads(file.read_text())["protocol"]["pool"] == self.pool
 
     def _overrides(self, part: Part) -> Settings:
         """What a part is trained with, on top of its preset."""

@@ -104,7 +104,7 @@ def test_what_is_done_is_not_done_again(store, table_1, monkeypatch):
 
 def test_other_settings_need_another_folder(store, table_1, tmp_path):
     with pytest.raises(UserError, match="was begun with other settings"):
-        simtrain.reproduce(store, table_1[0], "1", **SMALL | {"pool": 5})
+        simtrain.reproduce(store, table_1[0], "1", **SMALL | {"demo": False})
     for key, fault in {
         "model.init": "put the run of your own in its place",
         "train.speed": "no such key",
