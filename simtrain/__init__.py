@@ -12,6 +12,7 @@ _PLACES: dict[str, str] = {
     "batches": "simtrain.api.loading",
     "compare": "simtrain.api.comparison",
     "correlate": "simtrain.api.correlation",
+    "encode": "simtrain.api.encoding_model",
     "fit": "simtrain.api.runs",
     "import_weights": "simtrain.api.published_weights",
     "load_config": "simtrain.api.runs",

@@ -57,6 +57,10 @@ COMMANDS = {
         "saliency_command:saliency_command",
         "Map the parts of the cortex that the model of RUN relies on, in windows of STORE.",
     ),
+    "encode": (
+        "encode_command:encode_command",
+        "Predict the BOLD of every vertex of STORE from the film's embeddings, and map how well.",
+    ),
     "correlate": (
         "correlate_command:correlate_command",
         "Correlate the maps of MAP with those of REFERENCE over the cortex, p by the spin test.",

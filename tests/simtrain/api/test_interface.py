@@ -37,6 +37,7 @@ def test_names_are_those_of_the_docs():
             "correlate",
             "import_weights",
             "reproduce",
+            "encode",
         ),
         *("load_run", "load_config", "open_dataset", "batches", "__version__"),
     }
