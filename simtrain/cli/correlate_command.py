@@ -85,7 +85,7 @@ def correlate_command(out: Path | None, **options: Any) -> None:
     """Correlate the maps of MAP with those of REFERENCE over the cortex, p by the spin test.
 
     Each is a dscalar.nii, or a func.gii or shape.gii, those of L and R with a comma between them: what
-    `simtrain saliency` writes, a gradient, a contrast of a task. Both on one mesh.
+    `simtrain saliency` and `encode` write, a gradient, a contrast of a task. Both on one mesh.
 
     The test turns the sphere of MAP at random, that of R as the mirror image of L, and correlates again
     (Alexander-Bloch et al. 2018): so that p knows how smooth maps are.

@@ -21,7 +21,6 @@ NOTE = "below a picture: where it is from, and the cosine; framed: the clip that
 def write(folder: Path, found: Mapping[str, Sequence[RankedClip]], dataset: Dataset, title: str) -> None:
     """Write ``folder``/best_and_worst.csv, and best-EXPERIMENT.png and worst-EXPERIMENT.png."""
     folder.mkdir(parents=True, exist_ok=True)
-    remove(folder)
     rows = table(found, dataset)
     with (folder / NAMES[0]).open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
@@ -76,7 +75,7 @@ def _row(ranked: RankedClip, dataset: Dataset) -> SheetRow:
     of = ranked.subjects[0] if len(ranked.subjects) == 1 else f"{len(ranked.subjects)} subjects"
     label = (
         f"{dataset.movies[ranked.clip.movie]} {_segment(ranked.clip, dataset)}\n{ranked.clip.second} s\n"
-        f"rank {ranked.rank:.3g} of {ranked.pool:.3g}\n{of}, {ranked.windows} windows"
+        f"rank {ranked.rank:.3g} of {ranked.pool:.3g}\n{of}, windows: {ranked.windows}"
     )
     true = (ranked.clip.movie, ranked.clip.second)
     pictures = [Shown(frames[0])] + [
