@@ -116,7 +116,7 @@ def reproduced(
     chosen, numbers = plan.table(table), PublishedNumbers(None if published is None else Path(published))
     settings = _settings(overrides)
     must_be_settings(settings)
-    asked = {"store": str(store), "demo": demo, "overrides": settings}
+    asked = {"demo": demo, "overrides": settings}
     _must_be_of(folder, asked)
     console = Console(quiet=not progress)
     if pool is None:

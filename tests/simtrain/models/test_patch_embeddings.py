@@ -125,7 +125,7 @@ def test_main_components_are_of_training_windows_and_stay(store, tmp_path, tempo
     stored = torch.from_numpy(BoldReader(store).read(
         np.stack([samples[axis] for axis in ("subject", "movie", "second", "hemisphere")], axis=1), 3
     ))  # fmt: skip
-    values = FramePatches.of(dataset.cortex, run.config)(
+    values = FramePatches.of(dataset, run.config)(
         stored, torch.from_numpy(samples["hemisphere"].astype(np.int64))
     )
     values = (
