@@ -23,6 +23,7 @@ from simdata.common.read_ahead import read_ahead
 from simdata.release.sources import Fingerprint, Run
 from simdata.store.converted import ConvertedRun
 from simdata.store.encoding import Encoding
+from simdata.store.lock import new_folder
 from simdata.store.shards import CHECKSUM_BYTES, ShardBuffer
 from simdata.surface.meshes import HEMISPHERES, icosphere_vertices
 from simdata.surface.resampling import ORDER, Corners, cortex_weights
@@ -70,8 +71,8 @@ def convert_run(
     fingerprint = Fingerprint.of(run.path)
     series = open_run(run.path)
     check_run(series, tr=tr, volumes=run.movie.volumes)
-    # A folder for the subject: of a-b and c, and a and b-c, names would be the same.
-    shards = {h: staging / run.subject / f"{run.movie.name}-{h}.shard" for h in HEMISPHERES}
+    folder = new_folder(staging)
+    shards = {hemisphere: folder / f"{hemisphere}.shard" for hemisphere in HEMISPHERES}
     parts, written = {}, []
     with ThreadPoolExecutor(threads) as processor, ThreadPoolExecutor(1) as disk:
         digest = processor.submit(sha256, run.path) if checksum else None

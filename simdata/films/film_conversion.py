@@ -19,6 +19,7 @@ from simdata.films.container import FilmInfo, probe
 from simdata.release.sources import Film, Fingerprint
 from simdata.store.arrays import array_of, values_of
 from simdata.store.converted import ConvertedFilm, film_arrays
+from simdata.store.lock import new_folder
 
 THUMBNAIL_HEIGHT = 72
 FILM_MEMORY = 1300 * 2**20  # bytes, for 1080p and without weights: torch, and what runs left in the process
@@ -48,7 +49,7 @@ def convert_film(
     check_covers_clips(film, info)
     group = zarr.open_group(store, mode="r")
     movie = list(values_of(group, "movie")).index(film.movie.name)
-    folder = staging / f"film-{film.movie.name}"
+    folder = new_folder(staging)
     with of_store(staging):
         arrays = {name: _beside(store / name, folder / name) for name in film_arrays(group)}
     _, _, height, width, _ = array_of(group, "frame").shape

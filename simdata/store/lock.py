@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import zarr
 from filelock import FileLock, Timeout
 
 from simdata.common.errors import UserError
+from simdata.common.faults import of_store
 from simdata.store.axes import check_variables
 from simdata.store.embeddings import settle_embeddings
 from simdata.store.opening import open_store
@@ -44,6 +46,19 @@ def exclusive(store: Path) -> Iterator[Path]:
             shutil.rmtree(staging, ignore_errors=True)
             if not unfinished(store):
                 shutil.rmtree(folder, ignore_errors=True)  # gone, if the store was put aside
+
+
+def new_folder(staging: Path) -> Path:
+    """A folder of an attempt's own: the one before may have died half done, or be taken for dead and go on.
+
+    Raises
+    ------
+    UserError
+        If it cannot be made.
+    """
+    with of_store(staging):
+        staging.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(dir=staging))
 
 
 @contextmanager

@@ -160,3 +160,11 @@ def test_runs_whose_names_join_alike_have_shards_of_their_own(source, tmp_path):
         options = {"encoding": ENCODINGS["int8"], "staging": tmp_path, "checksum": False}
         paths |= set(convert_run(run, tr=1.0, capacity=CAPACITY, **options).shards)
     assert len(paths) == 4
+
+
+def test_a_second_attempt_is_not_in_the_way_of_the_first_which_may_be_dead_or_at_work(tmp_path):
+    path = tmp_path / "run.dtseries.nii"
+    write_dtseries(path, noise("32k", VOLUMES), "32k")
+    first, second = (convert(path, tmp_path / "staging") for _ in range(2))
+    assert not set(first.shards) & set(second.shards)
+    assert [shard.read_bytes() for shard in first.shards] == [shard.read_bytes() for shard in second.shards]
