@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -272,7 +272,8 @@ def baseline(
     modalities: str | Iterable[str] | None = None,
     config: ConfigLike = DEFAULT_PRESET,
     overrides: Overrides = (),
-    ico: int = BaselineSettings.ico,
+    inputs: str = BaselineSettings.inputs,
+    ico: int | None = BaselineSettings.ico,
     delays: tuple[int, int] = BaselineSettings.delays,
     targets: int | None = BaselineSettings.targets,
     components: int = BaselineSettings.components,
@@ -310,8 +311,12 @@ def baseline(
         subjects agree: one, or several, which share what they read.
     modalities, config, overrides
         As for `simtrain.fit`: window and encoders of all kinds, training of PCA's projectors.
-    ico : int
-        Ridge and ceiling see means over the faces of this icosphere.
+    inputs : {"patches", "vertices"}
+        Ridge sees means of patches, z-scored over the run, or every vertex of the cortex as
+        ``data.normalise`` has it (`simtrain.baselines.kernel_ridge`).
+    ico : int, optional
+        Ridge and ceiling see means over the faces of this icosphere; None: of 2. Not beside ``vertices``,
+        unless for the ceiling.
     delays : tuple of int
         First and last s after the lag whose BOLD ridge sees.
     targets : int, optional
@@ -319,7 +324,7 @@ def baseline(
     components : int
         Main axes of PCA.
     samples : int
-        Training windows that PCA's axes are fitted on.
+        Training windows that PCA's axes are fitted on, and ridge of ``vertices``, at most.
     lag : int, optional
         Seconds from stimulus to BOLD; None: as ``config`` says, or the store.
     splits : str, PathLike[str], dict or Splits, optional
@@ -367,7 +372,7 @@ def baseline(
         "movies": names_in(movies),
         "metrics": names_in(metrics),
     }
-    settings = BaselineSettings(ico, delays, targets, components, samples)
+    settings = BaselineSettings(inputs, ico, delays, targets, components, samples)
     composed = load_config(config, overrides=overrides, modalities=modalities)
     place = local(out, "out")
     dataset = with_splits(open_dataset(store), splits)
@@ -379,7 +384,7 @@ def baseline(
 def tested_baselines(
     dataset: Dataset,
     out: Path,
-    kinds: Iterable[str],
+    kinds: Collection[str],
     config: Config,
     settings: BaselineSettings,
     experiment: str,
@@ -393,7 +398,7 @@ def tested_baselines(
     resolved = resolve(config, dataset)
     asked = {"lag": resolved.data.lag} | {name: value for name, value in test.items() if value is not None}
     protocol = named(asked.pop("protocol"), **asked)
-    must_suit(kinds, protocol)
+    must_suit(kinds, settings, protocol)
     fits = Baselines(dataset, resolved, settings, where)
     for kind in kinds:
         fitted, notes = fits.fit(kind, out / kind, protocol.hemispheres)

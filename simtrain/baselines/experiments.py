@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,9 +17,12 @@ from simdata.store import BoldReader
 from simdata.surface.meshes import HEMISPHERES
 from simtrain.baselines.ceiling import Others, isc_maps, summary, write_maps
 from simtrain.baselines.courses import Courses
+from simtrain.baselines.kernel_ridge import KernelRidge, by_film_clips, fit_kernel_ridge
 from simtrain.baselines.pca import Axes, fit_axes, train_head
 from simtrain.baselines.ridge import Ridge, film_folds, fit_ridge
 from simtrain.baselines.targets import Targets
+from simtrain.baselines.vertices import VertexCourses
+from simtrain.common.choices import must_be_one_of
 from simtrain.config.resolved import ResolvedConfig
 from simtrain.data.dataset import Dataset
 from simtrain.data.features import Stimuli
@@ -32,6 +35,10 @@ from simtrain.retrieval.protocol import Protocol as RetrievalProtocol
 from simtrain.training import checkpoint
 from simtrain.training.software import software_versions
 
+ICO = 2
+INPUTS = ("patches", "vertices")
+
+Predict = Callable[[np.ndarray, str], np.ndarray]  # from windows and a modality to embeddings
 Test = Callable[[np.ndarray, str, RetrievalProtocol], RetrievalResult]
 
 
@@ -41,14 +48,16 @@ class BaselineSettings:
 
     Attributes
     ----------
-    ico : patches of ridge and ceiling are the faces of this icosphere
+    inputs : what ridge regression sees, one of ``INPUTS``: means of patches, or every vertex of the cortex
+    ico : patches of ridge and ceiling are the faces of this icosphere, None: of ``ICO``
     delays : first and last, s after the lag, whose BOLD ridge regression sees
     targets : predict so many main components of an embedding, None: all of its features
     components : main axes of a window's vertices
-    samples : windows that these are fitted on
+    samples : windows that these, or ridge regression of vertices, are fitted on at most
     """
 
-    ico: int = 2
+    inputs: str = INPUTS[0]
+    ico: int | None = None
     delays: tuple[int, int] = (-1, 3)
     targets: int | None = None
     components: int = 256
@@ -80,7 +89,9 @@ class Baselines:
     def __init__(
         self, dataset: Dataset, config: ResolvedConfig, settings: BaselineSettings, device: torch.device
     ) -> None:
-        self._dataset, self._config, self._settings, self._device = dataset, config, settings, device
+        self._dataset, self._config, self._device = dataset, config, device
+        self._ico = ICO if settings.ico is None else settings.ico
+        self._settings = replace(settings, ico=self._ico)
         self._used = used = Windows.of(dataset, config)
         self._embeddings, self._clips = used.embeddings, used.clips
         self._training = training(used.find())
@@ -133,11 +144,27 @@ class Baselines:
 
     def courses(self, unit: str) -> Courses:
         """Of one of `units_of`: a hemisphere, or for ``mean`` all in use, side by side."""
-        sides = self._config.data.sides if unit == "mean" else [HEMISPHERES.index(unit)]
-        return Courses(self._dataset, self._settings.ico, sides)
+        return Courses(self._dataset, self._ico, self._sides(unit))
 
     def ridge(self, courses: Courses) -> Ridge:
         """Fitted to predict the targets from the delays that were asked for."""
+        windows, delays = self._for_ridge()
+        fold = film_folds(windows, self._dataset.segment)
+        return fit_ridge(courses, windows, fold, self.targets, delays, self._device)
+
+    def vertex_ridge(self, courses: VertexCourses) -> KernelRidge:
+        """As `ridge`, from every vertex, on so many of the windows as ``samples`` says."""
+        windows, delays = self._for_ridge()
+        count, seed = self._settings.samples, self._config.train.seed
+        windows = by_film_clips(windows, self._dataset.segment, count, seed)
+        fold = film_folds(windows, self._dataset.segment)
+        return fit_kernel_ridge(courses, windows, fold, self.targets, delays, self._device)
+
+    def _sides(self, unit: str) -> Sequence[int]:
+        return self._config.data.sides if unit == "mean" else [HEMISPHERES.index(unit)]
+
+    def _for_ridge(self) -> tuple[np.ndarray, np.ndarray]:
+        """Training windows, and the delays that were asked for."""
         first, last = self._settings.delays
         windows = self._training
         # No delay may lead into BOLD that answers a scene which is held out.
@@ -146,9 +173,7 @@ class Baselines:
             raise UserError(
                 f"delays: no training window has all of {first} to {last} s within its scene: take fewer"
             )
-        fold = film_folds(windows, self._dataset.segment)
-        delays = np.arange(first, last + 1)
-        return fit_ridge(courses, windows, fold, self.targets, delays, self._device)
+        return windows, np.arange(first, last + 1)
 
     def axes(self) -> Axes:
         """The main axes of training windows."""
@@ -167,13 +192,25 @@ class Baselines:
             old.unlink()
         sides, notes = {}, {}
         for unit in units:
-            courses = self.courses(unit)
-            model = self.ridge(courses)
+            model, predict = self._ridge_of(unit)
             model.save(out / ("ridge.npz" if unit == "mean" else f"ridge_{unit}.npz"))
-            sides[unit] = _RidgeSides(tuple(model.columns), model, self.targets, courses)
+            sides[unit] = _RidgeSides(tuple(model.columns), predict, self.targets)
             notes[unit] = _told(model)
         test = partial(self._test, lambda windows: sides)
         return test, notes.get("mean", notes)
+
+    def _ridge_of(self, unit: str) -> tuple[Ridge | KernelRidge, Predict]:
+        """What was fitted to a unit, and what predicts of its windows in tests."""
+        if self._settings.inputs == "patches":
+            patches = self.courses(unit)
+            model = self.ridge(patches)
+            return model, partial(model.predict, patches)
+        trained, tested = (
+            VertexCourses(self._dataset, config, self._sides(unit))
+            for config in (self._config, self._config.as_tested)
+        )
+        of_vertices = self.vertex_ridge(trained)
+        return of_vertices, partial(of_vertices.predict, tested)
 
     def _pca(self, out: Path, units: tuple[str, ...]) -> tuple[Test, dict[str, Any]]:
         Stimuli(self._embeddings).fit(self._clips)  # if features say nothing, so before the work begins
@@ -230,14 +267,23 @@ class Baselines:
 KINDS = {"ridge": Baselines._ridge, "pca": Baselines._pca, "ceiling": Baselines._ceiling}
 
 
-def must_suit(kinds: Iterable[str], protocol: RetrievalProtocol) -> None:
-    """Refuse a test of hemispheres by themselves of the ceiling, which sees all of a window's BOLD at once.
+def must_suit(kinds: Collection[str], settings: BaselineSettings, protocol: RetrievalProtocol) -> None:
+    """Refuse what makes no sense of these kinds.
 
     Raises
     ------
     UserError
-        If it is among the ``kinds``.
+        If the ceiling, which sees all of a window's BOLD at once, is to be tested by hemisphere, or options
+        are given that none of the kinds has.
     """
+    must_be_one_of("inputs", settings.inputs, INPUTS)
+    if settings.inputs == "vertices":
+        if "ridge" not in kinds:
+            raise UserError("`inputs` vertices: they are of ridge alone, which is not among the kinds")
+        if settings.ico is not None and "ceiling" not in kinds:
+            raise UserError(
+                f"`inputs` vertices, `ico` {settings.ico}: vertices have no patches; leave out `ico`"
+            )
     if "ceiling" in kinds and protocol.hemispheres != "mean":
         raise UserError(
             f"`hemispheres` {protocol.hemispheres}: the ceiling sees all hemispheres in use at once: test it "
@@ -250,12 +296,11 @@ class _RidgeSides:
     """What ridge regression predicts of windows, and what it should have."""
 
     modalities: tuple[str, ...]
-    ridge: Ridge
+    predict: Predict
     targets: Targets
-    courses: Courses
 
     def from_windows(self, windows: np.ndarray, modality: str) -> np.ndarray:
-        return self.ridge.predict(self.courses, windows, modality)
+        return self.predict(windows, modality)
 
     def from_clips(self, movie: np.ndarray, clip: np.ndarray, modality: str) -> np.ndarray:
         return self.targets.embed(movie, clip)[modality]
@@ -278,12 +323,12 @@ class _OneModality:
         return {self.modality: torch.from_numpy(values)}
 
 
-def _told(model: Ridge) -> dict[str, Any]:
+def _told(model: Ridge | KernelRidge) -> dict[str, Any]:
     penalty = {
         modality: np.quantile(model.penalty[columns], [0, 0.5, 1]).tolist()
         for modality, columns in model.columns.items()
     }
-    return {"features": len(model.x_mean), "penalty_min_median_max": penalty}
+    return {"features": model.features, "penalty_min_median_max": penalty}
 
 
 def _by_unit(of_units: Iterable[TwoSided], modality: str, windows: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
+from importlib import import_module
 from operator import add
 from pathlib import Path
 from types import ModuleType
@@ -130,6 +131,11 @@ class Ridge:
     delays: np.ndarray
     columns: dict[str, slice]
 
+    @property
+    def features(self) -> int:
+        """Columns of X."""
+        return len(self.x_mean)
+
     def predict(self, courses: Courses, windows: np.ndarray, modality: str) -> np.ndarray:
         """(n, targets of the modality) float32: the predicted embedding of every window's clip."""
         columns = self.columns[modality]
@@ -166,7 +172,7 @@ def fit_ridge(
     UserError
         If himalaya is not installed.
     """
-    himalaya_ridge(device)  # if it is missing, say so before the work begins
+    himalaya("ridge", device)  # if it is missing, say so before the work begins
     folds = {number: Fold() for number in np.unique(fold).tolist()}
     for rows in by_run(windows):
         course = courses.run(*_run_of(windows, rows))
@@ -182,7 +188,7 @@ def solve(folds: list[Fold], device: torch.device) -> tuple[np.ndarray, np.ndarr
     """Weights, means of X and Y, and the penalty of each target, as in `Ridge`."""
     from sklearn.model_selection import PredefinedSplit  # comes with himalaya
 
-    ridge = himalaya_ridge(device)
+    ridge = himalaya("ridge", device)
     total = reduce(add, (fold.sums() for fold in folds))
     x_mean, y_mean = total.x / total.count, total.y / total.count
     compact = [fold.compact(x_mean, y_mean) for fold in folds]
@@ -202,9 +208,9 @@ def solve(folds: list[Fold], device: torch.device) -> tuple[np.ndarray, np.ndarr
     model = ridge.RidgeCV(
         alphas=PENALTIES * unit, cv=held_out, solver_params={"warn": False, "n_alphas_batch": 1}
     )
-    model.fit(*_on(device, x, y))
-    weights = _numpy(model.coef_)
-    return weights if axes is None else axes @ weights, x_mean, y_mean, _numpy(model.best_alphas_) / unit
+    model.fit(*on(device, x, y))
+    weights = numpy_of(model.coef_)
+    return weights if axes is None else axes @ weights, x_mean, y_mean, numpy_of(model.best_alphas_) / unit
 
 
 def film_folds(windows: np.ndarray, segment: np.ndarray, folds: int = FOLDS) -> np.ndarray:
@@ -262,21 +268,30 @@ def _padded(rows: np.ndarray, count: int) -> np.ndarray:
     return np.concatenate([rows, np.zeros((count - len(rows), rows.shape[1]))])
 
 
-def himalaya_ridge(device: torch.device) -> ModuleType:
-    """himalaya's ridge, with its backend set to the device."""
+def himalaya(part: str, device: torch.device) -> ModuleType:
+    """A part of himalaya, ``ridge`` or ``kernel_ridge``, with its backend set to the device.
+
+    Raises
+    ------
+    UserError
+        If it is not installed.
+    """
     try:
-        from himalaya import backend, ridge
+        found = import_module(f"himalaya.{part}")
+        from himalaya import backend
     except ImportError:
         raise UserError(
             "the ridge baseline needs himalaya, which is not installed: pip install 'simdata[baselines]'"
         ) from None
     backend.set_backend("torch_cuda" if device.type == "cuda" else "numpy")
-    return ridge
+    return found
 
 
-def _on(device: torch.device, *arrays: np.ndarray) -> tuple[np.ndarray | torch.Tensor, ...]:
+def on(device: torch.device, *arrays: np.ndarray) -> tuple[np.ndarray | torch.Tensor, ...]:
+    """Arrays as himalaya takes them there."""
     return tuple(torch.from_numpy(array).to(device) for array in arrays) if device.type == "cuda" else arrays
 
 
-def _numpy(values: object) -> np.ndarray:
+def numpy_of(values: object) -> np.ndarray:
+    """What himalaya found, on the CPU."""
     return values.cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)

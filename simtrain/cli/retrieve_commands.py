@@ -10,7 +10,7 @@ from rich.console import Console
 
 from simdata.common.local_path import LOCAL
 from simtrain.api import retrieval
-from simtrain.baselines.experiments import KINDS, BaselineSettings, shown
+from simtrain.baselines.experiments import ICO, INPUTS, KINDS, BaselineSettings, shown
 from simtrain.cli.options import (
     POOL,
     SECONDS,
@@ -175,10 +175,16 @@ SHARED = {"experiment", "protocol", *Protocol.__dataclass_fields__}
 @set_option("train.steps=1000")
 @splits_option("the store's own")
 @click.option(
+    "--inputs",
+    type=click.Choice(INPUTS),
+    default=BaselineSettings.inputs,
+    show_default=True,
+    help="Ridge sees means of patches, or every vertex as data.normalise has it.",
+)
+@click.option(
     "--ico",
     type=click.IntRange(0, 5),
-    default=BaselineSettings.ico,
-    show_default=True,
+    show_default=str(ICO),
     help="Ridge and ceiling see means over the faces of this icosphere.",
 )
 @click.option(
@@ -203,7 +209,7 @@ SHARED = {"experiment", "protocol", *Protocol.__dataclass_fields__}
     type=click.IntRange(2),
     default=BaselineSettings.samples,
     show_default=True,
-    help="Training windows that PCA's axes are fitted on.",
+    help="Training windows that PCA's axes are fitted on, and ridge of vertices, at most.",
 )
 @device_option
 def baseline_command(
@@ -214,7 +220,8 @@ def baseline_command(
     config: str | None,
     overrides: tuple[str, ...],
     splits: str | None,
-    ico: int,
+    inputs: str,
+    ico: int | None,
     delays: range,
     targets: int | None,
     components: int,
@@ -228,7 +235,7 @@ def baseline_command(
     Writes FOLDER/KIND/retrieval.json, its tables, what was fitted, and fit.json.
     """
     chosen = composition.load(config or composition.DEFAULT_PRESET, overrides, modalities)
-    settings = BaselineSettings(ico, (delays[0], delays[-1]), targets, components, samples)
+    settings = BaselineSettings(inputs, ico, (delays[0], delays[-1]), targets, components, samples)
     kinds, console = KINDS if kind == ALL else [kind], Console()
     dataset = with_splits(open_dataset(store), splits)
     of_each = retrieval.tested_baselines(dataset, out, kinds, chosen, settings, experiment, test, device)
