@@ -25,6 +25,7 @@ def test_all_benchmarks_are_here():
     assert {path.stem for path in SCRIPTS.glob("bench_*.py")} == set(SMALLEST)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALLEST)
 def test_a_benchmark_runs(name, tmp_path):
     if name == "bench_embed" and shutil.which("ffmpeg") is None:

@@ -12,6 +12,7 @@ from simdata.benchmark import LAYOUTS, Findings
 from simdata.common.errors import UserError
 
 
+@pytest.mark.slow
 def test_every_way_and_layout_is_measured_and_the_store_left_alone(built, tmp_path):
     store, scratch = built / "s.zarr", tmp_path / "scratch"
     scratch.mkdir()

@@ -143,6 +143,7 @@ STATISTICS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "on", "off"),
     [
@@ -161,6 +162,7 @@ def test_noise_has_the_property_and_turned_off_lacks_that_alone(name, on, off):
             assert statistic(without) == pytest.approx(statistic(data), abs=0.07), other
 
 
+@pytest.mark.slow
 def test_networks_are_the_same_in_subjects_and_turned_off_are_not_there():
     assert connectivity_agreement(scanned(1), scanned(2)) > 0.4
     off = [scanned(number, ("networks",)) for number in (1, 2)]
@@ -169,6 +171,7 @@ def test_networks_are_the_same_in_subjects_and_turned_off_are_not_there():
         assert statistic(off[0]) == pytest.approx(statistic(scanned(1)), abs=0.1)
 
 
+@pytest.mark.slow
 def test_subjects_correlate_as_published_warped_or_not():
     assert 0.25 < isc_quantile() < 0.37
     assert isc_quantile(("warp",)) == pytest.approx(isc_quantile(), abs=0.05)
@@ -209,6 +212,7 @@ def test_the_same_function_lies_elsewhere_in_each_subject():
     assert agreement(("warp",)) > 0.85
 
 
+@pytest.mark.slow
 def test_regions_differ_in_their_response_and_turned_off_do_not():
     assert peak(scanned(1), "conjunctions") - peak(scanned(1), "auditory") > 1.2
     off = scanned(1, ("regional-hrf",))
@@ -252,6 +256,7 @@ def read_out(rows, labels, clips):
     return np.mean(told == labels)
 
 
+@pytest.mark.slow
 def test_picture_and_sound_show_their_category(embedded):
     video, audio, labels, clips = embedded
     assert read_out(video, labels["seen"], clips) > 3 / CATEGORIES
@@ -270,6 +275,7 @@ def test_categories_are_shared_or_not_and_pictures_stay():
     assert not np.array_equal(shown.sound, other.sound)
 
 
+@pytest.mark.slow
 def test_signs_show_and_their_products_are_at_chance(embedded):
     video, audio, labels, clips = embedded
     both = np.concatenate([video, audio], axis=1)
