@@ -10,8 +10,7 @@ import click
 from simdata.common.local_path import LOCAL
 from simdata.common.parameter_names import default
 from simtrain.api.encoding_model import encode
-from simtrain.cli.options import Lags, device_option, set_option, splits_option, store_argument
-from simtrain.surface.vertices import MESHES
+from simtrain.cli.options import Lags, device_option, map_options, set_option, splits_option, store_argument
 
 
 @click.command("encode")
@@ -36,27 +35,7 @@ from simtrain.surface.vertices import MESHES
 @click.option(
     "--subject", "subjects", multiple=True, metavar="ID", help="Only this subject; may be given repeatedly."
 )
-@click.option(
-    "--mesh",
-    type=click.Choice(MESHES),
-    default=default(encode, "mesh"),
-    show_default=True,
-    help="To write on: the store's, or HCP's, which opens on HCP's own surfaces.",
-)
-@click.option(
-    "--parcels",
-    type=LOCAL,
-    multiple=True,
-    help="Atlas on that mesh, for tables: dlabel.nii, or label.gii of each hemisphere (give both).",
-)
-@click.option("--figures", is_flag=True, help="Also a picture (needs matplotlib).")
-@click.option(
-    "--surface",
-    "surfaces",
-    type=LOCAL,
-    multiple=True,
-    help="Draw on this surf.gii on that mesh, such as HCP's inflated (give both hemispheres').",
-)
+@map_options(default(encode, "mesh"))
 @device_option
 def encode_command(
     store: str | Path, out: Path, mesh: str, config: str | None, delays: range, **options: Any

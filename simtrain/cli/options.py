@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from simtrain.data.feeds import KINDS
 from simtrain.data.windows import ALL, EXPERIMENTS, TESTED
 from simtrain.retrieval.named_protocols import NAMED
 from simtrain.retrieval.protocol import WHOLE_MOVIE
+from simtrain.surface.vertices import MESHES
 from simtrain.training.checkpoint import CHECKPOINTS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -157,6 +159,34 @@ splits_to_train = splits_option("the store's own; of a run that goes on: its own
 splits_to_test = splits_option("those that RUN was trained with; store: its own")
 store_argument = click.argument("store", type=Location())
 run_argument = click.argument("run", type=LOCAL)
+
+
+def map_options(mesh: str) -> Callable[[Command], Command]:
+    """``--mesh``, ``--parcels``, ``--figures`` and ``--surface`` of commands that map the cortex."""
+    options = (
+        click.option(
+            "--mesh",
+            type=click.Choice(MESHES),
+            default=mesh,
+            show_default=True,
+            help="To write on: the store's, or HCP's, which opens on HCP's own surfaces.",
+        ),
+        click.option(
+            "--parcels",
+            type=LOCAL,
+            multiple=True,
+            help="Atlas on that mesh, for tables: dlabel.nii, or label.gii of each hemisphere (give both).",
+        ),
+        click.option("--figures", is_flag=True, help="Also a picture (needs matplotlib)."),
+        click.option(
+            "--surface",
+            "surfaces",
+            type=LOCAL,
+            multiple=True,
+            help="Draw on this surf.gii on that mesh, such as HCP's inflated (give both hemispheres').",
+        ),
+    )
+    return lambda command: reduce(lambda made, option: option(made), reversed(options), command)
 
 
 def config_option(kind: type[SomeConfig]) -> Callable[[Command], Command]:

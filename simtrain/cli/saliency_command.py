@@ -16,12 +16,12 @@ from simtrain.cli.options import (
     Lags,
     checkpoint_option,
     device_option,
+    map_options,
     run_argument,
     splits_to_test,
     store_argument,
 )
 from simtrain.data.windows import EXPERIMENTS
-from simtrain.surface.vertices import MESHES
 
 
 @click.command("saliency")
@@ -86,27 +86,7 @@ from simtrain.surface.vertices import MESHES
     show_default=True,
     help="Of the random weights.",
 )
-@click.option(
-    "--mesh",
-    type=click.Choice(MESHES),
-    default=default(saliency, "mesh"),
-    show_default=True,
-    help="To write on: the store's, or HCP's, which opens on HCP's own surfaces.",
-)
-@click.option(
-    "--parcels",
-    type=LOCAL,
-    multiple=True,
-    help="Atlas on that mesh, for tables: dlabel.nii, or label.gii of each hemisphere (give both).",
-)
-@click.option("--figures", is_flag=True, help="Also a picture (needs matplotlib).")
-@click.option(
-    "--surface",
-    "surfaces",
-    type=LOCAL,
-    multiple=True,
-    help="Draw on this surf.gii on that mesh, such as HCP's inflated (give both hemispheres').",
-)
+@map_options(default(saliency, "mesh"))
 @click.option("--out", type=LOCAL, help="Folder to write (default: RUN/saliency).")
 @splits_to_test
 @checkpoint_option
