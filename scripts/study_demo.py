@@ -1,133 +1,334 @@
-"""What the demo shows of the method: three modalities beside two, the baselines, and top-1 over lags.
+"""Which property of the data makes which method better: the study's miniature with properties on and off.
 
-Trains the demo's preset on a store of `simdata demo`, with each seed, on fMRI with video, with audio and with
-both; tests every model by retrieval; fits the baselines on the same split, tested with the same pools; and
-tests the first model at every lag. What is there already is not done again.
+For each seed and condition (properties turned off) a miniature is written and built into a store, models and
+baselines are trained on it and tested, and the store is removed. The seed is that of the data and of the
+training. Each cell is kept as JSON, and what is there already is not done again. A claim is that one method
+gains on another where a property is on, more than where it is off; its sign was written before any run.
 
-    python scripts/study_demo.py demo.zarr --out study --seeds 0,1,2
+    OMP_NUM_THREADS=1 nice -n 10 python scripts/study_demo.py --out study --seeds 0,1,2
+    python scripts/study_demo.py --out study --only warp            # the cells that one claim needs
+    python scripts/study_demo.py --out study --table                # of what is there, without running
+
+Nothing is chosen by test sets: of the two transformers, each seed takes the one of the better validation
+retrieval, and a run its best checkpoint by the same.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
+import shutil
 import statistics
-import subprocess
 import sys
+import time
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from linear_reference import errors
+from scipy.stats import t
+
+import simdata
+import simtrain
 from simdata.common import json_text
+from simdata.synthetic import write_demo
+from simtrain.training.run_folder import PretrainRun
 
-ARMS = {"fmri,video,audio": "all three", "fmri,video": "without audio", "fmri,audio": "without video"}
-BASELINES = {"ridge": "ridge regression", "pca": "PCA and projectors"}
 DIRECTIONS = ("fmri->video", "fmri->audio")
-LAGS = "0:12"
+EXPERIMENTS = ("new-subjects", "new-scenes", "both")
+JUDGED = EXPERIMENTS[0]  # what a verdict goes by
+PRESET = "demo"  # of simtrain
+BOTH = "fmri,video,audio"
+COMPLETE = ()  # the condition in which every property is on
 
-Found = dict[str, dict[str, dict]]  # experiment, direction -> figures of retrieval.json
-
-
-def simtrain(*arguments: object) -> None:
-    words = [sys.executable, "-m", "simtrain", *map(str, arguments)]
-    print("$ simtrain", *words[3:], file=sys.stderr)
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+Figures = dict[str, Any]  # of a cell, as JSON has them
 
 
-def trained(store: Path, out: Path, modalities: str, seed: int, settings: list[str]) -> Path:
-    run = out / f"{modalities.replace(',', '-')}-{seed}"
-    if not (run / "retrieval.json").exists():
-        settings = [*settings, f"train.seed={seed}"]
-        options = [word for setting in settings for word in ("--set", setting)]
-        simtrain("fit", store, "--config", "demo", "--modalities", modalities, *options, "--out", run)
-        simtrain("retrieve", run, store, "--lags", LAGS)
+class Options(NamedTuple):
+    """Sizes, which a quick look makes smaller."""
+
+    out: Path
+    subjects: int | None
+    steps: int
+    keep: bool
+
+
+def tested(found: Any) -> Figures:
+    """Top-1 of each experiment and direction, as shares."""
+    rows = found.metrics[found.metrics.figure == "top-1"]
+    found_in: dict[str, dict[str, float]] = {}
+    for row in rows[rows.direction.isin(DIRECTIONS)].to_dict("records"):
+        found_in.setdefault(row["experiment"], {})[row["direction"]] = row["mean"]
+    return {"top-1": found_in}
+
+
+def sim(modalities: str, embedding: str) -> Callable[[Path, Path, int, int], Figures]:
+    """A cell of SIM with these modalities and this patch embedding."""
+
+    def run(store: Path, out: Path, seed: int, steps: int) -> Figures:
+        overrides = {"train.seed": seed, "train.steps": steps, "model.patch_embedding": embedding}
+        trained = simtrain.fit(store, out, PRESET, overrides=overrides, modalities=modalities, progress=False)
+        validated = trained.metrics["val/retrieval"].max()
+        return {"validation": float(validated), **tested(simtrain.retrieve(trained, store, save=False))}
+
     return run
 
 
-def found_in(folder: Path) -> Found:
-    experiments = json.loads((folder / "retrieval.json").read_text())["experiments"]
-    return {name: experiment["directions"] for name, experiment in experiments.items()}
+def baseline(kind: str) -> Callable[[Path, Path, int, int], Figures]:
+    """A cell of a baseline; PCA's projectors train as long as SIM does."""
+
+    def run(store: Path, out: Path, seed: int, steps: int) -> Figures:
+        overrides = {"train.seed": seed, "train.steps": steps}
+        found = simtrain.baseline(store, out, kind, config=PRESET, overrides=overrides, ico=1)
+        return tested(found[kind])
+
+    return run
 
 
-def lag_curve(run: Path) -> dict[str, dict[int, float]]:
-    """Top-1 at each lag of fMRI to each stimulus in new subjects."""
-    rows = json.loads((run / "retrieval.json").read_text())["tables"]["lags"]
-    rows = [row for row in rows if row["experiment"] == "new-subjects"]
-    return {
-        direction: {row["lag"]: row["top1"] for row in rows if row["direction"] == direction}
-        for direction in DIRECTIONS
-    }
+def pretraining(store: Path, out: Path, seed: int, steps: int) -> Figures:
+    """A cell of the masked autoencoder: its error, that of 0, and of its linear reference."""
+    overrides = {"train.seed": seed, "train.steps": steps}
+    simtrain.pretrain(store, out, PRESET, overrides=overrides, progress=False)
+    return {"error": errors(PretrainRun.open(out), simtrain.open_dataset(store))}
 
 
-def spread(values: list[float]) -> str:
-    """Mean of percentages, and their s.d. if there are several."""
-    shown = f"{100 * statistics.mean(values):.1f}"
-    return f"{shown} ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else shown
+MODELS: dict[str, Callable[[Path, Path, int, int], Figures]] = {
+    "linear": sim(BOTH, "linear"),
+    "pca-patches": sim(BOTH, "pca"),
+    "video-alone": sim("fmri,video", "pca"),
+    "audio-alone": sim("fmri,audio", "pca"),
+    "pca": baseline("pca"),
+    "ridge": baseline("ridge"),
+    "pretraining": pretraining,
+}
+
+Cells = dict[str, Figures]  # model -> figures, of one condition and seed
 
 
-def table(results: dict[str, list[Found]]) -> str:
-    """Markdown: a row for each way, top-1 of both directions in each experiment."""
-    experiments = list(next(iter(results.values()))[0])
-    columns = [(experiment, direction) for experiment in experiments for direction in DIRECTIONS]
-    lines = ["| top-1 % | " + " | ".join(f"{e}, {d}" for e, d in columns) + " |"]
-    lines.append("| --- |" + " --- |" * len(columns))
-    for name, seeds in results.items():
-        cells = []
-        for experiment, direction in columns:
-            tops = [one[experiment][direction]["top-1"] for one in seeds if direction in one[experiment]]
-            cells.append(spread([top["mean"] for top in tops]) if tops else "")
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def top1(figures: Figures, experiment: str, directions: Collection[str] = DIRECTIONS) -> float:
+    """Mean of the directions, in points."""
+    return 100 * statistics.mean(figures["top-1"][experiment][direction] for direction in directions)
 
 
-def gains(results: dict[str, list[Found]]) -> dict[str, list[float]]:
-    """Top-1 of all three modalities minus that of two, seed by seed."""
-    found = {}
-    for other, direction in (("without audio", "fmri->video"), ("without video", "fmri->audio")):
-        for experiment in results[other][0]:
-            pairs = zip(results["all three"], results[other], strict=True)
-            found[f"{experiment}, {direction}"] = [
-                both[experiment][direction]["top-1"]["mean"] - two[experiment][direction]["top-1"]["mean"]
-                for both, two in pairs
-            ]
+def transformer(cells: Cells, experiment: str) -> float:
+    """Top-1 of the transformer that validation prefers."""
+    best = max(("linear", "pca-patches"), key=lambda name: cells[name]["validation"])
+    return top1(cells[best], experiment)
+
+
+def over(name: str) -> Callable[[Cells, str], float]:
+    """By how many points the transformer is above a baseline."""
+    return lambda cells, experiment: transformer(cells, experiment) - top1(cells[name], experiment)
+
+
+def three_over_two(cells: Cells, experiment: str) -> float:
+    """By how many points three modalities are above two, over the directions that both have."""
+    two = {"fmri->video": "video-alone", "fmri->audio": "audio-alone"}
+    return statistics.mean(
+        top1(cells["pca-patches"], experiment, [direction]) - top1(cells[name], experiment, [direction])
+        for direction, name in two.items()
+    )
+
+
+def below_reference(cells: Cells, experiment: str) -> float:
+    """By how many percent of the error of 0 pretraining is below its linear reference."""
+    error = cells["pretraining"]["error"]
+    return 100 * (error["linear"] - error["model"]) / error["zero"]
+
+
+class Claim(NamedTuple):
+    """A property, what should gain by it, the measure of the gain, and the models that it needs.
+
+    ``absolute``: the measure itself is expected above 0 where the property is on; else it is expected to be
+    larger there than where the property is off.
+    """
+
+    property: str
+    expected: str
+    measure: Callable[[Cells, str], float]
+    models: tuple[str, ...]
+    absolute: bool = False
+    experiments: tuple[str, ...] = EXPERIMENTS
+
+
+CLAIMS = {
+    claim.property: claim
+    for claim in (
+        # Pretraining has one set of held-out windows, and no experiments.
+        Claim(
+            "smooth",
+            "pretraining below its linear reference",
+            below_reference,
+            ("pretraining",),
+            absolute=True,
+            experiments=(JUDGED,),
+        ),
+        Claim("warp", "transformer over PCA", over("pca"), ("linear", "pca-patches", "pca")),
+        Claim(
+            "shared-categories",
+            "three modalities over two",
+            three_over_two,
+            ("pca-patches", "video-alone", "audio-alone"),
+        ),
+        Claim("conjunctive", "transformer over ridge", over("ridge"), ("linear", "pca-patches", "ridge")),
+    )
+}
+
+
+def condition_name(without: Collection[str]) -> str:
+    return f"without-{'-'.join(without)}" if without else "complete"
+
+
+def needed(only: Collection[str]) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Condition -> models, of the claims; with all properties off every claim is tested too."""
+    found: dict[tuple[str, ...], dict[str, None]] = {}
+    for name in only:
+        for without in (COMPLETE, (name,), ("all",)):
+            found.setdefault(without, {}).update(dict.fromkeys(CLAIMS[name].models))
+    return {without: tuple(models) for without, models in found.items()}
+
+
+def cell_file(out: Path, without: Collection[str], seed: int, model: str) -> Path:
+    return out / "cells" / f"{condition_name(without)}.{model}.{seed}.json"
+
+
+def run_condition(without: tuple[str, ...], models: Collection[str], seed: int, options: Options) -> None:
+    """Do what is missing of a condition with a seed."""
+    missing = [m for m in models if not cell_file(options.out, without, seed, m).exists()]
+    if not missing:
+        return
+    place = options.out / f"{condition_name(without)}.{seed}"
+    store = built(without, seed, place, options)
+    for model in missing:
+        print(f"{place.name}: {model}", file=sys.stderr, flush=True)
+        started = time.monotonic()
+        figures = MODELS[model](store, place / model, seed, options.steps)
+        figures["seconds"] = round(time.monotonic() - started)
+        write(cell_file(options.out, without, seed, model), figures)
+    if not options.keep:
+        shutil.rmtree(place)
+
+
+def built(without: tuple[str, ...], seed: int, place: Path, options: Options) -> Path:
+    """The store of a condition; its release is removed."""
+    store, release = place / "study.zarr", place / "release"
+    if (place / "built.json").exists():
+        return store
+    print(f"{place.name}: writing and building", file=sys.stderr, flush=True)
+    started = time.monotonic()
+    for half_done in (release, store):
+        shutil.rmtree(half_done, ignore_errors=True)
+    write_demo(release, kind="study", without=without, subjects=options.subjects, seed=seed)
+    simdata.build("demo-study", source=release / "hcp", movies=release / "movies", out=store)
+    shutil.rmtree(release)
+    write(place / "built.json", {"seconds": round(time.monotonic() - started)})
+    return store
+
+
+def write(path: Path, figures: Figures) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"writing-{path.name}")
+    temporary.write_text(json_text.dumps(figures, indent=2) + "\n")
+    temporary.replace(path)
+
+
+def cells_of(out: Path, without: Collection[str], seed: int, models: Collection[str]) -> Cells | None:
+    """The cells of a condition and seed, None if one is missing."""
+    files = {model: cell_file(out, without, seed, model) for model in models}
+    if not all(file.exists() for file in files.values()):
+        return None
+    return {model: json.loads(file.read_text()) for model, file in files.items()}
+
+
+def differences(out: Path, claim: Claim, experiment: str, seeds: Collection[int]) -> list[dict[str, float]]:
+    """Of each seed that is there: the measure with the property, without it, and with all off."""
+    found = []
+    for seed in seeds:
+        parts = {
+            "on": cells_of(out, COMPLETE, seed, claim.models),
+            "off": cells_of(out, (claim.property,), seed, claim.models),
+            "all off": cells_of(out, ("all",), seed, claim.models),
+        }
+        if all(part is not None for part in parts.values()):
+            found.append({name: claim.measure(cells, experiment) for name, cells in parts.items()})
     return found
 
 
+def spread(values: list[float]) -> str:
+    """Mean, and the s.d. if there are several."""
+    shown = f"{statistics.mean(values):+.1f}"
+    return f"{shown} ± {statistics.stdev(values):.1f}" if len(values) > 1 else shown
+
+
+def verdict(values: list[float]) -> str:
+    """ "gain" or "loss" if the 95 % interval of the mean over seeds (Student's) leaves out 0, else "open"."""
+    if len(values) < 3:
+        return f"open ({len(values)} of 3 seeds)"
+    half = t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+    mean = statistics.mean(values)
+    if abs(mean) <= half:
+        return "open"
+    return "gain" if mean > 0 else "loss"
+
+
+def lines(out: Path, only: Collection[str], seeds: Collection[int]) -> Iterator[str]:
+    """Markdown: what was expected and what was found of each claim, and of the same with all off."""
+    yield "| property | expected | experiment | on | off | on - off | verdict | all off | verdict on it |"
+    yield "| --- |" + " --- |" * 8
+    for name in only:
+        claim = CLAIMS[name]
+        for experiment in claim.experiments:
+            row = [name, claim.expected, experiment]
+            if found := differences(out, claim, experiment, seeds):
+                row += _found(claim, found, judged=experiment == JUDGED)
+            yield f"| {' | '.join([*row, *['not run'] * (9 - len(row))])} |"
+    yield ""
+    yield "Points of top-1, mean of directions (smooth: % of the error of 0); mean ± s.d. of seeds."
+    yield f"Expected are gains in {JUDGED}, and none with all off."
+
+
+def _found(claim: Claim, found: list[dict[str, float]], judged: bool) -> list[str]:
+    on, off, without_all = ([one[key] for one in found] for key in ("on", "off", "all off"))
+    gained = [one - other for one, other in zip(on, off, strict=True)]
+    said, said_of_none = verdict(on if claim.absolute else gained), verdict(without_all)
+    if not judged:
+        said = said_of_none = ""
+    return [spread(on), spread(off), spread(gained), said, spread(without_all), said_of_none]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("store", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument(
-        "--seeds", type=lambda text: [int(word) for word in text.split(",")], default=[0, 1, 2]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--set", dest="settings", action="append", default=[], help="as for simtrain fit")
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    runs = {
-        name: [
-            trained(options.store, options.out, modalities, seed, options.settings) for seed in options.seeds
-        ]
-        for modalities, name in ARMS.items()
-    }
-    results: dict[str, list[Found]] = {
-        name: [found_in(run) for run in of_arm] for name, of_arm in runs.items()
-    }
-    baselines = options.out / "baselines"
-    if not (baselines / "ceiling/retrieval.json").exists():
-        simtrain("baseline", options.store, "--out", baselines, "--config", "demo", "--ico", 1)
-    results |= {name: [found_in(baselines / kind)] for kind, name in BASELINES.items()}
-    curves, gained = lag_curve(runs["all three"][0]), gains(results)
-    ceiling = found_in(baselines / "ceiling")  # of other subjects' BOLD, in place of the film
-    content = {"seeds": options.seeds, "results": results, "gains": gained, "lags": curves}
-    content["ceiling"] = ceiling
-    (options.out / "study.json").write_text(json_text.dumps(content, indent=2) + "\n")
-    print(table(results))
-    tops = {name: found["fmri->others"]["top-1"]["mean"] for name, found in ceiling.items()}
-    print(f"\nceiling, top-1 %: {', '.join(f'{name} {100 * top:.1f}' for name, top in tops.items())}")
-    print("\nall three minus two, top-1 points, by seed:")
-    for name, values in gained.items():
-        print(f"  {name}: {', '.join(f'{100 * value:+.1f}' for value in values)}")
-    print("\ntop-1 % by lag, new subjects:")
-    for direction, curve in curves.items():
-        print(f"  {direction}: {', '.join(f'{lag} s {100 * top:.1f}' for lag, top in curve.items())}")
+    parser.add_argument("--out", type=Path, required=True, help="folder of cells; it may be large")
+    parser.add_argument("--seeds", type=lambda text: [int(s) for s in text.split(",")], default=[0, 1, 2])
+    parser.add_argument("--only", action="append", choices=CLAIMS, help="a claim; may be repeated")
+    parser.add_argument("--cell", metavar="MODEL", choices=MODELS, help="this model alone, complete data")
+    parser.add_argument("--table", action="store_true", help="print what is there, and run nothing")
+    parser.add_argument("--subjects", type=int, help="of a miniature (default: 20)")
+    parser.add_argument("--steps", type=int, default=1000, help="of training")
+    parser.add_argument("--keep", action="store_true", help="keep stores and runs, 2.5 GB each")
+    given = parser.parse_args()
+    options = Options(given.out, given.subjects, given.steps, given.keep)
+    only = given.only or list(CLAIMS)
+    conditions = {COMPLETE: (given.cell,)} if given.cell else needed(only)
+    if not given.table:
+        same_sizes(options)
+        for seed in given.seeds:
+            for without, models in conditions.items():
+                run_condition(without, models, seed, options)
+    print("\n".join(lines(given.out, only, given.seeds)))
+
+
+def same_sizes(options: Options) -> None:
+    """Cells of other sizes do not compare: a folder has one."""
+    sizes = {"subjects": options.subjects, "steps": options.steps}
+    record = options.out / "sizes.json"
+    if record.exists() and (there := json.loads(record.read_text())) != sizes:
+        sys.exit(f"{options.out} has cells of {there}, and {sizes} are asked for: give another --out")
+    write(record, sizes)
 
 
 if __name__ == "__main__":

@@ -21,17 +21,15 @@ def features(movie_scenes: list[Scene], times: np.ndarray, conjunctive: bool) ->
     told from two regions together, and from none by itself or by a sum of both. Not ``conjunctive``, it has
     those in place of the products.
     """
-    values = {name: np.nan_to_num(value) for name, value in latents_at(movie_scenes, times, NAMES).items()}
-    shown = np.isfinite(latents_at(movie_scenes, times, ("seen",))["seen"])
-    groups = scaled(movie_scenes, times)
-    seen, heard = (np.array([values[name] for name in names]) for names in (SEEN_SIGNS, HEARD_SIGNS))
-    names = np.arange(CATEGORIES)[:, None]
-    categories = (values["seen"] == names) * 1.0 + (values["heard"] == names) - 2 / CATEGORIES
+    values, groups = latents_at(movie_scenes, times, NAMES), scaled(movie_scenes, times)
+    rest, number = np.isnan(values["since"]), np.arange(CATEGORIES)[:, None]
+    categories = (values["seen"] == number) * 1.0 + (values["heard"] == number) - 2 / CATEGORIES
+    seen, heard = (np.nan_to_num([values[name] for name in names]) for names in (SEEN_SIGNS, HEARD_SIGNS))
     alone = np.concatenate([seen[:HALF], heard[HALF:]])
     return {
         "visual": np.concatenate([groups["video"], seen[HALF:]]),
         "auditory": np.concatenate([groups["audio"], heard[:HALF]]),
-        "categories": categories * shown,
+        "categories": np.where(rest, 0, categories),
         "conjunctions": seen * heard if conjunctive else alone,
     }
 
