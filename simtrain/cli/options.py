@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
@@ -110,19 +110,18 @@ checkpoint_option = click.option(
     show_default=True,
     help="The weights that were best by validation, if RUN kept any, or the last.",
 )
-experiment_option = click.option(
-    "--experiment",
-    type=click.Choice([*EXPERIMENTS, ALL]),
-    default=ALL,
-    show_default=True,
-    help="What was held out of training: subjects, scenes, or both.",
-)
-tested_option = click.option(
-    "--experiment",
-    type=click.Choice([*TESTED, ALL]),
-    default=ALL,
-    show_default=True,
-    help="What was held out of training: subjects, scenes, or both; all of these; or seen: nothing was.",
+
+
+def _held_out(experiments: Iterable[str], help: str) -> Callable[[Command], Command]:
+    """``--experiment``: one of these, or all."""
+    return click.option(
+        "--experiment", type=click.Choice([*experiments, ALL]), default=ALL, show_default=True, help=help
+    )
+
+
+experiment_option = _held_out(EXPERIMENTS, "What was held out of training: subjects, scenes, or both.")
+tested_option = _held_out(
+    TESTED, "What was held out of training: subjects, scenes, or both; all of these; or seen: nothing was."
 )
 subject_option = click.option(
     "--subject", "subjects", multiple=True, metavar="ID", help="Only this one; may be repeated."

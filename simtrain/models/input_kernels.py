@@ -91,11 +91,7 @@ def float_patches(
                 _leave_out_floats(stored[sample, frame], surface)
             for frame in range(frames):
                 _float_scores(stored[sample, frame], surface, scored[frame])
-        written = out[sample]
-        for place in range(len(vertices)):
-            vertex = vertices[place]
-            for frame in range(frames):
-                written[place * frames + frame] = scored[frame, vertex]
+        _gather(scored, vertices, out[sample])
 
 
 @compiled
@@ -135,11 +131,17 @@ def scaled_patches(
                 _float_scores(values[frame], with_data, values[frame])
             else:
                 _only(with_data, values[frame])
-        written = out[sample]
-        for place in range(len(vertices)):
-            vertex = vertices[place]
-            for frame in range(frames):
-                written[place * frames + frame] = values[frame, vertex]
+        _gather(values, vertices, out[sample])
+
+
+@compiled
+def _gather(values: np.ndarray, vertices: np.ndarray, written: np.ndarray) -> None:
+    """Write the frames (frames, mesh vertices) of ``vertices``, those of a vertex together."""
+    frames = len(values)
+    for place in range(len(vertices)):
+        vertex = vertices[place]
+        for frame in range(frames):
+            written[place * frames + frame] = values[frame, vertex]
 
 
 @compiled
