@@ -181,7 +181,7 @@ def batches(
     batch_size : int, optional
         Samples of a batch, 2 or more; None: the configuration's, 64.
     frames : int, optional
-        Seconds of BOLD of a window, 1 to 16; None: the configuration's, 3.
+        Seconds of BOLD of a window, 1 to 100; None: the configuration's, 3.
     lag : int, optional
         Seconds from stimulus to BOLD; None: the configuration's, else the store's.
     modalities : str or iterable of str, optional

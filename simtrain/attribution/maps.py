@@ -14,7 +14,7 @@ from simdata.common.errors import UserError
 from simdata.store import BoldReader
 from simtrain.attribution.methods import Attribution, Method
 from simtrain.data.dataset import Dataset
-from simtrain.data.feeds import Stream
+from simtrain.data.feeds import Stream, at_once
 from simtrain.data.windows import HEMISPHERES, by_hemisphere
 from simtrain.models.embeddings import must_see
 from simtrain.models.learner import Learner
@@ -67,7 +67,8 @@ def compute(
     Parameters
     ----------
     learner : the model of ``run``, or one of its shape
-    batch : windows of a hemisphere that are on the device at once, which bounds memory
+    batch : windows of a hemisphere that are on the device at once, or fewer where they are long, which bounds
+        memory
     progress : called with the subject, its number and the number of subjects
 
     Raises
@@ -78,7 +79,8 @@ def compute(
     modalities = [] if method.modality is None else [method.modality]
     must_see(learner, dataset, windows, modalities, run.config.data.frames, run.path)
     attribution = Attribution(learner, run.config.model.ico, dataset.cortex.shape[1], method)
-    stream = Stream(BoldReader(dataset.path), run.config.data.frames, learner.device)
+    frames = run.config.data.frames
+    stream, batch = Stream(BoldReader(dataset.path), frames, learner.device), at_once(batch, frames)
     seen = dataset.cortex & np.isin(np.arange(HEMISPHERES), learner.sides)[:, None]
     subjects, maps = by_subject(windows), []
     for number, own in enumerate(subjects):

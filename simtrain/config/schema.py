@@ -54,7 +54,7 @@ class _Strict(BaseModel):
 class WindowConfig(_Strict):
     """A window of BOLD."""
 
-    frames: int = Field(default=3, ge=1, le=16, description="Seconds of BOLD in a window.")
+    frames: int = Field(default=3, ge=1, le=100, description="Seconds of BOLD in a window.")
     lag: Annotated[int, Field(ge=0)] | None = Field(
         default=None, description="Seconds by which BOLD is behind the stimulus; null: the store's lag."
     )

@@ -13,11 +13,11 @@ from simdata.store import BoldReader
 from simdata.surface.meshes import HEMISPHERES
 from simtrain.common.finite import must_tell_apart
 from simtrain.data.dataset import Dataset
-from simtrain.data.feeds import Stream
+from simtrain.data.feeds import Stream, at_once
 from simtrain.data.windows import by_hemisphere
 from simtrain.models.learner import Learner
 
-BATCH = 64  # windows embedded at once
+BATCH = 64  # windows embedded at once, or fewer where they are long
 LOOKED_AT = 64  # windows, to see whether a model tells any apart
 
 
@@ -62,7 +62,7 @@ def embed_units(
 def embed_hemispheres(learner: Learner, reader: BoldReader, windows: np.ndarray, frames: int) -> np.ndarray:
     """(n, hemispheres, dim) float32 of unit length: the embedding of each that the model has, L first."""
     samples = by_hemisphere(windows, learner.sides)
-    size = len(learner.sides) * BATCH
+    size = len(learner.sides) * at_once(BATCH, frames)
     parts = ((samples[start : start + size], None) for start in range(0, len(samples), size))
     with Stream(reader, frames, learner.device).batches(parts, size) as batches:
         embedded = torch.cat([learner.embed_fmri(batch.samples, batch.stored).float() for batch in batches])

@@ -23,7 +23,7 @@ from simtrain.surface.patches import patch_vertices
 TemporalRep = Literal["channels", "concat", "avg", "mix", "tubelet"]
 TEMPORAL_REPS: tuple[TemporalRep, ...] = get_args(TemporalRep)
 FRAMES = 3  # of a window, in all published configurations
-MOST = 16  # that a window of ours may have
+MOST = 16  # that weights are taken to be of
 IMPOSSIBLE = {
     "mix": "gives each patch a frame at random and the patches another order with it, for every window anew, "
     "so that a window has no one embedding",

@@ -17,7 +17,7 @@ CONTEXT = 10**9  # what CUDA and its libraries take
 
 
 def training_bytes(training: AnyTraining, config: Resolved) -> int:
-    """Bytes of weights, gradients, the optimiser's state and the activations of the encoder's blocks.
+    """Bytes of weights, gradients, the optimiser's state, a batch, and what the encoder's blocks keep.
 
     The activations are those of Korthikanti et al. (2022, arXiv 2205.05198, section 4.1), without the
     attention's scores, which are not kept, in the precision of training; or the input of each block, and the
@@ -30,6 +30,8 @@ def training_bytes(training: AnyTraining, config: Resolved) -> int:
     wide = 1 if training.precision in (torch.bfloat16, torch.float16) else 2
     layer = 2 * wide * samples * tokens * model.dim
     inputs, within = (model.depth, 1) if model.checkpointing else (0, model.depth)
+    of_batch = 4 * samples * math.prod(training.learner.frames.shape) * config.data.frames
     scales = training.learner.frames.scales
     run_scales = 0 if scales is None else scales.nbytes
-    return run_scales + CONTEXT + WEIGHT_BYTES * weights + inputs * layer + within * layer * BLOCK_ARRAYS
+    kept = WEIGHT_BYTES * weights + inputs * layer + within * layer * BLOCK_ARRAYS
+    return CONTEXT + run_scales + of_batch + kept

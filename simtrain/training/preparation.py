@@ -13,7 +13,7 @@ from simdata.store import BoldReader
 from simtrain.config.resolved import Resolved, ResolvedData
 from simtrain.data import windows
 from simtrain.data.dataset import Dataset
-from simtrain.data.feeds import Stream
+from simtrain.data.feeds import Stream, at_once
 from simtrain.data.lag_jitter import training_samples
 from simtrain.data.moments import find_moments
 from simtrain.data.order import epoch_order
@@ -24,7 +24,7 @@ from simtrain.models.patch_table import kept_table
 from simtrain.training.run_folder import AnyRun
 from simtrain.training.step import AnyLearner
 
-BLOCK = 64  # samples
+BLOCK = 64  # samples, or fewer where they are long
 FITTED_ON = 8192  # samples
 
 
@@ -73,11 +73,11 @@ def decoded(
     ----------
     length : s, of a window
     """
-    feed = Stream(BoldReader(dataset.path), length, device)
+    feed, size = Stream(BoldReader(dataset.path), length, device), at_once(BLOCK, length)
 
     def blocks() -> Iterator[Tensor]:
-        parts = ((samples[start : start + BLOCK], None) for start in range(0, len(samples), BLOCK))
-        with feed.batches(parts, BLOCK) as batches:
+        parts = ((samples[start : start + size], None) for start in range(0, len(samples), size))
+        with feed.batches(parts, size) as batches:
             for batch in batches:
                 yield frames.of_samples(batch.samples, batch.stored)
 

@@ -8,11 +8,11 @@ Sampling knows nothing of them: for a given seed all three give the same batches
 may go on with another feed than it began with, to the same bits.
 """
 
-from simtrain.data.feeds.batch import Batch, Batches, Feed
+from simtrain.data.feeds.batch import Batch, Batches, Feed, at_once
 from simtrain.data.feeds.choice import KINDS, open_feed
 from simtrain.data.feeds.device import Device
 from simtrain.data.feeds.memory import Memory
 from simtrain.data.feeds.scans import Scans
 from simtrain.data.feeds.stream import Stream
 
-__all__ = ["KINDS", "Batch", "Batches", "Device", "Feed", "Memory", "Scans", "Stream", "open_feed"]
+__all__ = ["KINDS", "Batch", "Batches", "Device", "Feed", "Memory", "Scans", "Stream", "at_once", "open_feed"]

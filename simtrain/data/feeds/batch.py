@@ -11,11 +11,17 @@ import torch
 from torch import Tensor
 
 Asked = Iterable[tuple[np.ndarray, Any]]
+LONG = 16  # s: of windows that are no longer, as many as wanted are looked at together
 
 
 def torch_type(dtype: np.dtype) -> torch.dtype:
     """torch's name of a stored type."""
     return torch.from_numpy(np.empty(0, dtype)).dtype
+
+
+def at_once(windows: int, frames: int) -> int:
+    """How many windows to look at together: of long ones as many as take no more memory than of 16 s."""
+    return max(1, windows * LONG // max(LONG, frames))
 
 
 class Batch(NamedTuple):

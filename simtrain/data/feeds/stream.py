@@ -9,8 +9,16 @@ from simdata.store import BoldReader
 from simtrain.data.feeds.batch import Asked
 from simtrain.data.feeds.pipeline import Ahead
 
-READ_AHEAD = 4  # batches
+READ_AHEAD = 4  # batches, or fewer where they are large
+FEWEST = 2  # one that is used, one that is read
+AHEAD_BYTES = 2**29  # that batches may take together, if the fewest take no more
 READERS = 8  # threads a batch: more than cores, since they wait for the disk
+
+
+def read_ahead(shape: tuple[int, int, int], dtype: np.dtype) -> int:
+    """How many batches of a shape are held: those in the making and the one that is used."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    return min(READ_AHEAD, max(FEWEST, AHEAD_BYTES // size))
 
 
 class Stream:
@@ -36,7 +44,7 @@ class Stream:
             shape,
             self._reader.dtype,
             self._device,
-            depth=READ_AHEAD,
+            depth=read_ahead(shape, self._reader.dtype),
             team=self._readers,
         )
 

@@ -26,7 +26,7 @@ def test_every_key_and_group_says_what_it_means(kind):
     ("key", "allowed"),
     [
         ("train.steps", "integer > 0"),
-        ("data.frames", "integer >= 1, <= 16"),
+        ("data.frames", "integer >= 1, <= 100"),
         ("model.dim", "integer > 0, a multiple of 2"),
         ("train.learning_rate", "number > 0, <= 1e+30"),
         ("train.ema", "number >= 0, < 1 or null"),

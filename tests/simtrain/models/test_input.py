@@ -51,7 +51,7 @@ def test_frames_are_decoded_and_scored_over_the_cortex_as_by_numpy(cortex, dtype
     np.testing.assert_allclose(got, _expected(stored, hemisphere, cortex, patches), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("frames", [1, 2, 4, 5, 8])
+@pytest.mark.parametrize("frames", [1, 2, 4, 5, 8, 100])
 @pytest.mark.parametrize("dtype", [np.int8, np.float32])
 def test_windows_of_any_length(cortex, dtype, frames):
     rng, hemisphere = np.random.default_rng(frames), np.array([1, 0])

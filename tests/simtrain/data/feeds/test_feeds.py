@@ -20,9 +20,10 @@ from simdata.common.free_memory import host_room
 from simdata.store import BoldReader
 from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
-from simtrain.data.feeds import Device, Memory, Scans, Stream, choice, open_feed
+from simtrain.data.feeds import Device, Memory, Scans, Stream, at_once, choice, open_feed
 from simtrain.data.feeds.choice import Needs, Room, choose
 from simtrain.data.feeds.device import select_windows
+from simtrain.data.feeds.stream import read_ahead
 from simtrain.data.windows import SAMPLE
 from simtrain.training import checkpoint
 from simtrain.training.loop import fit
@@ -85,6 +86,31 @@ def test_all_feeds_give_the_stored_values_of_the_same_batches(feeds, everything,
                     )
             assert count == len(asked)
             assert (batches.waited > 0) == (count > 0 or name != "device")
+
+
+def test_all_feeds_give_windows_of_a_minute(store, everything, truth):
+    dataset, reader = open_dataset(store), BoldReader(store)
+    samples = everything[everything["second"] + 60 <= dataset.volumes[everything["movie"]]][::3]
+    runs = Scans(samples, dataset, reader)
+    for feed in (Device(runs, 60, CPU), Memory(runs, 60, CPU), Stream(reader, 60, CPU)):
+        with feed.batches([(samples, None)], len(samples)) as batches:
+            stored = next(iter(batches)).stored.numpy()
+        for sample, window in zip(samples, stored, strict=True):
+            subject, movie, second, *_, hemisphere = sample
+            np.testing.assert_array_equal(window, truth[subject, movie, second : second + 60, hemisphere])
+
+
+def test_large_batches_are_not_read_far_ahead():
+    """Four of the usual size, and of a hundred seconds as many as there must be."""
+    assert read_ahead((64, 3, 40962), np.dtype(np.int8)) == 4
+    assert read_ahead((64, 100, 40962), np.dtype(np.int8)) == 2
+    assert read_ahead((64, 100, 40962), np.dtype(np.float32)) == 2
+
+
+def test_as_many_windows_are_looked_at_together_as_are_no_larger_than_before():
+    assert [at_once(64, frames) for frames in (1, 3, 16)] == [64] * 3
+    assert [at_once(64, frames) * frames <= 64 * 16 for frames in range(17, 101)] == [True] * 84
+    assert at_once(1, 100) == 1
 
 
 @pytest.mark.parametrize("name", FEEDS)
@@ -155,10 +181,12 @@ TINY = [
     *("train.validate_every=3", "train.validation_samples=24", "data.lag_jitter=1"),
 ]
 
+HALF = ("data.frames=30", "train.steps=2", "train.validate_every=2", "train.validation_samples=8")
 
-def fit_run(store, out, feed):
+
+def fit_run(store, out, feed, *overrides):
     dataset = open_dataset(store)
-    run = FitRun.start(out, resolve(load("demo", TINY), dataset), dataset)
+    run = FitRun.start(out, resolve(load("demo", [*TINY, *overrides]), dataset), dataset)
     return run, fit(dataset, run, CPU, Console(quiet=True), feed)
 
 
@@ -178,6 +206,13 @@ def test_a_run_goes_on_with_any_feed_bit_for_bit(store, tmp_path, monkeypatch):
     assert checkpoint.load(run.checkpoint)["step"] == 6
     assert_equal(checkpoint.load(run.checkpoint), checkpoint.load(straight.checkpoint))
     assert lines_of(run) == lines_of(straight)
+
+
+def test_windows_of_half_a_minute_train_the_same_from_every_feed(store, tmp_path):
+    kept = [checkpoint.load(fit_run(store, tmp_path / feed, feed, *HALF)[0].checkpoint) for feed in FEEDS]
+    assert kept[0]["step"] == 2
+    assert_equal(kept[0], kept[1])
+    assert_equal(kept[0], kept[2])
 
 
 class TestChoice:
