@@ -5,7 +5,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from simdata.api import build, embed, import_embeddings, open, rechunk, resplit
+    from simdata.api import build, embed, import_embeddings, open, rechunk, resplit, scene_sets
     from simdata.release.catalog import Catalog
     from simdata.store.direct import BoldReader
 
@@ -21,6 +21,7 @@ _PLACES: dict[str, str] = {
     "open": "simdata.api",
     "rechunk": "simdata.api",
     "resplit": "simdata.api",
+    "scene_sets": "simdata.api",
 }
 __all__ = [
     "BoldReader",
@@ -32,6 +33,7 @@ __all__ = [
     "open",
     "rechunk",
     "resplit",
+    "scene_sets",
 ]
 
 

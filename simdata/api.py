@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from simdata.imports.importing import ImportSummary
     from simdata.rechunking import RechunkSummary
     from simdata.release.catalog import Catalog
+    from simdata.release.scene_sets import SceneSet
     from simdata.release.splits_files import SplitsLike
     from simdata.resplitting import ResplitSummary
 
@@ -350,6 +351,49 @@ def resplit(store: StrPath, splits: SplitsLike) -> ResplitSummary:
     from simdata.resplitting import resplit as divide
 
     return divide(local(store, "`store`"), splits)
+
+
+def scene_sets(
+    catalog: StrPath | Catalog, splits: SplitsLike | None = None, *, frames: int = 3
+) -> dict[str, SceneSet]:
+    """How the film of a catalog is divided: how much of it each set has, and how near it is to training film.
+
+    Parameters
+    ----------
+    catalog : str, Path or Catalog
+        Name of a catalog that comes with simdata, path of a YAML file, or a Catalog.
+    splits : str, PathLike[str], dict or Splits, optional
+        As for `resplit`; None: the catalog's own. A part that they leave out is the catalog's.
+    frames : int
+        Seconds of the windows that are counted.
+
+    Returns
+    -------
+    dict
+        ``train``, ``val``, ``test`` and ``guard``: each with its ``seconds``, its ``windows``, the s to the
+        ``nearest`` training film of the same run (None if it shares no run with it), and the share of it that
+        is ``near``, within 20 s.
+
+    Raises
+    ------
+    UserError
+        If the catalog or the splits are not valid, or not for each other.
+
+    Examples
+    --------
+    >>> simdata.scene_sets("demo", {"scenes": {"movies": {"test": ["MOVIE3"]}}})["test"]
+    SceneSet(seconds=122, windows=116, nearest=None, near=0.0)
+    """
+    from simdata.release.catalog import Catalog
+    from simdata.release.scene_sets import described
+    from simdata.release.splits_files import load_splits, place_of
+
+    if frames < 1:
+        raise UserError(f"`frames` is {frames}: a window has 1 s or more")
+    known = catalog if isinstance(catalog, Catalog) else Catalog.load(catalog)
+    if splits is not None:
+        known = known.with_splits(load_splits(splits).over(known.splits), place_of(splits))
+    return described(known, frames)
 
 
 def _catalog_and_text(catalog: StrPath | Catalog, out: Path) -> tuple[Catalog, str]:

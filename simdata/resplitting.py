@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -18,6 +17,7 @@ from simdata.store.lock import exclusive
 from simdata.store.notes import absent_notes, empty_notes
 from simdata.store.opening import open_store
 from simdata.store.revision import replace_tables
+from simdata.store.schema import scene_flags
 from simdata.store.splitting import Sets, divided
 
 TABLES = ("subject_split", "scene_split")
@@ -66,8 +66,9 @@ def resplit(store: Path, splits: SplitsLike) -> ResplitSummary:
 
 def _tables(dataset: xr.Dataset, sets: Sets) -> dict[str, xr.Variable]:
     """The store's own two tables with other values."""
-    values: dict[str, Any] = dict(zip(TABLES, (sets.subjects, sets.scenes), strict=True))
-    return {name: xr.Variable(dataset[name].dims, values[name], dataset[name].attrs) for name in TABLES}
+    subjects = dataset.subject_split
+    tables = xr.Variable(subjects.dims, sets.subjects, subjects.attrs), scene_flags(sets.scenes)
+    return dict(zip(TABLES, tables, strict=True))
 
 
 def _summary(dataset: xr.Dataset, sets: Sets) -> ResplitSummary:

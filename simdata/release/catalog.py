@@ -147,6 +147,15 @@ class Catalog(Strict):
         for split, named in splits.scenes.clips.items():
             if unknown := set(named) - clips:
                 raise ValueError(f"splits.scenes.clips.{split}: no movie has the clips {sorted(unknown)}")
+        if unknown := set(splits.scenes.clip_fractions) - clips:
+            raise ValueError(f"splits.scenes.clip_fractions: no movie has the clips {sorted(unknown)}")
+        movies = [movie.name for movie in self.movies]
+        for split, named in splits.scenes.movies.items():
+            if unknown := set(named) - set(movies):
+                raise ValueError(
+                    f"splits.scenes.movies.{split}: there is no movie {sorted(unknown)}; there are "
+                    f"{', '.join(movies[:20])}"
+                )
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> Catalog:

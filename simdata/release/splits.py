@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 SPLITS = ("train", "val", "test")
 Split = Literal["train", "val", "test"]
 NO_SPLIT = "none"  # what a store has for a subject or a second that is in no set
+GUARD = "guard"  # and for a second of film that keeps sets apart, and is in none either
+SCENES = (NO_SPLIT, *SPLITS, GUARD)  # what a second can be, by its code
 REPEAT = "test-retest"
 PARTS = ("subjects", "scenes")  # of splits
 
@@ -83,48 +85,77 @@ class SubjectSplit(Strict):
         return "test" if place < self.test else "val" if place < self.test + self.val else "train"
 
 
+Fractions = dict[Split, Annotated[tuple[Number, Number], Field(strict=False)]]
+
+
 class SceneSplit(Strict):
     """Which stretches of film belong to which set; the test-retest clip belongs to none.
 
-    ``fractions`` cuts every clip by time ([0, 1] is the whole clip); ``clips`` names whole clips,
-    and takes precedence. What neither names is train.
+    ``clips`` names whole clips, ``clip_fractions`` cuts those that it names by time ([0, 1] is the whole
+    clip), ``movies`` names whole movies, and ``fractions`` cuts every other clip: what is named first here
+    counts. What none of them names is train. Between film of two sets lie ``guard`` s or more, of rest or of
+    film that is in no set (`simdata.release.scene_sets`).
     """
 
-    fractions: dict[Split, Annotated[tuple[Number, Number], Field(strict=False)]] = Field(
-        default_factory=dict
-    )
+    fractions: Fractions = Field(default_factory=dict)
+    clip_fractions: dict[str, Fractions] = Field(default_factory=dict)
     clips: dict[Split, Annotated[list[str], AfterValidator(distinct)]] = Field(default_factory=dict)
+    movies: dict[Split, Annotated[list[str], AfterValidator(distinct)]] = Field(default_factory=dict)
+    guard: Annotated[int, Field(ge=0, le=86_400)] = 0
 
     @model_validator(mode="after")
     def _each_second_in_one(self) -> Self:
-        for split, (low, high) in self.fractions.items():
-            if not 0 <= low < high <= 1:
-                raise ValueError(
-                    f"fractions.{split}: [{low:g}, {high:g}] must be [from, to) with 0 <= from < to <= 1"
-                )
-        ordered = sorted((low, high, split) for split, (low, high) in self.fractions.items())
-        for (_, end, one), (start, _, other) in pairwise(ordered):
-            if start < end:
-                raise ValueError(f"fractions: {one} and {other} overlap between {start:g} and {end:g}")
-        listed = [name for names in self.clips.values() for name in names]
-        if REPEAT in listed:
+        _check_fractions("fractions", self.fractions)
+        for name, fractions in self.clip_fractions.items():
+            _check_fractions(f"clip_fractions.{name}", fractions)
+        clips = [*(name for names in self.clips.values() for name in names), *self.clip_fractions]
+        if REPEAT in clips:
             raise ValueError(f"clips: {REPEAT} is shown in every run and belongs to no set")
-        if twice := repeated(listed):
-            raise ValueError(f"clips: {', '.join(twice[:5])} is in two sets")
+        if twice := repeated(clips):
+            raise ValueError(f"clips: {', '.join(twice[:5])} is in two sets, or named and cut too")
+        if twice := repeated(name for names in self.movies.values() for name in names):
+            raise ValueError(f"movies: {', '.join(twice[:5])} is in two sets")
+        if self.guard and not self.named:
+            raise ValueError("guard: keeps sets apart, and all scenes are train here")
         return self
 
-    def of(self, segment: Segment, second: int) -> Split | None:
-        """The set of one second of a segment; None for the test-retest clip."""
+    @property
+    def named(self) -> set[Split]:
+        """The sets that anything is given to."""
+        by_clip = (split for fractions in self.clip_fractions.values() for split in fractions)
+        return {*self.fractions, *self.clips, *self.movies, *by_clip}
+
+    def of(self, movie: str, segment: Segment, second: int) -> Split | None:
+        """The set of one second of a segment, without the guard; None for the test-retest clip."""
         if segment.name == REPEAT:
             return None
         for split, names in self.clips.items():
             if segment.name in names:
                 return split
-        place = (second - segment.start) / (segment.stop - segment.start)
-        for split, (low, high) in self.fractions.items():
-            if low <= place < high:
+        if segment.name in self.clip_fractions:
+            return _cut(self.clip_fractions[segment.name], segment, second)
+        for split, names in self.movies.items():
+            if movie in names:
                 return split
-        return "train"
+        return _cut(self.fractions, segment, second)
+
+
+def _check_fractions(key: str, fractions: Fractions) -> None:
+    for split, (low, high) in fractions.items():
+        if not 0 <= low < high <= 1:
+            raise ValueError(
+                f"{key}.{split}: [{low:g}, {high:g}] must be [from, to) with 0 <= from < to <= 1"
+            )
+    ordered = sorted((low, high, split) for split, (low, high) in fractions.items())
+    for (_, end, one), (start, _, other) in pairwise(ordered):
+        if start < end:
+            raise ValueError(f"{key}: {one} and {other} overlap between {start:g} and {end:g}")
+
+
+def _cut(fractions: Fractions, segment: Segment, second: int) -> Split:
+    place = (second - segment.start) / (segment.stop - segment.start)
+    within = (split for split, (low, high) in fractions.items() if low <= place < high)
+    return next(within, "train")
 
 
 class Splits(Strict):

@@ -2,6 +2,7 @@
 
 A file has the keys of a catalog's ``splits``. A set of subjects may be ``{file: ids.txt}`` there: a text with
 an id a line, beside the file. What the file leaves out, ``subjects`` or ``scenes``, stays as a store has it.
+Those that leave a movie out are made by their name, ``leave-out:MOVIE3`` or ``leave-out:MOVIE3,val=MOVIE1``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from simdata.release.splits import PARTS, Splits
 
 SplitsLike = str | PathLike[str] | Mapping[str, Any] | Splits
 MAPPING = "`splits`"  # what a mapping is called in messages
+LEAVE_OUT, LEAVE_OUT_FORM = "leave-out:", "leave-out:MOVIE[,val=MOVIE]"
 
 
 def load_splits(given: SplitsLike) -> Splits:
@@ -36,8 +38,27 @@ def load_splits(given: SplitsLike) -> Splits:
         return given
     if isinstance(given, Mapping):
         return _valid(dict(given), Path(), MAPPING)
+    if str(given).startswith(LEAVE_OUT):
+        return _leave_out(str(given))
     file = found_file(given)
     return _valid(parse_yaml(read_text(file), str(file)), file.parent, str(file))
+
+
+def _leave_out(name: str) -> Splits:
+    """Whole movies: one tests, one may validate, the others train."""
+    test, comma, val = name.removeprefix(LEAVE_OUT).partition(",")
+    key, _, validating = val.partition("=")
+    if not test or (comma and (key != "val" or not validating)):
+        raise UserError(f"no splits {name!r}: write {LEAVE_OUT_FORM}")
+    movies = {"test": [test]} | ({"val": [validating]} if comma else {})
+    return validate(Splits, {"scenes": {"movies": movies}}, f"{name} is not valid")
+
+
+def text_as_given(given: str | PathLike[str]) -> str:
+    """The text of a file of splits, of those that simdata has, or of those that a name makes."""
+    if str(given).startswith(LEAVE_OUT):
+        return text_of(load_splits(given))
+    return read_text(found_file(given))
 
 
 def name_of(given: SplitsLike) -> str:
@@ -58,7 +79,8 @@ def found_file(name_or_path: str | PathLike[str]) -> Path:
     if path.suffix.lower() in (".yaml", ".yml") and is_there(path):
         return path
     raise UserError(
-        f"no splits {str(name_or_path)!r}: give the path of a .yaml file or one of {', '.join(known)}"
+        f"no splits {str(name_or_path)!r}: give the path of a .yaml file or one of "
+        f"{', '.join([*known, LEAVE_OUT_FORM])}"
     )
 
 
@@ -66,6 +88,13 @@ def shipped() -> dict[str, Path]:
     """Name -> file of the splits that come with simdata."""
     folder = Path(str(files("simdata.catalogs"))) / "splits"
     return {file.stem: file for file in sorted(folder.glob("*.yaml"), key=lambda file: file.stem)}
+
+
+def descriptions() -> dict[str, str]:
+    """Name -> a line on what it is, of all that a name stands for."""
+    shown = {name: read_text(file).splitlines()[0].removeprefix("# ") for name, file in shipped().items()}
+    rule = "A whole movie tests, in any data set, and one may validate: no film of theirs is trained on."
+    return shown | {LEAVE_OUT_FORM: rule}
 
 
 def text_of(splits: Splits) -> str:

@@ -38,9 +38,9 @@ def empty_notes(splits: Splits, store: xr.Dataset) -> list[str]:
         if getattr(splits.subjects, name) and not with_runs & set(subjects[split == name].tolist())
     ]
     for code, name in enumerate(SPLITS, start=1):
-        wanted = name in splits.scenes.fractions or name in splits.scenes.clips
-        if wanted and not (store.scene_split.values == code).any():
-            notes.append(f"splits.scenes: no second of a clip is in {name}: the set is empty")
+        if name in splits.scenes.named and not (store.scene_split.values == code).any():
+            why = f" with a guard of {splits.scenes.guard} s" if splits.scenes.guard else ""
+            notes.append(f"splits.scenes: no second of a clip is in {name}{why}: the set is empty")
     return notes
 
 

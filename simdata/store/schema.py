@@ -25,7 +25,8 @@ from simdata.common.attributes import flat
 from simdata.common.errors import UserError
 from simdata.common.film_clock import AUDIO_RATE, BLOCK
 from simdata.release.catalog import Catalog
-from simdata.release.splits import NO_SPLIT, SPLITS
+from simdata.release.scene_sets import scene_sets
+from simdata.release.splits import NO_SPLIT, SCENES
 from simdata.store.arrays import array_of, dimensions_of
 from simdata.store.encoding import Encoding
 from simdata.store.metadata import COMMENT, VARIABLE, as_variable
@@ -263,7 +264,7 @@ def status_tables(subjects: int, movies: int) -> dict[str, xr.Variable]:
 def _scenes(catalog: Catalog) -> dict[str, xr.Variable]:
     return {
         "segment": _flags(_segments(catalog), catalog.segment_names, "clip shown in this second"),
-        "scene_split": _flags(scene_splits(catalog), [NO_SPLIT, *SPLITS], "set of the scene in this second"),
+        "scene_split": scene_flags(scene_sets(catalog)),
     }
 
 
@@ -387,15 +388,9 @@ def _segments(catalog: Catalog) -> np.ndarray:
     return table
 
 
-def scene_splits(catalog: Catalog) -> np.ndarray:
-    """(movies, seconds) int8: the set of each second of film, a position in ``SPLITS`` from 1; 0 is none."""
-    codes: dict[str | None, int] = {None: 0, **{split: code for code, split in enumerate(SPLITS, start=1)}}
-    table = np.zeros((len(catalog.movies), catalog.volumes), np.int8)
-    for row, movie in zip(table, catalog.movies, strict=True):
-        for segment in movie.segments:
-            for second in range(segment.start, segment.stop):
-                row[second] = codes[catalog.splits.scenes.of(segment, second)]
-    return table
+def scene_flags(sets: np.ndarray) -> xr.Variable:
+    """The variable ``scene_split`` of (movies, seconds) codes."""
+    return _flags(sets, SCENES, "set of the scene in this second; guard: in none, to keep sets apart")
 
 
 def _flags(table: np.ndarray, meanings: Sequence[str], long_name: str) -> xr.Variable:

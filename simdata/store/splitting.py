@@ -11,9 +11,9 @@ import xarray as xr
 from simdata.common.errors import UserError
 from simdata.common.pydantic_faults import validate
 from simdata.release.catalog import Catalog, parse
+from simdata.release.scene_sets import scene_sets
 from simdata.release.splits import NO_SPLIT, PARTS, Splits
 from simdata.store.metadata import VARIABLE, Metadata
-from simdata.store.schema import scene_splits
 
 
 class Sets(NamedTuple):
@@ -23,7 +23,7 @@ class Sets(NamedTuple):
     ----------
     splits : by which they are divided, both parts
     subjects : (subjects,) str, a name of `SPLITS` or ``NO_SPLIT``
-    scenes : (movies, seconds) int8, a position in `SPLITS` from 1; 0 is none
+    scenes : (movies, seconds) int8, a position in `SCENES`
     """
 
     splits: Splits
@@ -77,6 +77,6 @@ def _scenes(store: xr.Dataset, place: str | Path, catalog: Catalog) -> np.ndarra
             f"{place}: its catalog has no movie {unknown[0]}, so that its scenes cannot be divided"
         )
     table = np.zeros((len(movies), seconds), np.int8)
-    of_catalog = scene_splits(catalog)[[rows[movie] for movie in movies], :seconds]
+    of_catalog = scene_sets(catalog)[[rows[movie] for movie in movies], :seconds]
     table[:, : of_catalog.shape[1]] = of_catalog
     return table

@@ -69,7 +69,7 @@ def isc(
 
 def film_seconds(dataset: Dataset, movie: int, lag: int) -> np.ndarray:
     """Volumes of a run that follow a scene of any set by ``lag`` s: no rest, no test-retest clip."""
-    seconds = np.flatnonzero(dataset.scene_split[movie]) + lag
+    seconds = np.flatnonzero(dataset.sets[movie]) + lag
     return seconds[seconds < dataset.volumes[movie]]
 
 

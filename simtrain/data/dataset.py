@@ -81,7 +81,8 @@ class Dataset:
     subject_split : (subjects,) int8, position in ``SPLITS``
     volumes : (movies,) int, seconds of each run that the store has
     complete : (subjects, movies) bool
-    segment, scene_split : (movies, seconds) int8; 0 is rest, and no set
+    segment, scene_split : (movies, seconds) int8; 0 is rest, and no set; the guard between sets has a code
+        of its own behind those of ``SPLITS``
     cortex : (hemispheres, vertices) bool
     lag : s, the catalog's
     identity : of the store, as JSON
@@ -127,6 +128,11 @@ class Dataset:
             return None
         same = np.array_equal(self.subject_split, _codes(own.subjects))
         return own.splits if same and np.array_equal(self.scene_split, own.scenes) else None
+
+    @property
+    def sets(self) -> np.ndarray:
+        """(movies, seconds) int8: ``scene_split`` where the guard is in no set, too."""
+        return np.where(self.scene_split < len(SPLITS), self.scene_split, 0)
 
     def with_sets(self, sets: Sets) -> Dataset:
         """The same store with other sets; what was read of it is shared."""

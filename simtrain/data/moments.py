@@ -4,15 +4,16 @@
 any second of a run (``any``), or those at which a scene of training is on screen (``shown``), each with the
 clip ``lag`` s before, or the film's first where that would be earlier. Here a window must still lie in one
 set: of the seconds of its clip, of those that its BOLD answers, and with ``shown`` of those on screen, none
-may be of another set of scenes. Rest, and the test-retest clip, are in no set, and go with any; alone they
-count as training. So no BOLD of a training window answers a held-out scene, nor is its clip one's.
+may be of another set of scenes, or of the guard between sets. Rest, and the test-retest clip, are in no set,
+and go with any; alone they count as training. So no BOLD of a training window answers a held-out scene or the
+guard, nor is its clip of one.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from simtrain.data.dataset import Dataset
+from simtrain.data.dataset import SPLITS, Dataset
 from simtrain.data.windows import TRAIN, Windows, of_all_subjects
 
 
@@ -32,7 +33,7 @@ def find_moments(used: Windows, moments: str) -> np.ndarray:
         usable &= _in_one_scene(dataset, movie, held[-1])
     sets = _at(dataset.scene_split, movie, np.concatenate(held, axis=1))
     first, last = np.where(sets > 0, sets, np.iinfo(sets.dtype).max).min(axis=1), sets.max(axis=1)
-    usable &= (last == 0) | (first == last)
+    usable &= ((last == 0) | (first == last)) & (last < len(SPLITS))
     split = np.where(last == 0, TRAIN, last)
     return of_all_subjects(dataset, movie[usable], clip[usable], second[usable], split[usable])
 

@@ -4,7 +4,8 @@ A window of subject and movie at second t is BOLD [t, t + frames) with the clip 
 that was on screen before. It is usable if the run is complete and covers it, the clip has features in every
 embedding in use, and both the clip and the film that the BOLD answers, [t - lag, t - lag + frames), lie in
 one segment (not rest) and in one set of scenes. So no BOLD of a training window answers a test scene. The
-test-retest clip is in no set, and so in no window. Training may have others (`simtrain.data.moments`).
+test-retest clip and the guard between sets are in none, and so in no window. Training may have others
+(`simtrain.data.moments`).
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def covered(frames: int, embeddings: Iterable[Embedding]) -> int:
 
 def clip_split(dataset: Dataset, embeddings: Iterable[Embedding]) -> np.ndarray:
     """(movies, seconds) int8: the set of the clip beginning there, 0 where no usable one of a set does."""
-    return np.where(usable_clips(dataset, embeddings), dataset.scene_split, 0).astype(np.int8)
+    return np.where(usable_clips(dataset, embeddings), dataset.sets, 0).astype(np.int8)
 
 
 def usable_clips(dataset: Dataset, embeddings: Iterable[Embedding]) -> np.ndarray:
@@ -213,8 +214,8 @@ class Windows:
 
 def parts_clips(dataset: Dataset) -> bool:
     """Whether a film clip has scenes of several sets."""
-    movie, second = np.nonzero(dataset.scene_split)
-    clip, of_set = dataset.segment[movie, second], dataset.scene_split[movie, second]
+    movie, second = np.nonzero(dataset.sets)
+    clip, of_set = dataset.segment[movie, second], dataset.sets[movie, second]
     pieces = np.unique(np.stack([movie, clip, of_set], axis=1), axis=0)
     return len(np.unique(pieces[:, :2], axis=0)) < len(pieces)
 

@@ -71,6 +71,7 @@ def test_the_public_names_are_these_and_are_found_at_their_first_use():
         "open",
         "rechunk",
         "resplit",
+        "scene_sets",
     }
     assert dir(simdata) == sorted(simdata.__all__)
     assert simdata.BoldReader is BoldReader

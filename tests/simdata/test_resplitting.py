@@ -5,6 +5,7 @@ import shutil
 import pytest
 import xarray as xr
 import yaml
+import zarr
 from cifti_files import noise, write_dtseries
 from store_files import CATALOG, VOLUMES, build, call, contents, opened
 
@@ -82,6 +83,23 @@ def test_a_build_keeps_the_sets_for_subjects_that_join_unless_the_catalogs_were_
     assert "the splits of `simdata resplit` are no more" in build(own).output
     assert sets(own / "s.zarr")[0] == ["val", "train", "train"]
     assert simdata.open(own / "s.zarr").simdata.metadata.splits == {}
+
+
+def test_a_store_of_before_there_was_a_guard_learns_the_word(own):
+    group = zarr.open_group(own / "s.zarr", mode="r+")
+    group["scene_split"].attrs.update(flag_values=[0, 1, 2, 3], flag_meanings="none train val test")
+    zarr.consolidate_metadata(own / "s.zarr")
+    done = simdata.resplit(
+        own / "s.zarr", {"scenes": {"fractions": {"test": [0.5, 0.6], "val": [0.6, 1]}, "guard": 4}}
+    )
+    assert done.seconds == {"train": 10, "val": 6, "test": 0}
+    assert done.warnings == [
+        "splits.scenes: no second of a clip is in test with a guard of 4 s: the set is empty"
+    ]
+    store = simdata.open(own / "s.zarr")
+    assert store.simdata.flag_names("scene_split")[4] == "guard"
+    assert (store.scene_split == 4).sum() == 12
+    assert "(5 / 3 / 0)" in call("info", own / "s.zarr").output
 
 
 def test_selections_and_rechunked_stores_can_be_divided_too(own, tmp_path):

@@ -139,14 +139,15 @@ def test_scenes_are_cut_by_fraction_and_clips_take_precedence():
     )
     mini = parse(text, "mini")
     one, two = mini.movies[0].segments
-    assert [mini.splits.scenes.of(one, second) for second in (2, 6, 7, 11)] == ["train"] * 2 + ["test"] * 2
-    assert mini.splits.scenes.of(two, 13) == "val"
+    found = [mini.splits.scenes.of("A", one, second) for second in (2, 6, 7, 11)]
+    assert found == ["train"] * 2 + ["test"] * 2
+    assert mini.splits.scenes.of("A", two, 13) == "val"
 
 
 def test_the_repeated_clip_is_in_no_set():
     hcp, _ = catalogs.load("hcp7t-movie")
     repeat = hcp.movies[0].segments[-1]
-    assert hcp.splits.scenes.of(repeat, repeat.start) is None
+    assert hcp.splits.scenes.of("MOVIE1", repeat, repeat.start) is None
 
 
 NOT_VALUES = [

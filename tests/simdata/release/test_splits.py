@@ -75,7 +75,8 @@ def test_what_holds_no_splits_is_said_so(text, tmp_path):
 def test_unknown_names_list_the_known_ones(tmp_path):
     for name in ("thirds", tmp_path / "none.yaml"):
         with pytest.raises(
-            UserError, match=r"no splits .*: give the path .* or one of halves, published-code"
+            UserError,
+            match=r"no splits .*: give the path .* or one of guarded-halves, halves, published-code",
         ):
             load_splits(name)
 
@@ -117,7 +118,11 @@ def test_halves_are_those_of_the_published_code():
     scenes, checked = load_splits("published-code-halves").scenes, 0
     for movie in hcp.movies:
         for clip in movie.segments[:-1]:
-            tested = [second for second in range(clip.start, clip.stop) if scenes.of(clip, second) == "test"]
+            tested = [
+                second
+                for second in range(clip.start, clip.stop)
+                if scenes.of(movie.name, clip, second) == "test"
+            ]
             end = clip.stop - 1
             assert tested == list(range((clip.start + end) // 2 + 1, end + 1)), clip
             checked += 1

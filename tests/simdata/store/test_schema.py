@@ -108,8 +108,12 @@ def test_segments_and_splits_are_flags(store):
     ]
     splits = opened.simdata.flag_names("scene_split")
     of_first = opened.scene_split.sel(movie="MOVIE1").values
-    assert [splits[of_first[second]] for second in (0, 20, 141, 142, 263, 850)] == [
-        *["none", "train", "train", "test", "test", "none"]
+    assert [splits[of_first[second]] for second in (0, 20, 131, 132, 151, 152, 263, 850)] == [
+        *["none", "train", "train", "guard", "guard", "test", "test", "none"]
+    ]
+    of_validation = opened.scene_split.sel(movie="MOVIE1", second=slice(285, 504)).values
+    assert [splits[of_validation[second]] for second in (0, 99, 100, 119, 120, 219)] == [
+        *["train", "train", "guard", "guard", "val", "val"]
     ]
 
 

@@ -14,6 +14,7 @@ from simtrain.data.sets import with_splits
 from simtrain.data.windows import TEST, VAL, Windows
 
 SUBJECTS = ["s1", "s2", "s3", "s4", "s5", "s6"]
+GUARD = 4  # the code of film that keeps sets apart
 CLIPS = ["alpha", "beta", "gamma", "delta"]
 
 
@@ -86,14 +87,21 @@ def any_splits(draw):
     named = {split: [clip for clip, own in clips.items() if own == split] for split in SPLITS[1:]}
     return {
         "subjects": subjects,
-        "scenes": {"fractions": dict(zip(order, cuts, strict=True)), "clips": named},
+        "scenes": {
+            "fractions": dict(zip(order, cuts, strict=True)),
+            "clips": named,
+            "guard": draw(st.integers(0, 8)),
+        },
     }
 
 
 @settings(max_examples=60, deadline=None)
 @given(splits=any_splits())
 def test_no_training_window_has_a_subject_or_a_second_of_another_set(dataset, splits):
-    """Neither in its clip, nor in the film that its BOLD answers; validation has none of the test set."""
+    """Neither in its clip, nor in the film that its BOLD answers, and none of the guard.
+
+    Validation has none of the test set, nor of the guard.
+    """
     divided = with_splits(dataset, splits)
     used = Windows.of(divided, resolve(load("demo"), divided))
     found = used.find()
@@ -103,11 +111,44 @@ def test_no_training_window_has_a_subject_or_a_second_of_another_set(dataset, sp
         clips = chosen["clip"][:, None] + np.arange(3)
         answered = np.maximum(chosen["second"] - used.lag, 0)[:, None] + np.arange(used.frames)
         for seconds in (clips, answered):
-            assert not np.isin(divided.scene_split[chosen["movie"][:, None], seconds], (VAL, TEST)).any()
+            assert not np.isin(
+                divided.scene_split[chosen["movie"][:, None], seconds], (VAL, TEST, GUARD)
+            ).any()
     for chosen, held_out in (
-        (windows.training(found), (0, VAL, TEST)),
-        (windows.validation(found), (0, TEST)),
+        (windows.training(found), (0, VAL, TEST, GUARD)),
+        (windows.validation(found), (0, TEST, GUARD)),
     ):
         seconds = chosen["clip"][:, None] + np.arange(max(3, used.frames))
         assert not np.isin(divided.scene_split[chosen["movie"][:, None], seconds], held_out).any()
         assert not np.isin(divided.subject_split[chosen["subject"]], held_out).any()
+    chosen = windows.training(found)
+    delayed = chosen[windows.within_scene(divided, chosen["movie"], chosen["clip"], -1, 3)]  # as ridge takes
+    seconds = delayed["clip"][:, None] + np.arange(-1, 4)
+    assert (divided.scene_split[delayed["movie"][:, None], seconds] == windows.TRAIN).all()
+
+
+def test_film_of_the_guard_is_in_no_window_and_no_candidate(dataset):
+    """Not even where film clips of no set are candidates, as for the published code."""
+    halves = {"train": [0.0, 0.5], "test": [0.5, 1.0]}
+    plain, guarded = (
+        with_splits(dataset, {"scenes": {"fractions": halves, "guard": guard}}) for guard in (0, 6)
+    )
+    config = resolve(load("demo"), dataset)
+    guard = guarded.scene_split == GUARD
+    assert guard.any()
+    assert not (guard & (plain.scene_split == 0)).any()
+    for in_no_set in (False, True):
+        found = Windows.of(guarded, config).experiment("new-scenes", 6, in_no_set=in_no_set)
+        seconds = found["clip"][:, None] + np.arange(3)
+        assert len(found)
+        assert not guard[found["movie"][:, None], seconds].any()
+        before = Windows.of(plain, config).experiment("new-scenes", 6, in_no_set=in_no_set)
+        fields = ["subject", "movie", "clip"]
+        assert set(found[fields].tolist()) < set(before[fields].tolist())
+
+
+def test_whole_clips_that_a_guard_trims_are_not_parts_of_clips(dataset):
+    splits = {"scenes": {"clips": {"test": ["beta"]}, "guard": 8}}
+    guarded = with_splits(dataset, splits)
+    assert (guarded.scene_split == GUARD).any()
+    assert not windows.parts_clips(guarded)
