@@ -29,7 +29,7 @@ from simtrain.config.schema import PretrainConfig
 from simtrain.models.factory import surface_encoder
 from simtrain.models.mae import MAE, masked_error
 from simtrain.models.masking import Mask, Masking
-from simtrain.models.sit import sincos_positions
+from simtrain.models.positions import sincos_positions
 from simtrain.surface.patches import patch_vertices
 
 FRAMES, DIM, DEPTH, DECODER_DEPTH, HEADS, HEAD = 3, 192, 12, 3, 3, 64

@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from simdata.common import json_text
+from simtrain.models.positions import sincos_positions
 from simtrain.models.projector import Projector
-from simtrain.models.sit import SiT, sincos_positions
+from simtrain.models.sit import SiT
 
 SIZES = {"tiny": (192, 3), "small": (384, 6), "base": (768, 12)}  # width, heads
 PATCHES, PATCH_SIZE, DEPTH, HEAD, VIDEO, COMMON = 1280, 45 * 3, 12, 64, 768, 384

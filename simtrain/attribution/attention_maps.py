@@ -43,10 +43,10 @@ def attention_to_patches(
     """
     with _inputs_of_attention(encoder) as inputs:
         encoder.tokens(x)
-    blocks = list(zip(encoder.blocks, inputs, strict=True))
+    blocks = list(zip(encoder.attentions, inputs, strict=True))
     reached = _shares_of_output(encoder, inputs[0])
-    for of_block, given in reversed(blocks if rollout else blocks[block:][:1]):
-        reached = _one_block_back(of_block.attention, given, reached[:, None], heads, residual=rollout)[:, 0]
+    for attention, given in reversed(blocks if rollout else blocks[block:][:1]):
+        reached = _one_block_back(attention, given, reached[:, None], heads, residual=rollout)[:, 0]
     return _by_frame(encoder, reached)
 
 
@@ -63,8 +63,7 @@ def heads_to_patches(encoder: SiT, x: Tensor, block: int = -1) -> Tensor:
     with _inputs_of_attention(encoder) as inputs:
         encoder.tokens(x)
     reached = _shares_of_output(encoder, inputs[block])[:, None]
-    attention = list(encoder.blocks)[block].attention
-    of_heads = _one_block_back(attention, inputs[block], reached, EACH, residual=False)
+    of_heads = _one_block_back(encoder.attentions[block], inputs[block], reached, EACH, residual=False)
     return _by_frame(encoder, of_heads.transpose(1, 2))
 
 
@@ -101,8 +100,8 @@ def _inputs_of_attention(encoder: SiT) -> Iterator[list[Tensor]]:
     """Within it, what the attention of each block is given is appended to the list."""
     inputs: list[Tensor] = []
     hooks = [
-        block.attention.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
-        for block in encoder.blocks
+        attention.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+        for attention in encoder.attentions
     ]
     try:
         yield inputs

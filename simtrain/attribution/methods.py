@@ -78,6 +78,8 @@ class Method:
 
     def must_suit(self, model: ModelConfig, by_frame: bool) -> None:
         """Raise a UserError if there are no such maps of a model, or no map of each frame if wanted."""
+        if self.name in ATTENTION and not model.attention:
+            raise UserError(f"`method` {self.name}: the model has no attention (model.attention: false)")
         if by_frame and self.name in ATTENTION and model.temporal in ONE_TOKEN:
             raise UserError(
                 f"`by_frame`: {self.name} does not tell the frames of a window apart, since they are one "
@@ -122,7 +124,7 @@ class Attribution:
         self._learner, self._method = learner.requires_grad_(False), method
         self._patches = torch.from_numpy(patch_vertices(ico)).to(learner.device)
         self._vertices = vertices
-        self._heads = next(iter(learner.encoder.blocks)).attention.heads if method.by_head else 1
+        self._heads = learner.encoder.attentions[0].heads if method.by_head else 1
         self._gap, self._whole = 0.0, 0.0
 
     @property

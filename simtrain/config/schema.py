@@ -160,10 +160,25 @@ class EncoderConfig(_Strict):
     patch_embedding: PatchEmbeddingName = Field(
         default="linear",
         description="From a patch's values to its token: a linear map shared by all patches (linear), one "
-        "for each patch (per_patch), one for each patch from its main components (pca), or yours.",
+        "for each patch (per_patch), one for each patch from its main components (pca), a shared one from "
+        "values that are whitened by patch (whitened), or yours.",
     )
     components: Count = Field(
-        default=12, description="With patch_embedding pca: main components of a patch that are kept."
+        default=12,
+        description="With patch_embedding pca or whitened: main components of a patch that are kept.",
+    )
+    positions: Literal["sincos", "learned", "geometric"] = Field(
+        default="sincos",
+        description="What tells patches apart: sines and cosines of their numbers, as published (sincos), a "
+        "learned vector for each (learned), or a learned linear map of spherical harmonics of their centres "
+        "(geometric).",
+    )
+    degree: int = Field(
+        default=6, ge=1, le=32, description="With positions geometric: the highest degree of the harmonics."
+    )
+    attention: bool = Field(
+        default=True,
+        description="Whether tokens see each other; if not, each goes through the blocks' MLPs by itself.",
     )
     checkpointing: bool = Field(
         default=False,
@@ -177,6 +192,26 @@ class EncoderConfig(_Strict):
     def _in_one_sequence(self) -> Self:
         if self.frame_positions == "sequence" and self.temporal != "concat":
             raise ValueError("frame_positions: sequence needs temporal: concat, with frames in one sequence")
+        if self.frame_positions == "sequence" and self.positions != "sincos":
+            raise ValueError(
+                f"frame_positions: sequence does not go with positions: {self.positions}, which do not run "
+                "on from frame to frame"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _placed(self) -> Self:
+        if self.positions != "sincos" and (self.layout == "stored" or self.patches is not None):
+            raise ValueError(
+                f"positions: {self.positions} do not go with patches or layout: stored, which are an order "
+                "of sincos positions"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _seen(self) -> Self:
+        if not self.attention and self.class_token:
+            raise ValueError("attention: false needs class_token: false, since that token would see no patch")
         return self
 
 

@@ -39,10 +39,17 @@ def must_have_parts(config: Config | PretrainConfig) -> None:
 
 
 def freeze(encoder: SiT, how_much: str | int) -> None:
-    """Take weights out of training: "none", "all", or the embedding, class token and that many blocks."""
+    """Take weights out of training: "none", "all", or so many blocks and what is before them."""
     if how_much == "all":
         encoder.requires_grad_(False)
     elif how_much != "none":
-        for part in (encoder.class_token, encoder.frame_embedding, encoder.embed, *encoder.blocks[:how_much]):
+        before = (
+            encoder.embed,
+            encoder.class_token,
+            encoder.frame_embedding,
+            encoder.positions,
+            encoder.to_place,
+        )
+        for part in (*before, *encoder.blocks[:how_much]):
             if part is not None:
                 part.requires_grad_(False)

@@ -28,7 +28,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from simtrain.models.masking import Mask
-from simtrain.models.sit import SiT, TransformerBlock, layer_norms, sincos_positions
+from simtrain.models.positions import sincos_positions
+from simtrain.models.sit import SiT, TransformerBlock, layer_norms
 
 
 class MAE(nn.Module):

@@ -7,13 +7,12 @@ for many side by side, such as those of each cortical patch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import reduce
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-OVERSAMPLE, PASSES = 16, 4
+OVERSAMPLE, PASSES = 16, 4  # axes beside those asked for, passes over the rows
 
 
 class Axes(NamedTuple):
@@ -44,34 +43,47 @@ def main_axes(blocks: Callable[[], Iterable[Tensor]], components: int, seed: int
 
     Fewer components than asked for, if there are fewer rows or columns.
     """
-    count, mean = _mean(blocks())
-    rank = min(components + OVERSAMPLE, count - 1, mean.shape[1])
-    generator = torch.Generator().manual_seed(seed)
-    start = torch.randn(*mean.shape, rank, generator=generator, dtype=mean.dtype)
+    mean = next(iter(blocks())).mean(dim=0)  # near enough to begin with
+    rank = min(components + OVERSAMPLE, mean.shape[1])
+    start = torch.randn(*mean.shape, rank, generator=torch.Generator().manual_seed(seed), dtype=mean.dtype)
     basis = torch.linalg.qr(start.to(mean.device))[0]
-    for _ in range(PASSES):
-        image = torch.zeros_like(basis)
-        for centred in _centred(blocks(), mean):
-            image += centred.mT @ (centred @ basis)
-        basis = torch.linalg.qr(image)[0]
-    gram, total = basis.new_zeros(len(mean), rank, rank), mean.new_zeros(len(mean))
-    for centred in _centred(blocks(), mean):
-        scores = centred @ basis
-        gram += scores.mT @ scores
-        total += centred.square().sum(dim=(1, 2))
-    values, vectors = torch.linalg.eigh(gram)
+    for _ in range(PASSES - 1):
+        found = _pass(blocks(), mean, basis)
+        mean, rank = found.mean, min(rank, found.count - 1)
+        basis = torch.linalg.qr(found.image[..., :rank])[0]
+    found = _pass(blocks(), mean, basis)
+    values, vectors = torch.linalg.eigh(basis.mT @ found.image)
     values, vectors = values.flip(-1)[:, :components].clamp(min=0), vectors.flip(-1)[..., :components]
     axes = (basis @ vectors).mT.contiguous()
-    return Axes(mean, axes, values / (count - 1), total / (count - 1))
+    return Axes(found.mean, axes, values / (found.count - 1), found.total / (found.count - 1))
 
 
-def _centred(blocks: Iterable[Tensor], mean: Tensor) -> Iterable[Tensor]:
-    """(groups, n, d) of each block."""
-    return ((block - mean).transpose(0, 1) for block in blocks)
+class _Pass(NamedTuple):
+    """What a pass over n rows gives of each group, beside their number and mean.
+
+    Attributes
+    ----------
+    image : (groups, d, k), what their scatter matrix (n times the covariance) makes of a basis
+    total : (groups,), its trace
+    """
+
+    count: int
+    mean: Tensor
+    image: Tensor
+    total: Tensor
 
 
-def _mean(blocks: Iterable[Tensor]) -> tuple[int, Tensor]:
-    """Number of rows, and their mean (groups, d)."""
-    sums = ((len(block), block.sum(dim=0)) for block in blocks)
-    count, total = reduce(lambda one, other: (one[0] + other[0], one[1] + other[1]), sums)
-    return count, total / count
+def _pass(blocks: Iterable[Tensor], near: Tensor, basis: Tensor) -> _Pass:
+    """Over blocks of rows, of which a mean is known that is ``near`` enough to subtract before the sums."""
+    count, image = 0, torch.zeros_like(basis)
+    sums, total = torch.zeros_like(near), near.new_zeros(len(near))
+    for block in blocks:
+        rows = block - near
+        count += len(rows)
+        sums += rows.sum(dim=0)
+        total += rows.square().sum(dim=(0, 2))
+        of_groups = rows.transpose(0, 1)
+        image += of_groups.mT @ (of_groups @ basis)
+    shift = sums / count
+    image -= sums[..., None] * (shift[:, None] @ basis)
+    return _Pass(count, near + shift, image, total - count * shift.square().sum(dim=1))

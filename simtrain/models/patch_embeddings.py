@@ -3,8 +3,8 @@
 ``linear`` is that of ViT and SiT, one map for all patches. It takes cortex to be the same everywhere;
 ``per_patch`` does not: since a vertex is the same place in all subjects, a patch can have a map of its own
 (a locally connected layer: LeCun 1989; Taigman et al. 2014, section 2.2). ``pca`` learns that map from the
-few main components of the patch in training windows, instead of from all of its values. Other packages can
-add theirs.
+few main components of the patch in training windows, instead of from all of its values. ``whitened`` takes
+the same components to unit variance, but has one map for all patches again. Other packages can add theirs.
 """
 
 from __future__ import annotations
@@ -98,43 +98,80 @@ class PerPatch(PatchEmbedding):
         return torch.einsum("...pv,pvd->...pd", x, weight) + self.bias
 
 
-class PatchPCA(PatchEmbedding):
-    """The main components of each patch with unit variance, and a linear map for each patch from them.
+class MainComponents(PatchEmbedding):
+    """What knows the main components of each patch in training windows.
 
-    The components are those of the patch's values in training windows. A patch has fewer than asked for where
-    its values have no more dimensions, as at the border of the cortex; the others are 0.
+    A patch has fewer than asked for where its values have no more dimensions, as at the border of the cortex;
+    the others are 0.
 
     Parameters
     ----------
     components : of each patch
+
+    Attributes
+    ----------
+    power : of the class: of the variance along an axis, what the axis is multiplied by
     """
 
     options = ("components",)
     fitted = True
+    power: ClassVar[float]
     mean: Tensor
     axes: Tensor
 
-    def __init__(self, patches: int, vertices: int, frames: int, dim: int, components: int) -> None:
+    def __init__(self, patches: int, vertices: int, frames: int, components: int) -> None:
         super().__init__()
         values = vertices * frames
-        kept = min(components, values)
         self.register_buffer("mean", torch.zeros(patches, values))
-        self.register_buffer("axes", torch.zeros(patches, values, kept))
-        self.patches = patches
-        self.weight = nn.Parameter(torch.randn(patches * kept, dim) / kept**0.5)
-        self.bias = nn.Parameter(torch.zeros(dim))
+        self.register_buffer("axes", torch.zeros(patches, values, min(components, values)))
 
     def fit(self, blocks: Callable[[], Iterable[Tensor]]) -> None:
         found = main_axes(blocks, self.axes.shape[2])
         largest = found.variance.amax(dim=1, keepdim=True)
-        scale = torch.where(found.variance > NEGLIGIBLE * largest, found.variance.rsqrt(), 0.0)
+        scale = torch.where(found.variance > NEGLIGIBLE * largest, found.variance**self.power, 0.0)
         self.mean.copy_(found.mean)
         self.axes[..., : scale.shape[1]] = found.axes.mT * scale[:, None]
 
+    def scores(self, x: Tensor) -> Tensor:
+        """(..., patches, values) -> (..., patches, components)."""
+        return torch.einsum("...pv,pvk->...pk", x - self.mean, self.axes)
+
+
+class PatchPCA(MainComponents):
+    """The main components of each patch with unit variance, and a linear map for each patch from them."""
+
+    power = -1 / 2
+
+    def __init__(self, patches: int, vertices: int, frames: int, dim: int, components: int) -> None:
+        super().__init__(patches, vertices, frames, components)
+        kept = self.axes.shape[2]
+        self.patches = patches
+        self.weight = nn.Parameter(torch.randn(patches * kept, dim) / kept**0.5)
+        self.bias = nn.Parameter(torch.zeros(dim))
+
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight.unflatten(0, (self.patches, -1))
-        scores = torch.einsum("...pv,pvk->...pk", x - self.mean, self.axes)
-        return torch.einsum("...pk,pkd->...pd", scores, weight) + self.bias
+        return torch.einsum("...pk,pkd->...pd", self.scores(x), weight) + self.bias
+
+
+class Whitened(MainComponents):
+    """Each patch whitened by its own statistics, and then one linear map for all patches.
+
+    Whitening has unit variance along each of the patch's main components and nothing beside them, and is the
+    symmetric one (ZCA: Bell & Sejnowski 1997), so that values stay at their vertices, as the map needs them.
+    """
+
+    power = -1 / 4  # since the axes are used twice, there and back
+
+    def __init__(self, patches: int, vertices: int, frames: int, dim: int, components: int) -> None:
+        super().__init__(patches, vertices, frames, components)
+        self.map = nn.Linear(vertices * frames, dim)
+        nn.init.normal_(
+            self.map.weight, std=self.axes.shape[2] ** -0.5
+        )  # tokens of variance 1, as PatchPCA's
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.map(torch.einsum("...pk,pvk->...pv", self.scores(x), self.axes))
 
 
 def find(name: str) -> type[PatchEmbedding]:

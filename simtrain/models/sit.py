@@ -12,12 +12,13 @@ from torch.utils.checkpoint import checkpoint
 from simdata.common.errors import UserError
 from simtrain.common.modules import Modules
 from simtrain.models.patch_embeddings import Linear, PatchEmbedding
+from simtrain.models.positions import harmonic_positions, sincos_positions
 
 ONE_TOKEN = ("channels", "mean_frame")  # values of `temporal` by which a patch has one token in a window
 
 
 class SiT(nn.Module):
-    """Patch embedding, a class token, fixed positions, pre-norm transformer blocks, final norm.
+    """Patch embedding, a class token, positions, pre-norm transformer blocks, final norm.
 
     Parameters
     ----------
@@ -32,6 +33,9 @@ class SiT(nn.Module):
         ("average"); or the mean of the frames is given as if it were one ("mean_frame")
     frame_positions : with "concat", the tokens of a patch are told apart by a "learned" embedding of their
         frame, or by fixed positions that run through the whole "sequence", frame after frame
+    positions : of patches: "sincos", fixed; "learned"; or "geometric", a learned linear map of spherical
+        harmonics of their centres up to ``degree`` (`simtrain.models.positions`)
+    attention : whether tokens see each other; without it, a block is an MLP of each token by itself
     embedding : makes the patch embedding from its sizes, as its class does
     checkpointing : work each block out again in the backward pass instead of keeping its activations
 
@@ -63,6 +67,9 @@ class SiT(nn.Module):
         frames: int = 1,
         temporal: str = "channels",
         frame_positions: str = "learned",
+        positions: str = "sincos",
+        degree: int = 6,
+        attention: bool = True,
         embedding: Callable[..., PatchEmbedding] = Linear,
         checkpointing: bool = False,
     ) -> None:
@@ -77,10 +84,18 @@ class SiT(nn.Module):
         learned = temporal == "concat" and not one_row
         self.frame_embedding = nn.Parameter(torch.randn(frames, 1, dim) * 0.02) if learned else None
         stored, placed = layout == "stored", patches * frames if one_row else patches
-        self.register_buffer("positions", sincos_positions(placed, dim), persistent=stored)
+        self.to_place: nn.Module = nn.Identity()
+        if positions == "learned":
+            self.positions = nn.Parameter(torch.randn(1, placed, dim) * 0.02)
+        elif positions == "geometric":
+            self.register_buffer("positions", harmonic_positions(placed, degree), persistent=False)
+            self.to_place = nn.Linear(self.positions.shape[2], dim, bias=False)
+        else:
+            self.register_buffer("positions", sincos_positions(placed, dim), persistent=stored)
         self.register_buffer("order", torch.arange(patch_size).repeat(patches, 1) if stored else None)
         self.blocks: Modules[TransformerBlock] = Modules(
-            TransformerBlock(dim, heads, dim_head, mlp_ratio * dim, dropout) for _ in range(depth)
+            TransformerBlock(dim, heads if attention else 0, dim_head, mlp_ratio * dim, dropout)
+            for _ in range(depth)
         )
         self.norm = layer_norms(dim, final_norms)
 
@@ -104,11 +119,17 @@ class SiT(nn.Module):
         return self.attend(tokens.flatten(1, -2) + self.places)
 
     @property
+    def attentions(self) -> list[Attention]:
+        """That of each block, if there is attention."""
+        return [block.attention for block in self.blocks if block.attention is not None]
+
+    @property
     def places(self) -> Tensor:
         """(1, tokens of a sequence, dim): what is added to each, that tells it from the others."""
+        of_patches = self.to_place(self.positions)
         if self.frame_embedding is None:
-            return self.positions
-        return (self.positions + self.frame_embedding).flatten(0, 1)[None]
+            return of_patches
+        return (of_patches + self.frame_embedding).flatten(0, 1)[None]
 
     def by_token(self, x: Tensor) -> Tensor:
         """The values of each token, as `embed` takes them, of (batch, patches, patch_size).
@@ -169,11 +190,13 @@ class SiT(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Pre-norm transformer block: attention and MLP, each with a residual."""
+    """Pre-norm transformer block: attention and MLP, each with a residual; with 0 heads, MLP alone."""
+
+    attention: Attention | None
 
     def __init__(self, dim: int, heads: int, dim_head: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        self.attention = Attention(dim, heads, dim_head, dropout)
+        self.attention = Attention(dim, heads, dim_head, dropout) if heads else None
         self.mlp = nn.Sequential(
             nn.LayerNorm(dim),
             nn.Linear(dim, hidden),
@@ -184,7 +207,8 @@ class TransformerBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attention(x)
+        if self.attention is not None:
+            x = x + self.attention(x)
         return x + self.mlp(x)
 
 
@@ -211,10 +235,3 @@ def layer_norms(dim: int, count: int) -> nn.Module:
     """One layer norm, or several in a row."""
     norms = [nn.LayerNorm(dim) for _ in range(count)]
     return norms[0] if count == 1 else nn.Sequential(*norms)
-
-
-def sincos_positions(count: int, dim: int) -> Tensor:
-    """(1, count, dim) fixed 1-D positions (Vaswani et al. 2017): sines, then cosines."""
-    frequencies = 10_000.0 ** -(torch.arange(dim // 2, dtype=torch.float64) / (dim // 2))
-    angles = torch.arange(count, dtype=torch.float64)[:, None] * frequencies
-    return torch.cat([angles.sin(), angles.cos()], dim=1).float()[None]

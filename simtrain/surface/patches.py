@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,17 @@ def patch_vertices(order: int, mesh_order: int = MESH_ORDER) -> np.ndarray:
     corners = np.sort(faces.reshape(20 * 4**order, -1), axis=1)
     first = np.diff(corners, axis=1, prepend=-1) != 0
     return corners[first].reshape(len(corners), -1)
+
+
+def patch_centres(patches: int) -> np.ndarray:
+    """(patches, 3) float64 of unit length: where patches have their centres on the left sphere.
+
+    Those of the right are their mirror images.
+    """
+    order = round(math.log(patches / 20, 4))
+    vertices, faces = icosphere(order)
+    centres = vertices[faces].mean(axis=1)
+    return centres / np.linalg.norm(centres, axis=1, keepdims=True)
 
 
 def read_patches(path: Path, order: int) -> np.ndarray:

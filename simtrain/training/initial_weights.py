@@ -44,6 +44,9 @@ SHAPING = (
     "frame_positions",
     "patch_embedding",
     "components",
+    "positions",
+    "degree",
+    "attention",
 )
 
 

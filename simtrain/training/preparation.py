@@ -25,7 +25,7 @@ from simtrain.training.run_folder import AnyRun
 from simtrain.training.step import AnyLearner
 
 BLOCK = 64  # samples, or fewer where they are long
-FITTED_ON = 8192  # samples
+FITTED_ON = 2048  # samples
 
 
 def find_samples(used: Windows, config: Resolved) -> tuple[np.ndarray, np.ndarray]:

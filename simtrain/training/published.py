@@ -165,6 +165,8 @@ def _derived(
         "model.layout": "stored",
         "model.class_token": True,
         "model.patch_embedding": "linear",
+        "model.positions": "sincos",
+        "model.attention": True,
     }
     if projectors:
         derived["projector.dim"] = len(projectors["fmri"]["norm.weight"])

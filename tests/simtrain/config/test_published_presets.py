@@ -21,6 +21,7 @@ FILES = {
     "transformer.dim_head": ("model.dim_head", (64, 64, 64)),
     "transformer.mlp_ratio": ("model.mlp_ratio", (4, 4, 4)),
     "transformer.dropout": ("model.dropout", (0.0, 0.0, 0.0)),
+    "transformer.use_pos_embedding: sin-cos": ("model.positions", ("sincos", "sincos", "sincos")),
     "clip.use_class_token_fmri_encoder": ("model.class_token", (True, True, True)),
     "transformer.pool": ("model.pool", ("mean", "mean", "mean")),
     "fMRI.temporal_rep": ("model.temporal", ("channels", "channels", "concat")),
@@ -55,6 +56,7 @@ CODE = {
     "loss.queue": 0,
     "loss.temperature": None,
     "model.patch_embedding": "linear",
+    "model.attention": True,
     "train.clip_norm": None,
     "train.decayed": "all",  # AdamW is given model.parameters()
     "train.amp": "off",  # no autocast

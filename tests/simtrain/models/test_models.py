@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch.nn.functional import gelu, layer_norm
 
+from simtrain.models.positions import sincos_positions
 from simtrain.models.projector import Projector
 from simtrain.models.sim import SIM
-from simtrain.models.sit import Attention, SiT, sincos_positions
+from simtrain.models.sit import Attention, SiT
 
 SIZES = dict(patches=20, patch_size=18, dim=24, depth=2, heads=3, dim_head=16)
 

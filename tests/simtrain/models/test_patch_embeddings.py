@@ -7,6 +7,8 @@ import pytest
 import torch
 import yaml
 from examples import must_run
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 from torch.nn.functional import linear
 from training_runs import TINY, assert_equal, fit_run, stopping_at
@@ -20,7 +22,7 @@ from simtrain.data.windows import Windows
 from simtrain.models.input import FramePatches
 from simtrain.models.mae import MAE
 from simtrain.models.masking import Masking
-from simtrain.models.patch_embeddings import Linear, PatchEmbedding, PatchPCA, PerPatch
+from simtrain.models.patch_embeddings import Linear, PatchEmbedding, PatchPCA, PerPatch, Whitened
 from simtrain.models.sit import SiT
 from simtrain.training import checkpoint
 
@@ -113,6 +115,32 @@ def test_main_components_of_each_patch_are_those_of_sklearn_and_have_unit_varian
                 abs(found[:, patch, :dimensions]), abs(plain[:, :dimensions]), atol=2e-3
             )
         assert (found[:, patch, dimensions:] == 0).all()
+
+
+def test_whitened_patches_are_those_of_sklearn_through_one_map():
+    rows, kept = _rows_of_patches(), 5
+    embedding = Whitened(**SIZES, components=kept)
+    embedding.fit(lambda: rows.split(64))
+    found = embedding(rows).detach()
+    for patch in range(PATCHES):
+        dimensions = {3: 2, 4: 0}.get(patch, kept)
+        white = np.zeros((len(rows), VERTICES * FRAMES))
+        if dimensions:
+            plain = PCA(dimensions, whiten=True, svd_solver="full")
+            white = plain.fit_transform(rows[:, patch].double().numpy()) @ plain.components_
+        expected = linear(torch.from_numpy(white).float(), embedding.map.weight, embedding.map.bias)
+        torch.testing.assert_close(found[:, patch], expected, atol=5e-3, rtol=1e-3)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.permutations(range(PATCHES)))
+def test_patches_in_another_order_are_whitened_to_the_same_tokens(order):
+    rows, embedding = _rows_of_patches(), Whitened(**SIZES, components=5)
+    other = Whitened(**SIZES, components=5)
+    other.map.load_state_dict(embedding.map.state_dict())
+    embedding.fit(lambda: [rows])
+    other.fit(lambda: [rows[:, order]])
+    torch.testing.assert_close(other(rows[:, order]), embedding(rows)[:, order], atol=5e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("temporal", ["channels", "concat", "average"])
@@ -248,7 +276,7 @@ def test_the_example_in_the_docstring_is_right():
 @pytest.mark.parametrize(
     ("name", "code", "message"),
     [
-        ("bilinear", "", "no patch embedding 'bilinear': choose from linear, odd, pca, per_patch, or one"),
+        ("bilinear", "", "'bilinear': choose from linear, odd, pca, per_patch, whitened, or one"),
         ("odd", "from torch.nn import Linear as Odd", "odd of odd .*: is no subclass of PatchEmbedding"),
         (
             "odd",

@@ -3,7 +3,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from simdata.surface.meshes import icosphere
-from simtrain.surface.patches import patch_vertices
+from simtrain.surface.patches import patch_centres, patch_vertices
 
 SHAPES = {1: (80, 561), 2: (320, 153), 3: (1280, 45), 4: (5120, 15), 5: (20480, 6)}
 
@@ -31,6 +31,16 @@ def test_patch_f_is_face_f_of_the_coarse_sphere():
     coarse, faces = icosphere(3)
     corners = cKDTree(vertices).query(coarse[faces])[1]
     assert all(set(corner) <= set(patch) for corner, patch in zip(corners, patch_vertices(3), strict=True))
+
+
+@pytest.mark.parametrize("order", [0, 1, 3])
+def test_a_patchs_centre_is_that_of_its_vertices(order):
+    vertices, patches = icosphere(6)[0] / 100, patch_vertices(order)
+    centres = patch_centres(len(patches))
+    np.testing.assert_allclose(np.linalg.norm(centres, axis=1), 1)
+    means = vertices[patches].mean(axis=1)
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    assert np.degrees(np.arccos((centres * means).sum(axis=1).clip(-1, 1))).max() < 1
 
 
 @pytest.mark.templates
