@@ -17,7 +17,7 @@ import pandas as pd
 
 import simtrain
 from simdata.common.errors import UserError
-from simtrain.data.windows import EXPERIMENTS
+from simtrain.data.experiments import EXPERIMENTS
 from simtrain.retrieval.named_protocols import NAMED, name_of
 
 Row = dict[str, float]

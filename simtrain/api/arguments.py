@@ -1,4 +1,4 @@
-"""What several functions take in more than one form: runs and experiments."""
+"""What several functions take in more than one form: runs, experiments and the set that is tested."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Protocol
 
+from simdata.common.errors import UserError
 from simtrain.common.choices import must_be_one_of
-from simtrain.data.windows import ALL, EXPERIMENTS, TESTED
+from simtrain.data.experiments import ALL, EXPERIMENTS, SEEN, TESTED_SETS
 from simtrain.training.checkpoint import CHECKPOINTS
 from simtrain.training.run_folder import FitRun
 
@@ -41,8 +42,33 @@ def one_or_all(experiment: str) -> str | None:
 
 def tested_or_all(experiment: str) -> str | None:
     """The same of a retrieval test, which may also be of what was trained on."""
-    must_be_one_of("experiment", experiment, (*TESTED, ALL))
+    must_be_one_of("experiment", experiment, (*EXPERIMENTS, SEEN, ALL))
     return None if experiment == ALL else experiment
+
+
+def set_to_test(split: str | None, experiment: str, to_choose: bool) -> str:
+    """The set that is tested: ``test``, ``val``, or ``train`` of what was ``SEEN``.
+
+    Parameters
+    ----------
+    split : str, optional
+        As asked for; None: test, or val.
+    experiment : str
+        As asked for.
+    to_choose : bool
+        Whether it is val then, since something may be chosen by what is asked for.
+
+    Raises
+    ------
+    UserError
+        If there is none of this name, or one is asked for of what was seen.
+    """
+    if split is None:
+        return "train" if experiment == SEEN else "val" if to_choose else "test"
+    must_be_one_of("split", split, TESTED_SETS)
+    if experiment == SEEN:
+        raise UserError(f"`split` {split} with `experiment` {SEEN}: that is of the training set")
+    return split
 
 
 def names_in(given: str | Iterable[str]) -> tuple[str, ...]:

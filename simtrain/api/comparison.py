@@ -8,10 +8,11 @@ from os import PathLike
 import pandas as pd
 
 from simdata.common import json_text
+from simdata.common.errors import UserError
 from simdata.common.local_path import local
-from simtrain.api.arguments import RunLike, folder_of, names_in, tested_or_all
+from simtrain.api.arguments import RunLike, folder_of, names_in, set_to_test, tested_or_all
 from simtrain.api.retrieval import Retrieval
-from simtrain.data.windows import ALL
+from simtrain.data.experiments import ALL
 from simtrain.retrieval.comparison import RankTable, compare_tests, compared_metrics, must_be_by
 
 
@@ -67,6 +68,7 @@ def compare(
     other: RunLike | Retrieval,
     *,
     experiment: str = ALL,
+    split: str | None = None,
     protocol: str | None = None,
     subjects: str | Iterable[str] = (),
     movies: str | Iterable[str] = (),
@@ -84,6 +86,9 @@ def compare(
         object whose ``path`` is one; or what `retrieve` or `baseline` returned.
     experiment : str
         One that both were tested in, or ``all`` of those.
+    split : {"test", "val"}, optional
+        The set that both were tested in, as for `retrieve`; None: test, or of what `retrieve` or `baseline`
+        returned its own.
     protocol : str, optional
         The name of the one that both must have been tested by; None: any, but the same for both.
     subjects, movies : str or iterable of str
@@ -110,14 +115,19 @@ def compare(
     >>> bool((top1.difference > 0).all())
     True
     """
-    first, second = _ranks(one), _ranks(other)
+    in_memory = (of.protocol.split for of in (one, other) if isinstance(of, Retrieval))
+    otherwise = next(in_memory, None) if split is None else None
+    wanted = otherwise or set_to_test(split, experiment, to_choose=False)
+    first, second = _ranks(one, wanted), _ranks(other, wanted)
     for tested in (first, second):
         must_be_by(tested, protocol)
     only = names_in(subjects), names_in(movies)
     return Comparison(first, second, tested_or_all(experiment), *only, names_in(metrics))
 
 
-def _ranks(one: RunLike | Retrieval) -> RankTable:
-    if isinstance(one, Retrieval):
-        return RankTable.of(one.folder.name, one.protocol, one.tables["windows"])
-    return RankTable.read(folder_of(one))
+def _ranks(one: RunLike | Retrieval, split: str) -> RankTable:
+    if not isinstance(one, Retrieval):
+        return RankTable.read(folder_of(one), split)
+    if one.protocol.split != split:
+        raise UserError(f"`split` {split}: {one!r} is of {one.protocol.split}")
+    return RankTable.of(one.folder.name, one.protocol, one.tables["windows"])

@@ -21,6 +21,7 @@ from simtrain.common.device import torch_device
 from simtrain.config.resolved import ResolvedConfig
 from simtrain.data import windows
 from simtrain.data.dataset import Dataset, open_dataset, resolve
+from simtrain.data.experiments import EXPERIMENTS, experiments_in
 from simtrain.data.features import Stimuli
 from simtrain.data.feeds import KINDS, Feed, open_feed
 from simtrain.data.lag_jitter import training_samples
@@ -32,7 +33,7 @@ from simtrain.models.input import FramePatches
 
 __all__ = ["SampleBatch", "SampleBatches", "batches", "open_dataset"]
 
-SPLITS = ("train", "val", "test", *windows.EXPERIMENTS)
+SPLITS = ("train", "val", "test", *EXPERIMENTS)
 HEMISPHERES = {"LR": "both", "both": "both", "L": "L", "R": "R"}
 
 
@@ -177,7 +178,7 @@ def batches(
         Path or URL of a store that simdata built.
     split : str
         ``train``; ``val``; ``test``, which is all of ``new-subjects``, ``new-scenes`` and what is new in
-        both; or one of these by its name in `simtrain.data.windows.EXPERIMENTS`.
+        both; or one of these by its name in `simtrain.data.experiments.EXPERIMENTS`.
     batch_size : int, optional
         Samples of a batch, 2 or more; None: the configuration's, 64.
     frames : int, optional
@@ -256,6 +257,7 @@ def _of_split(used: Windows, split: str, config: ResolvedConfig) -> np.ndarray:
         chosen = windows.validation(find_moments(used, config.data.moments))
     else:
         found = used.find()
-        names = windows.EXPERIMENTS if split == "test" else [split]
-        chosen = np.concatenate([windows.select(found, *windows.EXPERIMENTS[name]) for name in names])
+        tested = experiments_in("test")
+        names = tested if split == "test" else [split]
+        chosen = np.concatenate([windows.select(found, *tested[name]) for name in names])
     return windows.by_hemisphere(chosen, config.data.sides)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from os import PathLike
+from pathlib import Path
 
 import pandas as pd
 
 from simdata.common.errors import UserError
 from simdata.common.local_path import local
 from simdata.release.splits_files import SplitsLike
-from simtrain.api.arguments import RunLike, one_or_all, open_run
+from simtrain.api.arguments import RunLike, one_or_all, open_run, set_to_test
 from simtrain.common.device import torch_device
 from simtrain.data.dataset import Dataset, StoreLike, open_dataset
-from simtrain.data.windows import ALL
+from simtrain.data.experiments import ALL, file_of
 from simtrain.reconstruction import contact_sheet, score_tables
 from simtrain.reconstruction.decoders import Decoder, load_decoder
 from simtrain.reconstruction.experiment import ReconstructionResult, ReconstructionSettings, Reconstructor
@@ -27,13 +28,19 @@ class Reconstructions:
 
     Attributes
     ----------
+    folder : where `reconstruct` writes them
     settings : how it was done
     results : name of the experiment -> its tested windows, their scores and the pictures of some
     """
 
     def __init__(
-        self, reconstructor: Reconstructor, results: dict[str, ReconstructionResult], dataset: Dataset
+        self,
+        folder: Path,
+        reconstructor: Reconstructor,
+        results: dict[str, ReconstructionResult],
+        dataset: Dataset,
     ) -> None:
+        self.folder = folder
         self.settings, self.results = reconstructor.settings, results
         self.reconstructor, self._dataset = reconstructor, dataset
         self._rows = score_tables.tables(results, dataset, self.settings.seed)
@@ -55,9 +62,15 @@ class Reconstructions:
         """``scores``, ``subjects``, ``clips`` and ``windows``, as in the CSV files."""
         return {name: pd.DataFrame(rows) for name, rows in self._rows.items()}
 
-    def save(self, folder: str | PathLike[str]) -> None:
-        """Write reconstruction.json, the tables, and a contact sheet of every experiment that has panels."""
-        place = local(folder, "folder")
+    def save(self, folder: str | PathLike[str] | None = None) -> None:
+        """Write reconstruction.json, the tables, and a contact sheet of every experiment that has panels.
+
+        Parameters
+        ----------
+        folder : str or PathLike[str], optional
+            None: the one that `reconstruct` writes to.
+        """
+        place = self.folder if folder is None else local(folder, "folder")
         tables.write(place, self._rows)
         score_tables.write(
             place / "reconstruction.json", self._rows, self.results, self.reconstructor, self._dataset
@@ -73,6 +86,7 @@ def reconstruct(
     store: StoreLike,
     *,
     experiment: str = ALL,
+    split: str | None = None,
     exclude: str = ReconstructionSettings.exclude,
     gallery: str = ReconstructionSettings.scenes,
     neighbours: int = ReconstructionSettings.neighbours,
@@ -104,6 +118,8 @@ def reconstruct(
     experiment : str
         What was held out of training: ``new-subjects``, ``new-scenes``, ``both``, or ``all`` that the store
         has windows for.
+    split : {"test", "val"}, optional
+        The set of subjects and scenes that is tested; ``val``: to choose by. None: test.
     exclude : {"movie", "scene"}
         What of the target its gallery lacks: its movie, or only its film clip (scene).
     gallery : {"train", "all"}
@@ -138,7 +154,7 @@ def reconstruct(
     save : bool
         Write files, as `simtrain reconstruct` does.
     out : str or PathLike[str], optional
-        Folder to write them to; None: the folder reconstruction of the run.
+        Folder to write them to; None: the folder reconstruction of the run, of val reconstruction-val.
 
     Returns
     -------
@@ -156,8 +172,8 @@ def reconstruct(
     >>> few = {"experiment": "new-subjects", "every": 2, "device": "cpu", "save": False}
     >>> found = simtrain.reconstruct(run, store, **few)
     >>> found
-    <Reconstructions of new-subjects: gallery of training scenes without the target's movie, 5 neighbours,
-    lag 6 s>
+    <Reconstructions of new-subjects: test set, gallery of training scenes without the target's movie,
+    5 neighbours, lag 6 s>
     >>> sorted(set(found.metrics["from"]))
     ['gallery best', 'gallery mean', 'nearest', 'perfect BOLD', 'weighted']
     """
@@ -166,8 +182,10 @@ def reconstruct(
     if decoder_features is not None and decoder is None:
         raise UserError("`decoder_features` without `decoder`: there is no decoder to hand them to")
     trained, chosen = open_run(run, checkpoint), one_or_all(experiment)
-    folder = trained.path / "reconstruction" if out is None else local(out, "out")
+    tested = set_to_test(split, experiment, to_choose=False)
+    folder = trained.path / file_of("reconstruction", tested) if out is None else local(out, "out")
     settings = ReconstructionSettings(
+        split=tested,
         lag=trained.config.data.lag if lag is None else lag,
         exclude=exclude,
         scenes=gallery,
@@ -182,7 +200,7 @@ def reconstruct(
     by = None if decoder is None else load_decoder(decoder)
     dataset = trained.divided(open_dataset(store), splits)
     reconstructor = Reconstructor(trained, dataset, settings, torch_device(device), by)
-    found = Reconstructions(reconstructor, reconstructor.experiments(chosen, progress), dataset)
+    found = Reconstructions(folder, reconstructor, reconstructor.experiments(chosen, progress), dataset)
     if save:
-        found.save(folder)
+        found.save()
     return found

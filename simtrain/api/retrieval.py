@@ -11,7 +11,7 @@ import pandas as pd
 
 from simdata.common.local_path import local
 from simdata.release.splits_files import SplitsLike
-from simtrain.api.arguments import RunLike, names_in, open_run, tested_or_all
+from simtrain.api.arguments import RunLike, names_in, open_run, set_to_test, tested_or_all
 from simtrain.api.runs import ConfigLike, Overrides, load_config
 from simtrain.baselines.experiments import KINDS, Baselines, BaselineSettings, must_suit
 from simtrain.common.choices import must_be_at_least, must_be_one_of
@@ -19,8 +19,8 @@ from simtrain.common.device import torch_device
 from simtrain.config.composition import DEFAULT_PRESET
 from simtrain.config.schema import Config
 from simtrain.data.dataset import Dataset, StoreLike, open_dataset, resolve
+from simtrain.data.experiments import ALL, file_of
 from simtrain.data.sets import with_splits
-from simtrain.data.windows import ALL
 from simtrain.retrieval import clip_sheets, evaluation, report, tables
 from simtrain.retrieval import figures as pictures
 from simtrain.retrieval.best_and_worst import RankedClip, find_best_and_worst, must_be_shown
@@ -98,12 +98,19 @@ class Retrieval:
         return pd.DataFrame(clip_sheets.table(self.ranked, self._dataset))
 
     def save(self, figures: bool = False) -> None:
-        """Write retrieval.json and the folder retrieval, with pictures if asked for."""
+        """Write retrieval.json and the folder retrieval, or of validation retrieval-val.json and so on.
+
+        Parameters
+        ----------
+        figures : bool
+            Pictures, too; needs matplotlib.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         report.save(self.folder, self.results, self.protocol, self._dataset, figures, self.weights)
-        clip_sheets.remove(self.folder / "retrieval")
+        place = self.folder / file_of("retrieval", self.protocol.split)
+        clip_sheets.remove(place)
         if self.ranked:
-            clip_sheets.write(self.folder / "retrieval", self.ranked, self._dataset, title_of(self.protocol))
+            clip_sheets.write(place, self.ranked, self._dataset, title_of(self.protocol))
 
     def __repr__(self) -> str:
         return f"<{title_of(self.protocol)}; {', '.join(self.results)}>"
@@ -114,6 +121,7 @@ def retrieve(
     store: StoreLike,
     *,
     experiment: str = ALL,
+    split: str | None = None,
     splits: SplitsLike | None = None,
     protocol: str = OURS,
     pool: Pool | None = None,
@@ -150,6 +158,9 @@ def retrieve(
     experiment : str
         What was held out of training: ``new-subjects``, ``new-scenes``, ``both``, or ``all`` that the store
         has windows for; or ``seen``: training subjects in training scenes, which is no test of new ones.
+    split : {"test", "val"}, optional
+        The set of subjects and scenes that is tested: ``val`` to choose by, such as between models; its files
+        are retrieval-val.json and retrieval-val. None: test, but val with ``lags``.
     splits : str, PathLike[str], dict or Splits, optional
         Sets of subjects and scenes in place of those of the run's training, as for `simtrain.fit`, or
         ``store``, its own; a part that they leave out is the run's.
@@ -182,7 +193,8 @@ def retrieve(
     subjects, movies : str or iterable of str
         Whose windows are tested and make up the pools; none: those of all. They change what is drawn.
     lags : iterable of int, optional
-        Seconds at which to repeat the test; may be negative.
+        Seconds at which to repeat the test; may be negative. Of ``split`` val unless told otherwise: a lag
+        is chosen by them.
     shuffle : bool
         Control: every clip gets another's stimulus.
     metrics : str or iterable of str
@@ -200,7 +212,7 @@ def retrieve(
     device : {"auto", "cpu", "cuda"}
         Where to compute; auto takes the GPU if there is one.
     save : bool
-        Write retrieval.json and the folder retrieval, as `simtrain retrieve` does.
+        Write retrieval.json and the folder retrieval (or retrieval-val), as `simtrain retrieve` does.
     out : str or PathLike[str], optional
         Folder to write them to; None: the run's.
 
@@ -219,16 +231,18 @@ def retrieve(
     --------
     >>> found = simtrain.retrieve(run, store, experiment="new-subjects", clips=40, draws=2, device="cpu")
     >>> found  # doctest: +ELLIPSIS
-    <Retrieval (ours, but clips 40 and draws 2): pool of 32, ... mean of hemispheres; new-subjects>
+    <Retrieval (ours, but clips 40 and draws 2): test set, pool of 32, ... mean of hemispheres; new-subjects>
     >>> found.metrics.columns[:6].tolist()
     ['experiment', 'direction', 'figure', 'mean', 'sd_over_draws', 'sd_over_rows']
     >>> found.metrics.figure.unique().tolist()
     ['top-1', 'top-5', 'top-10', 'median_rank', 'percentile']
     """
     trained = open_run(run, checkpoint)
+    curve = [] if lags is None else list(lags)
     test = named(
         protocol,
         trained.config.data.lag if lag is None else lag,
+        split=set_to_test(split, experiment, to_choose=bool(curve)),
         pool=pool,
         clips=clips,
         clips_of=clips_of,
@@ -252,13 +266,13 @@ def retrieve(
         must_be_shown(trained, test)
     folder = trained.path if out is None else local(out, "out")
     chosen, dataset = tested_or_all(experiment), trained.divided(open_dataset(store), splits)
-    curve = [] if lags is None else list(lags)
     where = torch_device(device)
     results = evaluation.retrieve(trained, dataset, chosen, test, where, curve)
     ranked = None
     if best_and_worst:
         ranked = find_best_and_worst(trained, dataset, results, test, best_and_worst, where)
-    found = Retrieval(folder, test, results, dataset, ranked=ranked, weights=trained.tested_weights)
+    weights = trained.tested_weights.tested_in(test.split)
+    found = Retrieval(folder, test, results, dataset, ranked=ranked, weights=weights)
     if save:
         found.save(figures)
     return found
@@ -280,6 +294,7 @@ def baseline(
     samples: int = BaselineSettings.samples,
     splits: SplitsLike | None = None,
     experiment: str = ALL,
+    split: str | None = None,
     protocol: str = OURS,
     pool: Pool | None = None,
     clips: int | None = None,
@@ -305,7 +320,8 @@ def baseline(
     store : str, PathLike[str] or Dataset
         Path or URL of a store that simdata built, or an opened one.
     out : str or PathLike[str]
-        Folder; ``out``/KIND gets retrieval.json, its tables, what was fitted, and fit.json.
+        Folder; ``out``/KIND gets retrieval.json (or retrieval-val.json), its tables, what was fitted, and
+        fit.json.
     kinds : str or iterable of str
         ``ridge`` regression to stimulus embeddings, ``pca`` with SIM's projectors, or ``ceiling``, how far
         subjects agree: one, or several, which share what they read.
@@ -329,7 +345,7 @@ def baseline(
         Seconds from stimulus to BOLD; None: as ``config`` says, or the store.
     splits : str, PathLike[str], dict or Splits, optional
         Sets of subjects and scenes, as for `simtrain.fit`; None: the store's own.
-    experiment, protocol, pool, clips, clips_of, draws, negatives
+    experiment, split, protocol, pool, clips, clips_of, draws, negatives
         As for `retrieve`.
     average_subjects, average_windows, hemispheres, gap, subjects, movies
         As for `retrieve`.
@@ -355,6 +371,7 @@ def baseline(
     ['components', 'explained_variance']
     """
     test = {
+        "split": split,
         "protocol": protocol,
         "pool": pool,
         "clips": clips,
@@ -397,6 +414,7 @@ def tested_baselines(
     chosen, where = tested_or_all(experiment), torch_device(device)
     resolved = resolve(config, dataset)
     asked = {"lag": resolved.data.lag} | {name: value for name, value in test.items() if value is not None}
+    asked["split"] = set_to_test(test["split"], experiment, to_choose=False)
     protocol = named(asked.pop("protocol"), **asked)
     must_suit(kinds, settings, protocol)
     fits = Baselines(dataset, resolved, settings, where)

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from simdata.common.errors import UserError
 from simdata.common.local_path import local
 from simdata.release.splits_files import SplitsLike
 from simdata.surface.meshes import HEMISPHERES, Mesh
-from simtrain.api.arguments import RunLike, open_run
+from simtrain.api.arguments import RunLike, open_run, set_to_test
 from simtrain.attribution.attention_maps import HEADS
 from simtrain.attribution.labels import named_maps, record
 from simtrain.attribution.maps import Attributions, compute, correlations, randomised
@@ -22,7 +23,7 @@ from simtrain.attribution.methods import Method, modality_of
 from simtrain.common.choices import must_be_at_least, must_be_one_of
 from simtrain.common.device import torch_device
 from simtrain.data.dataset import StoreLike, open_dataset
-from simtrain.data.windows import EXPERIMENTS
+from simtrain.data.experiments import EXPERIMENTS, SET_NAMES, file_of
 from simtrain.retrieval import figures as pictures
 from simtrain.retrieval.selection import Selection
 from simtrain.surface import map_files
@@ -39,6 +40,7 @@ class Saliency:
 
     Attributes
     ----------
+    folder : where `saliency` writes them
     maps : (subject, frame, hemisphere, vertex) float32, each subject's mean over windows on the store's mesh;
         NaN outside the cortex, and in a hemisphere that the model does not see; a single frame where the
         method does not tell them apart
@@ -52,8 +54,14 @@ class Saliency:
     """
 
     def __init__(
-        self, found: Attributions, random: Attributions | None, method: Method, record: dict[str, Any]
+        self,
+        folder: Path,
+        found: Attributions,
+        random: Attributions | None,
+        method: Method,
+        record: dict[str, Any],
     ) -> None:
+        self.folder = folder
         self._found, self._random, self.method, self.record = found, random, method, record
         self.maps = _labelled(found, found.values, ("frame",), method)
         self.by_head = _labelled(found, found.by_head, ("head", "frame"), method) if method.by_head else None
@@ -135,6 +143,7 @@ def saliency(
     by_vertex: bool = Method.by_vertex,
     absolute: bool = Method.absolute,
     experiment: str = "new-subjects",
+    split: str | None = None,
     subjects: Sequence[str] = (),
     movie: str | None = None,
     seconds: range | None = None,
@@ -182,6 +191,8 @@ def saliency(
         Average magnitudes: of what speaks against the clip, too.
     experiment : str
         Whose windows: ``new-subjects``, ``new-scenes``, ``both``, or ``any``, also those trained on.
+    split : {"test", "val"}, optional
+        The set of the experiment's subjects and scenes; None: test. Not of ``any``, which is of all sets.
     subjects : sequence of str
         Their ids; none: all.
     movie : str, optional
@@ -218,7 +229,7 @@ def saliency(
     save : bool
         Write files, as `simtrain saliency` does.
     out : str or PathLike[str], optional
-        Folder to write them to; None: the folder saliency of the run.
+        Folder to write them to; None: the folder saliency of the run, of val saliency-val.
 
     Returns
     -------
@@ -243,6 +254,9 @@ def saliency(
     3
     """
     must_be_one_of("experiment", experiment, (*EXPERIMENTS, ANY))
+    if experiment == ANY and split is not None:
+        raise UserError(f"`split` {split} with `experiment` {ANY}: that is of all sets")
+    tested = set_to_test(split, experiment, to_choose=False)
     must_be_one_of("mesh", mesh, MESHES)
     must_be_one_of("heads", heads, HEADS)
     for name, value in {"steps": steps, "windows": windows, "batch_size": batch_size}.items():
@@ -252,14 +266,16 @@ def saliency(
         pictures.require()
     trained = open_run(run, checkpoint)
     dataset = trained.divided(open_dataset(store), splits)
-    folder = trained.path / "saliency" if out is None else local(out, "out")
+    folder = trained.path / file_of("saliency", tested) if out is None else local(out, "out")
     on_mesh = map_files.read_surfaces(list(map(Path, surfaces)), mesh)
     atlas = read_parcels(list(map(Path, parcels)), len(on_mesh["L"][0])) if parcels else None
     explained = modality_of(trained, method, modality)
     unit = trained.config.as_tested.data.unit
     how = Method(method, explained, heads, block, by_head, steps, by_vertex, absolute, unit)
     how.must_suit(trained.config.model, by_frame)
-    which = Selection(None if experiment == ANY else experiment, tuple(subjects), movie, seconds, windows)
+    which = Selection(
+        None if experiment == ANY else experiment, tested, tuple(subjects), movie, seconds, windows
+    )
     chosen = which.windows(trained, dataset)
     learner = load_learner(trained, dataset, torch_device(device))
     values = compute(learner, trained, dataset, chosen, how, batch_size, progress)
@@ -267,11 +283,12 @@ def saliency(
     if randomise:
         fresh = randomised(learner, trained, dataset, seed)
         random = compute(fresh, trained, dataset, chosen, how, batch_size)
-    found = Saliency(values, random, how, content)
+    found = Saliency(folder, values, random, how, content)
     if randomise:
         content["random_weights"] = {"seed": seed, **found.alike}
     if save:
-        averaged = f"{experiment}, {len(found.windows)} subjects, {len(chosen)} windows"
+        of_set = "" if experiment == ANY else f", {SET_NAMES[tested]}"
+        averaged = f"{experiment}{of_set}, {len(found.windows)} subjects, {len(chosen)} windows"
         title = f"{trained.path.name}: {how}\n{averaged}"
         drawn = on_mesh if figures else None
         found.save(folder, mesh=mesh, by_frame=by_frame, parcels=atlas, surfaces=drawn, title=title)

@@ -13,8 +13,15 @@ from rich.table import Table
 
 from simdata.common.local_path import LOCAL
 from simtrain.api.comparison import Comparison, compare
-from simtrain.cli.options import metric_option, movie_option, protocol_option, subject_option, tested_option
-from simtrain.data.windows import SEEN
+from simtrain.cli.options import (
+    metric_option,
+    movie_option,
+    protocol_option,
+    split_option,
+    subject_option,
+    tested_option,
+)
+from simtrain.data.experiments import SEEN, SET_NAMES
 from simtrain.retrieval.bootstrap import CONFIDENCE
 from simtrain.retrieval.comparison import Difference
 from simtrain.retrieval.metrics import RetrievalMetric
@@ -25,6 +32,7 @@ from simtrain.retrieval.report import NOTE_ON_SEEN, narrow_table
 @click.argument("one", type=LOCAL, metavar="RUN")
 @click.argument("other", type=LOCAL, metavar="OTHER")
 @tested_option
+@split_option
 @protocol_option("The one that both must have been tested by (default: any, but the same for both).")
 @subject_option
 @movie_option
@@ -59,7 +67,8 @@ def _table(found: Comparison) -> Table:
     )
     if any(row.experiment == SEEN for row in found.differences):
         caption += f"; {NOTE_ON_SEEN}"
-    table = narrow_table(f"{one} and {other} in retrieval ({found.protocol['name']})", caption)
+    title = f"{one} and {other} in retrieval ({found.protocol['name']}), {SET_NAMES[found.protocol['split']]}"
+    table = narrow_table(title, caption)
     for column in ("experiment", "direction", "figure"):
         table.add_column(column, no_wrap=True)
     for column in (one, other, "difference", "p"):

@@ -15,8 +15,8 @@ from simdata.store.location import location
 from simtrain.common.device import DEVICES
 from simtrain.config import composition
 from simtrain.config.schema import SomeConfig
+from simtrain.data.experiments import ALL, EXPERIMENTS, SEEN, TESTED_SETS
 from simtrain.data.feeds import KINDS
-from simtrain.data.windows import ALL, EXPERIMENTS, TESTED
 from simtrain.retrieval.named_protocols import NAMED
 from simtrain.retrieval.protocol import WHOLE_MOVIE
 from simtrain.surface.vertices import MESHES
@@ -121,7 +121,14 @@ def _held_out(experiments: Iterable[str], help: str) -> Callable[[Command], Comm
 
 experiment_option = _held_out(EXPERIMENTS, "What was held out of training: subjects, scenes, or both.")
 tested_option = _held_out(
-    TESTED, "What was held out of training: subjects, scenes, or both; all of these; or seen: nothing was."
+    (*EXPERIMENTS, SEEN),
+    "What was held out of training: subjects, scenes, or both; all of these; or seen: nothing was.",
+)
+split_option = click.option(
+    "--split",
+    type=click.Choice(TESTED_SETS),
+    show_default="test",
+    help="The set of subjects and scenes that is tested; val: to choose by, in files of its own.",
 )
 subject_option = click.option(
     "--subject", "subjects", multiple=True, metavar="ID", help="Only this one; may be repeated."

@@ -14,6 +14,7 @@ from simtrain.cli.options import (
     device_option,
     experiment_option,
     run_argument,
+    split_option,
     splits_to_test,
     store_argument,
 )
@@ -26,6 +27,7 @@ from simtrain.reconstruction.gallery import EXCLUDE, SCENES
 @run_argument
 @store_argument
 @experiment_option
+@split_option
 @click.option(
     "--exclude",
     type=click.Choice(EXCLUDE),
@@ -94,7 +96,8 @@ def reconstruct_command(run: Path, store: str | Path, **options: Any) -> None:
     all), and the best that the gallery has. Two-way identification asks whether it is more like the truth
     than like another moment of the same movie.
 
-    Writes RUN/reconstruction: reconstruction.json, tables, and a contact sheet for each experiment.
+    Writes RUN/reconstruction (of --split val RUN/reconstruction-val): reconstruction.json, tables, and a
+    contact sheet for each experiment.
     """
     found = reconstruct(
         run,
@@ -103,7 +106,7 @@ def reconstruct_command(run: Path, store: str | Path, **options: Any) -> None:
         save=False,
         **options,
     )
-    console, folder = Console(), run / "reconstruction"
+    console = Console()
     score_tables.show(found.results, found.reconstructor, console)
-    found.save(folder)
-    console.print(f"wrote {folder}", soft_wrap=True)
+    found.save()
+    console.print(f"wrote {found.folder}", soft_wrap=True)

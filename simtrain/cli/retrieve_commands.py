@@ -23,6 +23,7 @@ from simtrain.cli.options import (
     protocol_option,
     run_argument,
     set_option,
+    split_option,
     splits_option,
     splits_to_test,
     store_argument,
@@ -31,8 +32,8 @@ from simtrain.cli.options import (
 )
 from simtrain.config import composition
 from simtrain.data.dataset import open_dataset
+from simtrain.data.experiments import ALL
 from simtrain.data.sets import with_splits
-from simtrain.data.windows import ALL
 from simtrain.retrieval import report
 from simtrain.retrieval.named_protocols import OURS
 from simtrain.retrieval.protocol import CLIPS_OF, HEMISPHERES, NEGATIVES, Protocol
@@ -42,6 +43,7 @@ from simtrain.retrieval.protocol import CLIPS_OF, HEMISPHERES, NEGATIVES, Protoc
 @run_argument
 @store_argument
 @tested_option
+@split_option
 @splits_to_test
 @protocol_option("What holds for the options below that are not given.", OURS)
 @click.option(
@@ -103,7 +105,11 @@ from simtrain.retrieval.protocol import CLIPS_OF, HEMISPHERES, NEGATIVES, Protoc
 )
 @subject_option
 @movie_option
-@click.option("--lags", type=Lags(), help="Also top-1 at every lag from A to B s, such as 0:12.")
+@click.option(
+    "--lags",
+    type=Lags(),
+    help="Also top-1 at every lag from A to B s, such as 0:12; then --split is val unless given.",
+)
 @click.option(
     "--best-and-worst",
     type=click.IntRange(0),
@@ -134,7 +140,8 @@ def retrieve_command(
 ) -> None:
     """Test the model of RUN on STORE: which clip was seen, and which BOLD it gave rise to.
 
-    Writes retrieval.json, and tables and figures to the folder retrieval, both in RUN or --out.
+    Writes retrieval.json, and tables and figures to the folder retrieval, both in RUN or --out. Those of
+    --split val are retrieval-val.json and retrieval-val.
     """
     found = retrieval.retrieve(
         run,

@@ -18,10 +18,11 @@ from simtrain.cli.options import (
     device_option,
     map_options,
     run_argument,
+    split_option,
     splits_to_test,
     store_argument,
 )
-from simtrain.data.windows import EXPERIMENTS
+from simtrain.data.experiments import EXPERIMENTS
 
 
 @click.command("saliency")
@@ -62,6 +63,7 @@ from simtrain.data.windows import EXPERIMENTS
     show_default=True,
     help=f"Whose windows; {ANY}: all, also those trained on.",
 )
+@split_option
 @click.option(
     "--subject", "subjects", multiple=True, metavar="ID", help="Only this subject; may be given repeatedly."
 )
@@ -87,7 +89,7 @@ from simtrain.data.windows import EXPERIMENTS
     help="Of the random weights.",
 )
 @map_options(default(saliency, "mesh"))
-@click.option("--out", type=LOCAL, help="Folder to write (default: RUN/saliency).")
+@click.option("--out", type=LOCAL, help="Folder to write (default: RUN/saliency, or saliency-val).")
 @splits_to_test
 @checkpoint_option
 @device_option
@@ -109,4 +111,4 @@ def saliency_command(run: Path, store: str | Path, mesh: str, out: Path | None, 
     if found.incomplete is not None:
         click.echo(f"integral: off by {found.incomplete:.2%} of the difference in similarity to the baseline")
     name = f"{found.method.stem}.{mesh}.dscalar.nii"
-    click.echo(f"wrote {out or run / 'saliency'}; open {name} of it in wb_view, with the spheres beside it")
+    click.echo(f"wrote {found.folder}; open {name} of it in wb_view, with the spheres beside it")

@@ -18,6 +18,7 @@ import numpy as np
 from simdata.common.errors import UserError
 from simtrain.config.resolved import Resolved
 from simtrain.data.dataset import SPLITS, Dataset, Embedding
+from simtrain.data.experiments import experiments_in, why_none
 from simtrain.data.filters import narrowed
 
 TRAIN, VAL, TEST = (SPLITS.index(name) for name in ("train", "val", "test"))
@@ -34,11 +35,6 @@ FIELDS = [
 ]
 WINDOW = np.dtype(FIELDS)
 SAMPLE = np.dtype([*FIELDS, ("hemisphere", "i4")])
-
-EXPERIMENTS = {"new-subjects": (TEST, TRAIN), "new-scenes": (TRAIN, TEST), "both": (TEST, TEST)}
-ALL = "all"  # of the experiments
-SEEN = "seen"
-TESTED = {**EXPERIMENTS, SEEN: (TRAIN, TRAIN)}  # what was trained on may be tested too, if asked for by name
 
 
 def covered(frames: int, embeddings: Iterable[Embedding]) -> int:
@@ -153,14 +149,16 @@ class Windows:
         self,
         name: str,
         lag: int,
+        split: str = "test",
         subjects: Sequence[str] = (),
         movies: Sequence[str] = (),
         in_no_set: bool = False,
     ) -> np.ndarray:
-        """(n,) WINDOW: those of one of ``TESTED``; none where the store has none.
+        """(n,) WINDOW: those of an experiment; none where the store has none.
 
         Parameters
         ----------
+        split : the set in which it is tested, as `simtrain.data.experiments.experiments_in` takes
         subjects, movies : whose windows to take; none: those of all
         in_no_set : whether also those of the same subjects in film clips of no set; where scenes are parts of
             film clips, and are held out, in their second halves, as the published code has it
@@ -170,12 +168,12 @@ class Windows:
         UserError
             If the store lacks a subject or movie.
         """
-        of_subjects, of_scenes = TESTED[name]
+        of_subjects, of_scenes = experiments_in(split)[name]
         found = narrowed(select(self.find(lag), of_subjects, of_scenes), self.dataset, subjects, movies)
         if not in_no_set or not len(found):
             return found
         clips = self.in_no_set
-        if of_scenes == TEST and parts_clips(self.dataset):
+        if of_scenes != TRAIN and parts_clips(self.dataset):
             clips = clips & second_halves(self.dataset.segment)
         more = select(find_windows(self.dataset, clips, self.frames, lag), of_subjects, 0)
         both = np.concatenate([found, narrowed(more, self.dataset, subjects, movies)])
@@ -185,29 +183,30 @@ class Windows:
         self,
         wanted: str | None,
         lag: int,
+        split: str = "test",
         subjects: Sequence[str] = (),
         movies: Sequence[str] = (),
         in_no_set: bool = False,
     ) -> dict[str, np.ndarray]:
-        """The windows of one of ``TESTED``, or of all ``EXPERIMENTS`` that the store has windows for.
+        """The windows of one experiment in a set, or of all that the store has windows for.
 
         Parameters
         ----------
-        subjects, movies, in_no_set : as for `experiment`
+        split, subjects, movies, in_no_set : as for `experiment`
 
         Raises
         ------
         UserError
             If it has none, or lacks a subject or movie.
         """
-        names = [wanted] if wanted else EXPERIMENTS
-        chosen = {name: self.experiment(name, lag, subjects, movies, in_no_set) for name in names}
+        names = [wanted] if wanted else list(experiments_in(split))
+        chosen = {name: self.experiment(name, lag, split, subjects, movies, in_no_set) for name in names}
         chosen = {name: windows for name, windows in chosen.items() if len(windows)}
         if not chosen:
             only = f" of {' and '.join([*subjects, *movies])}" if subjects or movies else ""
             raise UserError(
                 f"{self.dataset.path} has no windows{only} for {' or '.join(names)} at a lag of {lag} s: "
-                f"{why_none(self.dataset, names)}"
+                f"{why_none(self.dataset, names, split)}"
             )
         return chosen
 
@@ -233,21 +232,6 @@ def second_halves(segment: np.ndarray) -> np.ndarray:
             seconds = np.flatnonzero(codes == code)
             later[movie, seconds[seconds > (seconds[0] + seconds[-1]) // 2]] = True
     return later
-
-
-def why_none(dataset: Dataset, experiments: Iterable[str]) -> str:
-    """Which sets of ``TESTED`` without windows are empty, in words; what to look at if none is."""
-    subjects, scenes = zip(*(TESTED[name] for name in experiments), strict=True)
-    here = dataset.subject_split[dataset.complete.any(axis=1)]
-    empty = [
-        f"no subject with a run is in {SPLITS[one]}" for one in dict.fromkeys(subjects) if one not in here
-    ]
-    empty += [
-        f"no scene is in {SPLITS[one]}" for one in dict.fromkeys(scenes) if one not in dataset.scene_split
-    ]
-    if empty:
-        return f"{' and '.join(empty)}; `splits` may be others"
-    return "see `simdata info` for its runs, films and clips"
 
 
 def select(windows: np.ndarray, subjects: int, scenes: int) -> np.ndarray:

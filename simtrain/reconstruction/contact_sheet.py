@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from simtrain.data.dataset import Dataset
-from simtrain.data.windows import EXPERIMENTS
+from simtrain.data.experiments import EXPERIMENTS
 from simtrain.reconstruction.experiment import TRUTH, Panel, ReconstructionResult, ReconstructionSettings
 from simtrain.retrieval.picture_sheet import SheetRow, Shown, draw_sheet
 from simtrain.retrieval.tables import subject_name

@@ -29,6 +29,7 @@ from simtrain.common.choices import must_be_at_least, must_be_one_of
 from simtrain.common.finite import must_tell_apart
 from simtrain.config.modalities import kind
 from simtrain.data.dataset import Dataset, Embedding
+from simtrain.data.experiments import SET_NAMES
 from simtrain.data.features import Stimuli
 from simtrain.data.windows import Windows, training, validation
 from simtrain.models.embeddings import embed_fmri
@@ -56,6 +57,7 @@ class ReconstructionSettings:
     Attributes
     ----------
     lag : s from stimulus to BOLD
+    split : the set that is tested, ``test`` or ``val``
     exclude : what of the target the gallery lacks, its movie or its film clip
     scenes : of which scenes the gallery is, ``train`` or ``all`` that are in a set
     neighbours : how many clips the weighted mean is of
@@ -66,6 +68,7 @@ class ReconstructionSettings:
     """
 
     lag: int = field(kw_only=True)  # as trained, which only the run knows
+    split: str = "test"
     exclude: str = EXCLUDE[0]
     scenes: str = SCENES[0]
     neighbours: int = 5
@@ -86,11 +89,11 @@ class ReconstructionSettings:
             must_be_at_least(name, value, 1)
 
     def __str__(self) -> str:
-        scenes = "training scenes" if self.scenes == "train" else "all scenes"
+        tested, scenes = SET_NAMES[self.split], "training scenes" if self.scenes == "train" else "all scenes"
         subjects = ", mean of subjects" if self.average_subjects else ""
         return (
-            f"gallery of {scenes} without the target's {self.exclude}, {self.neighbours} neighbours, "
-            f"lag {self.lag} s{subjects}"
+            f"{tested}, gallery of {scenes} without the target's {self.exclude}, "
+            f"{self.neighbours} neighbours, lag {self.lag} s{subjects}"
         )
 
 
@@ -194,10 +197,10 @@ class Reconstructor:
         ----------
         progress : called with the experiment, the number of the movie that is done, and of movies
         """
-        chosen = self._used.experiments(experiment, self.settings.lag)
+        chosen = self._used.experiments(experiment, self.settings.lag, self.settings.split)
         results = {}
         for name, windows in chosen.items():
-            must_be_new(self._run, self._dataset, windows, name)
+            must_be_new(self._run, self._dataset, windows, name, self.settings.split)
             results[name] = self._experiment(name, windows, progress)
         return results
 

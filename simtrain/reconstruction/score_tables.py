@@ -188,9 +188,11 @@ def _shown(value: float | None, places: int) -> str:
 
 
 def _caption(made: Reconstructor) -> str:
+    linear = made.linear is not None and made.settings.split == "val"
+    chosen = "; this set has chosen the penalty of the decoder's features" if linear else ""
     return (
         f"mean over windows, below it the {CONFIDENCE} % interval over subjects; psnr in dB; chance and p: "
         f"the same with BOLD of other moments ({SHIFTS} shifts); two-way: told from another moment of the "
         f"same {made.settings.exclude}, 50 is chance; {', '.join(WITHOUT_BOLD)}: without BOLD; "
-        f"*: the model was trained on this embedding"
+        f"*: the model was trained on this embedding{chosen}"
     )

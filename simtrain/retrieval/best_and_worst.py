@@ -104,9 +104,9 @@ def find_best_and_worst(
     """``count`` best and worst clips of each experiment, or as many as there are."""
     modality, learner = shown_modality(run), load_learner(run, dataset, device)
     of_all = Windows.of(dataset, run.config)
-    found = {}
+    found, which = {}, {**protocol.which, "in_no_set": False}
     for name, result in results.items():
-        windows = of_all.experiments(name, protocol.lag, protocol.subjects, protocol.movies)[name]
+        windows = of_all.experiments(name, protocol.lag, **which)[name]
         middle = of_all.embeddings[modality].window // 2
         shown = _Experiment(learner, run, dataset, windows, result, protocol.of(modality), modality, middle)
         found[name] = shown.best_and_worst(count)

@@ -20,6 +20,7 @@ import pandas as pd
 
 from simdata.common.errors import UserError
 from simtrain.common.choices import must_be_one_of
+from simtrain.data.experiments import file_of
 from simtrain.retrieval.bootstrap import Bootstrap
 from simtrain.retrieval.by_modality import of_modality
 from simtrain.retrieval.metrics import RetrievalMetric, chosen
@@ -32,7 +33,7 @@ SOME_WAYS = 10_000
 WINDOW = ["draw", "subject", "hemisphere", "movie", "second", "clip_second", "pool"]
 TEXTS = dict.fromkeys(("experiment", "direction", "subject", "hemisphere", "movie"), str)
 # What tests did before there was a choice.
-SINCE = {"clips_of": "experiment", "subjects": [], "movies": []}
+SINCE = {"split": "test", "clips_of": "experiment", "subjects": [], "movies": []}
 AGAIN = "test it again with `simtrain retrieve` or `simtrain baseline`"
 
 
@@ -86,18 +87,21 @@ class RankTable:
     windows: pd.DataFrame
 
     @classmethod
-    def read(cls, folder: Path) -> RankTable:
-        """What `simtrain retrieve` or `simtrain baseline` wrote to a folder.
+    def read(cls, folder: Path, split: str = "test") -> RankTable:
+        """What `simtrain retrieve` or `simtrain baseline` wrote to a folder, of a set.
 
         Raises
         ------
         UserError
             If there is nothing, or it is damaged.
         """
-        summary, table = folder / "retrieval.json", folder / "retrieval" / "windows.csv"
+        stem = file_of("retrieval", split)
+        summary, table = folder / f"{stem}.json", folder / stem / "windows.csv"
         for path in (summary, table):
             if not path.is_file():
-                raise UserError(f"{folder}: has no {path.relative_to(folder)}: {AGAIN}")
+                others = ", ".join(sorted(other.name for other in folder.glob("retrieval*.json")))
+                there = f" (but {others})" if others else ""
+                raise UserError(f"{folder}: has no {path.relative_to(folder)}{there}: {AGAIN}")
         try:
             content = json.loads(summary.read_text())
             windows = pd.read_csv(table, dtype=TEXTS, keep_default_na=False)

@@ -14,7 +14,8 @@ from simdata.common.errors import UserError
 from simdata.store import BoldReader
 from simtrain.common.finite import must_tell_apart
 from simtrain.data.dataset import Dataset
-from simtrain.data.windows import SEEN, Windows
+from simtrain.data.experiments import SEEN
+from simtrain.data.windows import Windows
 from simtrain.models.embeddings import embed_units, units_of
 from simtrain.retrieval.cache import Bank
 from simtrain.retrieval.metrics import chosen
@@ -91,7 +92,7 @@ def retrieve(
     units = units_of(protocol.hemispheres, learner.sides)
     results = {}
     for name, windows in used.experiments(experiment, protocol.lag, **protocol.which).items():
-        must_be_new(run, dataset, windows, name)
+        must_be_new(run, dataset, windows, name, protocol.split)
         bank = Bank(partial(embed_units, learner, reader, units, frames=frames), dataset, units)
         result = put_to_test(learner, bank, dataset, windows, name, protocol)
         if lags:
@@ -120,8 +121,12 @@ def put_to_test(
     )
 
 
-def must_be_new(run: FitRun, dataset: Dataset, windows: np.ndarray, name: str) -> None:
+def must_be_new(run: FitRun, dataset: Dataset, windows: np.ndarray, name: str, split: str = "test") -> None:
     """Refuse an experiment on subjects or scenes that a run may have seen, unless that is what it is called.
+
+    Parameters
+    ----------
+    split : the set in which it is tested: in that of validation, subjects must be new to training alone
 
     Raises
     ------
@@ -142,9 +147,13 @@ def must_be_new(run: FitRun, dataset: Dataset, windows: np.ndarray, name: str) -
             if seen.get(title, {now}) != {now}:
                 raise UserError(
                     f"{name}: {run.path} was trained with other clips or sets of scenes in {title} than "
-                    f"{dataset.path} is divided into here, so that its test scenes may not be new"
+                    f"{dataset.path} is divided into here, so that its {split} scenes may not be new"
                 )
-    if name != "new-scenes" and (known := subjects & run.seen_subjects):
+    if name == "new-scenes":
+        return
+    if split == "val" and (known := subjects & run.trained_subjects):
+        raise UserError(f"{name}: {run.path} may have been trained on {', '.join(sorted(known))}")
+    if split == "test" and (known := subjects & run.seen_subjects):
         raise UserError(f"{name}: {run.path} was trained or validated on {', '.join(sorted(known))}")
 
 

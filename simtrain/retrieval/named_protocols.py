@@ -30,7 +30,7 @@ NAMED: dict[str, dict[str, Any]] = {
         "gap": 3,
     },
 }
-OWN = ("lag", "seed")  # of a run, or of a repetition: they make no other protocol
+OWN = ("split", "lag", "seed")  # of a choice, a run or a repetition: they make no other protocol
 
 
 def named(name: str, lag: int, **given: Any) -> Protocol:

@@ -8,6 +8,7 @@ from typing import Any
 
 from simdata.common.errors import UserError
 from simtrain.common.choices import must_be_at_least, must_be_one_of
+from simtrain.data.experiments import SET_NAMES
 from simtrain.retrieval import by_modality
 from simtrain.retrieval.by_modality import Gap, Pool
 from simtrain.retrieval.metrics import chosen
@@ -32,6 +33,7 @@ class Protocol:
         run (subject and movie): one of its film clips, then a window of that, with replacement, as published
     draws : 2 or more; of runs 1 or more
     lag : s from stimulus to BOLD
+    split : the set that is tested: ``test``; ``val``, to choose by; or ``train``, of what was seen
     negatives : one of ``NEGATIVES``
     average_subjects : test the mean of the subjects' embeddings of the same window
     average_windows : test means over that many consecutive seconds of one film clip
@@ -55,6 +57,7 @@ class Protocol:
     clips_of: str = field(default=CLIPS_OF[0], kw_only=True)
     draws: int = 10
     lag: int = field(kw_only=True)  # as trained, which only the run knows
+    split: str = field(default="test", kw_only=True)
     negatives: str = NEGATIVES[0]
     shuffle: bool = False
     seed: int = 0
@@ -94,6 +97,7 @@ class Protocol:
         if self.gap is not None:
             for seconds in by_modality.values("gap", self.gap):
                 must_be_at_least("gap", seconds, 1)
+        must_be_one_of("split", self.split, tuple(SET_NAMES))
         must_be_one_of("clips_of", self.clips_of, CLIPS_OF)
         must_be_one_of("negatives", self.negatives, NEGATIVES)
         must_be_one_of("hemispheres", self.hemispheres, HEMISPHERES)
@@ -122,6 +126,7 @@ class Protocol:
     def which(self) -> dict[str, Any]:
         """What `simtrain.data.windows.Windows.experiments` takes: of what the pools are."""
         return {
+            "split": self.split,
             "subjects": self.subjects,
             "movies": self.movies,
             "in_no_set": self.negatives == OR_RETEST,
@@ -150,7 +155,8 @@ class Protocol:
         unit = sides.get(self.hemispheres, f"hemisphere {self.hemispheres}")
         apart = "" if self.gap is None else f", gap of {by_modality.in_words(self.gap, ' s')}"
         of_runs = ", clips of each run" if self.clips_of == "run" else ""
-        return f"{pool}{negatives}{apart}, lag {self.lag} s, {unit}{of_runs}{seconds}{subjects}{shuffled}"
+        what = f"{SET_NAMES[self.split]}, {pool}{negatives}{apart}, lag {self.lag} s, {unit}"
+        return f"{what}{of_runs}{seconds}{subjects}{shuffled}"
 
 
 SETTINGS = tuple(one.name for one in fields(Protocol) if one.name not in ("metrics", "based_on"))

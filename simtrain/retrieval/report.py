@@ -13,7 +13,7 @@ from rich.table import Table
 from simdata.common import json_text
 from simdata.release.splits import Splits
 from simtrain.data.dataset import Dataset
-from simtrain.data.windows import SEEN
+from simtrain.data.experiments import SEEN, SET_NAMES, file_of
 from simtrain.retrieval import figures, tables
 from simtrain.retrieval.bootstrap import CONFIDENCE, RESAMPLES
 from simtrain.retrieval.evaluation import RetrievalResult
@@ -72,9 +72,13 @@ def save(
     with_figures: bool,
     weights: TestedWeights | None = None,
 ) -> None:
-    """Write ``run``/retrieval.json and the folder ``run``/retrieval: tables, and figures if asked for."""
-    folder, rows = run / "retrieval", tables.build(results, dataset)
-    write(run / "retrieval.json", results, protocol, rows, dataset.splits, weights)
+    """Write ``run``/retrieval.json and the folder ``run``/retrieval: tables, and figures if asked for.
+
+    Of another set than that of test, it is in their names.
+    """
+    stem = file_of("retrieval", protocol.split)
+    folder, rows = run / stem, tables.build(results, dataset)
+    write(run / f"{stem}.json", results, protocol, rows, dataset.splits, weights)
     tables.write(folder, rows)
     figures.remove(folder)
     if with_figures:
@@ -157,7 +161,10 @@ def _lag_table(results: Mapping[str, RetrievalResult], protocol: Protocol) -> Ta
     """Top-1 in percent: a row for each lag, a column for each direction."""
     found = {name: result for name, result in results.items() if result.lags}
     directions = list(next(iter(found.values())).lags)
-    table = narrow_table("Top-1 % by lag", "the same clips and pools at every lag")
+    note = "the same clips and pools at every lag"
+    if protocol.split == "test":
+        note += "; of the test set, so no lag may be chosen by it"
+    table = narrow_table(f"Top-1 % by lag, {SET_NAMES[protocol.split]}", note)
     table.add_column("experiment", no_wrap=True)
     for column in ("lag s", *directions):
         table.add_column(column, justify="right", no_wrap=True)

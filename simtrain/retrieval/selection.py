@@ -8,8 +8,9 @@ import numpy as np
 
 from simdata.common.errors import UserError
 from simtrain.data.dataset import Dataset
+from simtrain.data.experiments import experiments_in, why_none
 from simtrain.data.filters import narrowed
-from simtrain.data.windows import EXPERIMENTS, Windows, select, why_none
+from simtrain.data.windows import Windows, select
 from simtrain.retrieval.evaluation import must_be_new
 from simtrain.training.run_folder import FitRun
 
@@ -20,7 +21,8 @@ class Selection:
 
     Attributes
     ----------
-    experiment : of `simtrain.data.windows.EXPERIMENTS`; None: all usable windows, training's too
+    experiment : of `simtrain.data.experiments.EXPERIMENTS`; None: all usable windows, training's too
+    split : the set in which it is, ``test`` or ``val``
     subjects : their ids; none: all
     movie : its name; None: all
     seconds : of the run, at which the stimulus clip begins; None: all
@@ -28,6 +30,7 @@ class Selection:
     """
 
     experiment: str | None = "new-subjects"
+    split: str = "test"
     subjects: tuple[str, ...] = ()
     movie: str | None = None
     seconds: range | None = None
@@ -43,18 +46,20 @@ class Selection:
         """
         found = Windows.of(dataset, run.config).find()
         if self.experiment is not None:
-            found = select(found, *EXPERIMENTS[self.experiment])
+            found = select(found, *experiments_in(self.split)[self.experiment])
         found = narrowed(found, dataset, self.subjects, () if self.movie is None else (self.movie,))
         if self.seconds is not None:
             found = found[np.isin(found["clip"], list(self.seconds))]
         if not len(found):
-            reason = why_none(dataset, [self.experiment]) if self.experiment else "see `simdata info`"
+            reason = "see `simdata info`"
+            if self.experiment is not None:
+                reason = why_none(dataset, [self.experiment], self.split)
             raise UserError(
                 f"{dataset.path} has no windows of {self.experiment or 'any set'} for these subjects, movie "
                 f"and seconds: {reason}"
             )
         if self.experiment is not None:
-            must_be_new(run, dataset, found, self.experiment)
+            must_be_new(run, dataset, found, self.experiment, self.split)
         return np.concatenate([self._spread(own) for own in by_subject(found)])
 
     def _spread(self, own: np.ndarray) -> np.ndarray:

@@ -57,13 +57,14 @@ class Around(TypedDict, total=False):
     ----------
     config : of the run
     store : of its identity, the catalog and the number of runs
-    seen_subjects : on whom the weights were trained or validated
+    seen_subjects, trained_subjects : on whom the weights were trained or validated; on whom they were trained
     seen_scenes : movie -> hashes of the sets of its scenes
     """
 
     config: dict[str, Any]
     store: dict[str, str | int]
     seen_subjects: list[str]
+    trained_subjects: list[str]
     seen_scenes: dict[str, list[str]]
 
 
@@ -117,9 +118,14 @@ class Initial:
     @staticmethod
     def seen_subjects(run: Path) -> set[str]:
         """Subjects of earlier training of the weights with which the run in ``run`` began."""
-        file = run / IMPORTED
-        imported = records.read(file).get("seen_subjects", []) if file.exists() else []
-        return {*_origin(run).get("seen_subjects", []), *imported}
+        return {*_origin(run).get("seen_subjects", []), *_imported_subjects(run)}
+
+    @staticmethod
+    def trained_subjects(run: Path) -> set[str]:
+        """Those of them that the weights were trained on; all, where the record is of before it told."""
+        origin = _origin(run)
+        trained = origin.get("trained_subjects", origin.get("seen_subjects", []))
+        return {*trained, *_imported_subjects(run)}
 
     @staticmethod
     def seen_scenes(run: Path) -> dict[str, list[str]]:
@@ -261,7 +267,12 @@ def _run_around(file: Path) -> Around:
             "catalog_sha256": identity["catalog_sha256"],
             "runs": identity["runs"],
         },
-        "seen_subjects": sorted(lineage.seen_subjects(identity) | Initial.seen_subjects(file.parent)),
+        "seen_subjects": sorted(
+            lineage.subjects_in(identity, "train", "val") | Initial.seen_subjects(file.parent)
+        ),
+        "trained_subjects": sorted(
+            lineage.subjects_in(identity, "train") | Initial.trained_subjects(file.parent)
+        ),
         "seen_scenes": {
             movie: sorted(hashes)
             for movie, hashes in merged(identity.get("scenes", {}), Initial.seen_scenes(file.parent)).items()
@@ -282,6 +293,13 @@ def _origin(run: Path) -> Around:
     record = run / RECORD
     origin: Around = records.read(record, ["origin"])["origin"] if record.exists() else {}
     return origin
+
+
+def _imported_subjects(run: Path) -> list[str]:
+    """Whom imported weights count as trained on."""
+    file = run / IMPORTED
+    subjects: list[str] = records.read(file).get("seen_subjects", []) if file.exists() else []
+    return subjects
 
 
 def _shapes(weights: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:

@@ -52,9 +52,9 @@ def record(dataset: Dataset, embeddings: Iterable[Embedding]) -> Record:
     }
 
 
-def seen_subjects(known: Record) -> set[str]:
-    """Those that a training on a store looked at, in training or validation."""
-    return {subject for subject, split in known["subjects"].items() if split in ("train", "val")}
+def subjects_in(known: Record, *sets: str) -> set[str]:
+    """Those that were in one of the sets when a training on a store began."""
+    return {subject for subject, split in known["subjects"].items() if split in sets}
 
 
 def must_be_unchanged(

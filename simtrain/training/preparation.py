@@ -13,6 +13,7 @@ from simdata.store import BoldReader
 from simtrain.config.resolved import Resolved, ResolvedData
 from simtrain.data import windows
 from simtrain.data.dataset import Dataset
+from simtrain.data.experiments import SEEN, why_none
 from simtrain.data.feeds import Stream, at_once
 from simtrain.data.lag_jitter import training_samples
 from simtrain.data.moments import find_moments
@@ -46,7 +47,7 @@ def find_samples(used: Windows, config: Resolved) -> tuple[np.ndarray, np.ndarra
     if len(samples) < size:
         raise UserError(
             f"{used.dataset.path} has {len(samples)} training samples at a lag of {data.lag} s, less than a "
-            f"batch (train.batch_size: {size}): {windows.why_none(used.dataset, [windows.SEEN])}"
+            f"batch (train.batch_size: {size}): {why_none(used.dataset, [SEEN], 'train')}"
         )
     return samples, windows.by_hemisphere(windows.validation(found), data.sides)
 

@@ -2,7 +2,8 @@
 
 ``config.yaml`` (resolved), ``store.json``, ``splits.yaml`` (if the store's are known), ``features.npz``
 (`training.fingerprints`), ``software.json``, ``checkpoint.pt``, ``metrics.jsonl``, ``tensorboard/``, and
-later ``retrieval.json``, ``retrieval/`` and ``reconstruction/``; ``initial.pt`` and ``initial.json`` if
+later ``retrieval.json``, ``retrieval/`` and ``reconstruction/``, of validation
+``retrieval-val.json`` and so on; ``initial.pt`` and ``initial.json`` if
 training began from an encoder of another run, ``patches.csv`` if its patches have an order of their own,
 ``best.pt`` if it is validated, and ``history.json`` if it went on otherwise than it began.
 """
@@ -58,6 +59,11 @@ class TestedWeights(NamedTuple):
     checkpoint: str
     step: int
     note: str
+
+    def tested_in(self, split: str) -> TestedWeights:
+        """The same; the note says so if the set that is tested has chosen them."""
+        chosen = self.checkpoint == "best" and split == "val"
+        return self._replace(note=f"{self.note}, and so chosen by this set") if chosen else self
 
     def __str__(self) -> str:
         return f"weights of step {self.step}, {self.note}"
@@ -191,7 +197,12 @@ class RunFolder(Generic[AnyResolved]):
     @property
     def seen_subjects(self) -> set[str]:
         """The subjects that its weights were trained or validated on, before this run too."""
-        return lineage.seen_subjects(self.store) | Initial.seen_subjects(self.path)
+        return lineage.subjects_in(self.store, "train", "val") | Initial.seen_subjects(self.path)
+
+    @property
+    def trained_subjects(self) -> set[str]:
+        """Those that its weights were trained on, before this run too."""
+        return lineage.subjects_in(self.store, "train") | Initial.trained_subjects(self.path)
 
     @property
     def seen_scenes(self) -> dict[str, set[str]]:

@@ -7,7 +7,7 @@ from training_runs import TINY, fit_run
 
 import simtrain
 from simdata.common.errors import UserError
-from simtrain.data.windows import EXPERIMENTS
+from simtrain.data.experiments import EXPERIMENTS
 from simtrain.training.step import Training
 
 FIELDS = ("subject", "movie", "second", "clip", "hemisphere")

@@ -22,13 +22,14 @@ def commanded(trained, store, tmp_path_factory):
     """A copy of the run that the command has tested."""
     folder = tmp_path_factory.mktemp("commanded") / "run"
     shutil.copytree(trained.path, folder, ignore=shutil.ignore_patterns("retrieval*", "reconstruction"))
-    call("retrieve", folder, store, *WORDS, "--lags", "5:7")
+    call("retrieve", folder, store, *WORDS, "--lags", "5:7", "--split", "test")
     return folder
 
 
 @pytest.mark.parametrize("as_given", [str, Path, lambda path: SimpleNamespace(path=path)])
 def test_retrieve_gives_and_writes_what_the_command_does(commanded, store, tmp_path, as_given):
-    found = simtrain.retrieve(as_given(commanded), str(store), lags=range(5, 8), out=tmp_path, **QUICK)
+    asked = {"lags": range(5, 8), "split": "test", "out": tmp_path, **QUICK}
+    found = simtrain.retrieve(as_given(commanded), str(store), **asked)
     written = json.loads((tmp_path / "retrieval.json").read_text())
     assert written == json.loads((commanded / "retrieval.json").read_text())
     for table in ("subjects", "rows", "clips", "lags", "windows"):
@@ -63,8 +64,8 @@ def test_what_has_no_interval_or_p_is_nan(commanded, store):
     ranks = found.metrics.query("figure == 'median_rank'")
     assert ranks.p.isna().all()
     assert repr(found) == (
-        "<Retrieval (ours, but pool 20, clips 20, draws 2 and average subjects): pool of 20, same-movie "
-        "negatives, lag 6 s, mean of hemispheres, mean of subjects; new-subjects>"
+        "<Retrieval (ours, but pool 20, clips 20, draws 2 and average subjects): test set, pool of 20, "
+        "same-movie negatives, lag 6 s, mean of hemispheres, mean of subjects; new-subjects>"
     )
 
 
@@ -128,12 +129,15 @@ def test_what_is_left_out_by_name_is_not_tested_in_the_command_either(commanded,
     assert "ours, but clips 20, draws 2, subjects s1 s3 and movies M1" in " ".join(shown.split())
     asked = {"clips": 20, "draws": 2, "subjects": ["s1", "s3"], "movies": "M1", "device": "cpu"}
     found = simtrain.retrieve(commanded, store, experiment="seen", out=tmp_path / "here", **asked)
-    assert (tmp_path / "told/retrieval.json").read_bytes() == (tmp_path / "here/retrieval.json").read_bytes()
+    told, here = (tmp_path / of / "retrieval-train.json" for of in ("told", "here"))
+    assert told.read_bytes() == here.read_bytes()
     assert set(found.tables["windows"].subject) == {"s1", "s3"}
-    compared = simtrain.compare(tmp_path / "told", tmp_path / "here", subjects=["s1"])
+    with pytest.raises(UserError, match=r"has no retrieval\.json \(but retrieval-train\.json\)"):
+        simtrain.compare(tmp_path / "told", tmp_path / "here")
+    compared = simtrain.compare(tmp_path / "told", tmp_path / "here", experiment="seen", subjects=["s1"])
     assert set(compared.subjects.subject) == {"s1"}
     assert set(compared.metrics.experiment) == {"seen"}
-    shown = call("compare", tmp_path / "told", tmp_path / "here")
+    shown = call("compare", tmp_path / "told", tmp_path / "here", "--experiment", "seen")
     assert "seen: subjects and scenes that the model was trained on" in " ".join(shown.split())
 
 

@@ -11,8 +11,8 @@ from hypothesis.extra import numpy as hnp
 from simtrain.config.composition import load
 from simtrain.config.schema import PretrainConfig
 from simtrain.data.dataset import Dataset, Embedding, open_dataset, resolve
+from simtrain.data.experiments import experiments_in
 from simtrain.data.windows import (
-    EXPERIMENTS,
     SAMPLE,
     Windows,
     by_hemisphere,
@@ -103,7 +103,7 @@ def test_experiments_never_share_a_window_with_training_or_validation(store):
     clips = clip_split(dataset, [dataset.embedding("video_shapes")])
     found = find_windows(dataset, clips, frames=3, lag=6)
     seen = set(np.concatenate([training(found), validation(found)]).tolist())
-    for sets in EXPERIMENTS.values():
+    for sets in experiments_in("test").values():
         windows = set(select(found, *sets).tolist())
         assert windows
         assert not windows & seen

@@ -198,12 +198,14 @@ def _call(run, store, *options):
 def test_the_command_writes_tables_and_figures_and_clears_old_ones(trained, store):
     pytest.importorskip("matplotlib")
     options = ["--pool", "movie", "--average-windows", 2, "--lags", "5:7", "--clips", 20, "--draws", 2]
+    options += ["--split", "test"]
     result = _call(trained, store, *options, "--figures")
     assert result.exit_code == 0, result.output
     title = "pool of the whole movie, lag 6 s, mean of hemispheres, mean of 2 s"
     assert title in " ".join(result.output.split())
     assert "%ile" in result.output
-    assert "Top-1 % by lag" in result.output
+    assert "Top-1 % by lag, test set" in result.output
+    assert "so no lag may be chosen by it" in " ".join(result.output.split())
     folder = trained.path / "retrieval"
     assert {path.name for path in folder.iterdir()} == {
         *(f"{name}.csv" for name in tables.NAMES),
@@ -412,7 +414,7 @@ def test_subjects_and_movies_are_those_that_were_named(trained, store):
 
 
 def test_what_was_trained_on_is_tested_by_its_name_alone(trained, store, tmp_path):
-    dataset, protocol = open_dataset(store), replace(PROTOCOL, clips=20, draws=2)
+    dataset, protocol = open_dataset(store), replace(PROTOCOL, split="train", clips=20, draws=2)
     results = retrieve(trained, dataset, "seen", protocol, CPU)
     tested = results["seen"].tested["fmri->video"]
     assert {dataset.subjects[one] for one in tested["subject"].ravel()} <= {"s1", "s2", "s3"}

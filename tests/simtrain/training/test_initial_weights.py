@@ -13,7 +13,8 @@ from simdata.common.errors import UserError
 from simtrain.cli.root import cli
 from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
-from simtrain.data.windows import EXPERIMENTS, WINDOW, Windows
+from simtrain.data.experiments import EXPERIMENTS
+from simtrain.data.windows import WINDOW, Windows
 from simtrain.models.factory import freeze, surface_encoder
 from simtrain.retrieval.evaluation import must_be_new
 from simtrain.training import checkpoint

@@ -39,7 +39,8 @@ def fit(store, out, splits=None, steps=3):
 def held_out(run, store, splits=None, experiment=None):
     """Name -> (subjects, clips) of the experiments that `simtrain retrieve` would make."""
     dataset = run.divided(open_dataset(store), splits)
-    found = Windows.of(dataset, run.config).experiments(experiment, run.config.data.lag)
+    split = "train" if experiment == "seen" else "test"
+    found = Windows.of(dataset, run.config).experiments(experiment, run.config.data.lag, split)
     for name, windows in found.items():
         must_be_new(run, dataset, windows, name)
     return {
