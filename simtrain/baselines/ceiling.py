@@ -20,8 +20,7 @@ from simdata.common.attributes import flat
 from simdata.common.errors import UserError
 from simdata.store import BoldReader
 from simdata.store.schema import quiet_zarr
-from simtrain.baselines.courses import Courses, delayed, read_run
-from simtrain.baselines.ridge import by_run
+from simtrain.baselines.courses import Courses, by_run, delayed, read_run
 from simtrain.data.dataset import Dataset
 from simtrain.data.windows import BOTH, HEMISPHERES, TEST, TRAIN
 

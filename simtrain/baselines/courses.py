@@ -73,6 +73,13 @@ def delayed(course: np.ndarray, second: np.ndarray, delays: np.ndarray) -> np.nd
     return course[at].reshape(len(second), -1)
 
 
+def by_run(windows: np.ndarray, *also: str) -> list[np.ndarray]:
+    """Positions of the windows of each subject and movie, and of each value of the fields ``also``."""
+    _, run = np.unique(windows[["subject", "movie", *also]], return_inverse=True)
+    order = np.argsort(run, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(run[order])) + 1) if len(order) else []
+
+
 def zscore(course: np.ndarray) -> np.ndarray:
     """Mean 0 and s.d. 1 (ddof 0) over the first axis; what is constant becomes 0."""
     centred = course - course.mean(axis=0)

@@ -13,22 +13,23 @@ import torch
 
 from simdata.common import json_text
 from simdata.common.errors import UserError
-from simdata.store import BoldReader
 from simdata.surface.meshes import HEMISPHERES
 from simtrain.baselines.ceiling import Others, isc_maps, summary, write_maps
 from simtrain.baselines.courses import Courses
 from simtrain.baselines.kernel_ridge import KernelRidge, by_film_clips, fit_kernel_ridge
-from simtrain.baselines.pca import Axes, fit_axes, train_head
+from simtrain.baselines.pca import Axes, fit_axes
+from simtrain.baselines.projectors import ScoresLearner, embed_scores, train_projectors
 from simtrain.baselines.ridge import Ridge, film_folds, fit_ridge
+from simtrain.baselines.scores import Scores
 from simtrain.baselines.targets import Targets
-from simtrain.baselines.vertices import VertexCourses
+from simtrain.baselines.vertices import VertexCourses, Volumes
 from simtrain.common.choices import must_be_one_of
 from simtrain.config.resolved import ResolvedConfig
 from simtrain.data.dataset import Dataset
 from simtrain.data.features import Stimuli
 from simtrain.data.moments import find_moments
-from simtrain.data.windows import Windows, training, within_scene
-from simtrain.models.embeddings import embed_units, units_of
+from simtrain.data.windows import Windows, training, validation, within_scene
+from simtrain.models.embeddings import units_of
 from simtrain.retrieval.cache import Bank
 from simtrain.retrieval.evaluation import RetrievalResult, put_to_test
 from simtrain.retrieval.protocol import Protocol as RetrievalProtocol
@@ -95,7 +96,8 @@ class Baselines:
         self._used = used = Windows.of(dataset, config)
         self._embeddings, self._clips = used.embeddings, used.clips
         self._training = training(used.find())
-        self._of_pca = training(find_moments(used, config.data.moments))
+        found = find_moments(used, config.data.moments)
+        self._of_pca, self._held_out = training(found), validation(found)
         if not len(self._training):
             raise UserError(
                 f"{dataset.path} has no training windows at a lag of {config.data.lag} s: see `simdata info`"
@@ -215,18 +217,24 @@ class Baselines:
     def _pca(self, out: Path, units: tuple[str, ...]) -> tuple[Test, dict[str, Any]]:
         Stimuli(self._embeddings).fit(self._clips)  # if features say nothing, so before the work begins
         config, axes = self._config, self.axes()
-        learner = train_head(
-            config, self._dataset, self._embeddings, self._clips, self._of_pca, axes, self._device
-        )
-        checkpoint.save(out / "pca.pt", learner.state_dict())
-        reader, frames = BoldReader(self._dataset.path), config.data.frames
+        torch.manual_seed(config.train.seed)
+        learner = ScoresLearner(config, self._dataset, self._embeddings, axes.axes.shape[1])
+        learner.stimuli.fit(self._clips)
+        learner.to(self._device)
+        trained = self._scores(axes, config)
+        train_projectors(learner, config, self._clips, self._of_pca, self._held_out, trained)
+        checkpoint.save(out / "pca.pt", {"axes": axes._asdict(), "learner": learner.state_dict()})
+        tested = self._scores(axes, config.as_tested)
 
         def test(windows: np.ndarray, name: str, protocol: RetrievalProtocol) -> RetrievalResult:
-            embed = partial(embed_units, learner, reader, units, frames=frames)
+            embed = partial(embed_scores, learner, tested, units)
             bank = Bank(embed, self._dataset, units)
             return put_to_test(learner, bank, self._dataset, windows, name, protocol)
 
         return test, {"components": axes.axes.shape[1], "explained_variance": float(axes.share)}
+
+    def _scores(self, axes: Axes, config: ResolvedConfig) -> Scores:
+        return Scores(axes, Volumes(self._dataset, config, self._device), config.data.frames)
 
     def _ceiling(self, out: Path, units: tuple[str, ...]) -> tuple[Test, dict[str, Any]]:
         lag, frames = self._config.data.lag, self._config.data.frames

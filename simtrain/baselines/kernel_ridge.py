@@ -4,10 +4,10 @@ Ridge of X (n windows, vertices * delays) needs only K = XX', and what it predic
 products of their rows with those of X (Saunders, Gammerman and Vovk, ICML 1998). Both are summed from
 products of volumes, block by block: the product of two windows is the sum over delays of that of their
 volumes. So X is never held, neither are delayed copies of BOLD, and memory is that of two blocks and of a few
-matrices of the size of K (n, n), which himalaya decomposes in every fold.
+matrices of the size of K (n, n).
 
-Penalties are those of `simtrain.baselines.ridge`: chosen by himalaya for each target, over the same folds, in
-units of the mean eigenvalue of X'X.
+Penalties are those of `simtrain.baselines.ridge`: chosen for each target over the same folds, in units of the
+mean eigenvalue of X'X.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import numpy as np
 import torch
 
 from simdata.common.errors import UserError
-from simtrain.baselines.ridge import PENALTIES, by_run, himalaya, numpy_of, on
+from simtrain.baselines.courses import by_run
+from simtrain.baselines.penalties import PENALTIES, Held, best_penalties, solved
 from simtrain.baselines.targets import Targets
 from simtrain.baselines.vertices import VertexCourses
 
@@ -104,9 +105,8 @@ def fit_kernel_ridge(
     Raises
     ------
     UserError
-        If himalaya is not installed, or BOLD is not finite or does not vary.
+        If BOLD is not finite or does not vary.
     """
-    himalaya("kernel_ridge", device)  # if it is missing, say so before the work begins
     y = targets.of(windows["movie"], windows["clip"]).astype(np.float64)
     kernel = _kernel(_Rows(courses, windows, delays, device))
     product_mean, y_mean = kernel.mean(axis=0), y.mean(axis=0)
@@ -127,25 +127,17 @@ def solve_dual(
     fold : (n,) int
     features : columns of X
     """
-    from sklearn.model_selection import PredefinedSplit  # comes with himalaya
-
-    solver = himalaya("kernel_ridge", device)
     unit = float(np.trace(kernel)) / features
     if not 0 < unit < np.inf:
         raise UserError("ridge: the BOLD of the training windows is not finite, or the same in all of them")
-    # Folds of equal length, so that each counts by its squared error: rows of zeros change nothing.
-    _, fold, sizes = np.unique(fold, return_inverse=True, return_counts=True)
-    short = sizes.max() - sizes
-    held_out = np.concatenate([fold, np.repeat(np.arange(len(sizes)), short)])
-    kernel, y = np.pad(kernel, (0, short.sum())), np.pad(y, ((0, short.sum()), (0, 0)))
-    model = solver.KernelRidgeCV(
-        alphas=PENALTIES * unit,
-        kernel="precomputed",
-        cv=PredefinedSplit(held_out),
-        solver_params={"n_alphas_batch": 1},
+    products, targets = (torch.from_numpy(values).to(device) for values in (kernel, y))
+    parts = [(np.flatnonzero(fold == one), np.flatnonzero(fold != one)) for one in np.unique(fold)]
+    held_out = (
+        Held(products[np.ix_(rest, rest)], targets[rest], products[np.ix_(held, rest)], targets[held])
+        for held, rest in parts
     )
-    model.fit(*on(device, kernel, y))
-    return numpy_of(model.dual_coef_)[: len(fold)], numpy_of(model.best_alphas_) / unit
+    penalty = best_penalties(held_out, PENALTIES * unit)
+    return solved(products, targets, penalty).cpu().numpy(), penalty / unit
 
 
 def by_film_clips(windows: np.ndarray, segment: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -1,35 +1,31 @@
 """Ridge regression from BOLD at several delays to the embedding of the clip (decoding).
 
-The direction that retrieval needs: predicted embeddings are compared with those of the candidates. The
-solver is himalaya's (Dupre la Tour et al., NeuroImage 2022, doi:10.1016/j.neuroimage.2022.119728), with a
-penalty for each target by cross-validation over clips of the film.
+The direction that retrieval needs: predicted embeddings are compared with those of the candidates. Each
+target has a penalty of its own, by cross-validation over clips of the film (`simtrain.baselines.penalties`).
 
 Ridge sees X only through X'X and X'Y. With X'X = V L V' in a fold, R = L^(1/2) V' and Z = L^(-1/2) V' X'Y
-have R'R = X'X and R'Z = X'Y, and ||Z - R W||^2 differs from ||Y - X W||^2 by a constant. So himalaya is given
-R and Z of every fold in place of X and Y: the same solution and the same choice of penalties, in memory that
-does not grow with the number of subjects. A fold with fewer rows than features stays as it is. And where all
-folds together have fewer rows than features, the weights lie in the span of the rows: X is given by its
-coordinates there, which changes no product of rows, and so neither predictions nor penalties.
+have R'R = X'X and R'Z = X'Y, and ||Z - R W||^2 differs from ||Y - X W||^2 by a constant. So R and Z of every
+fold take the place of X and Y: the same solution and the same choice of penalties, in memory that does not
+grow with the number of subjects. A fold with fewer rows than features stays as it is. And where all folds
+together have fewer rows than features, the weights lie in the span of the rows: X is given by its coordinates
+there, which changes no product of rows, and so neither predictions nor penalties.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
-from importlib import import_module
 from operator import add
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import torch
 
 from simdata.common.errors import UserError
-from simtrain.baselines.courses import Courses, delayed
+from simtrain.baselines.courses import Courses, by_run, delayed
+from simtrain.baselines.penalties import PENALTIES, Held, best_penalties, solved
 from simtrain.baselines.targets import Targets
 
-# In units of the mean eigenvalue of X'X, and so free of the number of rows.
-PENALTIES = np.logspace(-4, 4, 17)
 FOLDS = 5
 NEGLIGIBLE = 1e-12  # share of the largest eigenvalue
 
@@ -166,13 +162,7 @@ def fit_ridge(
     ----------
     fold : (n,) int, which fold each window is in
     delays : s from the first volume of a window
-
-    Raises
-    ------
-    UserError
-        If himalaya is not installed.
     """
-    himalaya("ridge", device)  # if it is missing, say so before the work begins
     folds = {number: Fold() for number in np.unique(fold).tolist()}
     for rows in by_run(windows):
         course = courses.run(*_run_of(windows, rows))
@@ -186,31 +176,24 @@ def fit_ridge(
 
 def solve(folds: list[Fold], device: torch.device) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Weights, means of X and Y, and the penalty of each target, as in `Ridge`."""
-    from sklearn.model_selection import PredefinedSplit  # comes with himalaya
-
-    ridge = himalaya("ridge", device)
     total = reduce(add, (fold.sums() for fold in folds))
     x_mean, y_mean = total.x / total.count, total.y / total.count
     compact = [fold.compact(x_mean, y_mean) for fold in folds]
-    features = len(x_mean)
-    unit = sum(np.square(x).sum() for x, _ in compact) / features
+    unit = sum(np.square(x).sum() for x, _ in compact) / len(x_mean)
     if not 0 < unit < np.inf:
         raise UserError("ridge: the BOLD of the training windows is not finite, or the same in all of them")
     axes = _span([x for x, _ in compact])
     if axes is not None:
         compact = [(x @ axes, y) for x, y in compact]
-    # Folds of equal length, so that each counts by its squared error: rows of zeros change nothing.
-    rows = max(len(x) for x, _ in compact)
-    x, y = (np.concatenate([_padded(part, rows) for part in parts]) for parts in zip(*compact, strict=True))
-    held_out = PredefinedSplit(np.repeat(np.arange(len(folds)), rows))
-    # Penalty by penalty: himalaya holds a matrix of the size of X for each that it looks at. It warns where
-    # there are fewer rows than features, which `_span` has seen to.
-    model = ridge.RidgeCV(
-        alphas=PENALTIES * unit, cv=held_out, solver_params={"warn": False, "n_alphas_batch": 1}
+    rows = [tuple(torch.from_numpy(part).to(device, torch.float64) for part in parts) for parts in compact]
+    products = [(x.T @ x, x.T @ y) for x, y in rows]
+    xx, xy = (reduce(add, of_folds) for of_folds in zip(*products, strict=True))
+    held_out = (
+        Held(xx - own_xx, xy - own_xy, x, y) for (own_xx, own_xy), (x, y) in zip(products, rows, strict=True)
     )
-    model.fit(*on(device, x, y))
-    weights = numpy_of(model.coef_)
-    return weights if axes is None else axes @ weights, x_mean, y_mean, numpy_of(model.best_alphas_) / unit
+    penalty = best_penalties(held_out, PENALTIES * unit)
+    weights = solved(xx, xy, penalty).cpu().numpy()
+    return weights if axes is None else axes @ weights, x_mean, y_mean, penalty / unit
 
 
 def film_folds(windows: np.ndarray, segment: np.ndarray, folds: int = FOLDS) -> np.ndarray:
@@ -238,13 +221,6 @@ def film_folds(windows: np.ndarray, segment: np.ndarray, folds: int = FOLDS) -> 
     return fold[group.reshape(-1)]
 
 
-def by_run(windows: np.ndarray) -> list[np.ndarray]:
-    """Positions of the windows of each subject and movie."""
-    _, run = np.unique(windows[["subject", "movie"]], return_inverse=True)
-    order = np.argsort(run, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(run[order])) + 1) if len(order) else []
-
-
 def _run_of(windows: np.ndarray, rows: np.ndarray) -> tuple[int, int]:
     first = windows[rows[0]]
     return int(first["subject"]), int(first["movie"])
@@ -262,36 +238,3 @@ def _span(parts: list[np.ndarray]) -> np.ndarray | None:
     """(features, rows) orthonormal: the span of all rows, None if they are as many as the features."""
     rows = np.concatenate(parts)
     return np.linalg.qr(rows.T)[0] if len(rows) < rows.shape[1] else None
-
-
-def _padded(rows: np.ndarray, count: int) -> np.ndarray:
-    return np.concatenate([rows, np.zeros((count - len(rows), rows.shape[1]))])
-
-
-def himalaya(part: str, device: torch.device) -> ModuleType:
-    """A part of himalaya, ``ridge`` or ``kernel_ridge``, with its backend set to the device.
-
-    Raises
-    ------
-    UserError
-        If it is not installed.
-    """
-    try:
-        found = import_module(f"himalaya.{part}")
-        from himalaya import backend
-    except ImportError:
-        raise UserError(
-            "the ridge baseline needs himalaya, which is not installed: pip install 'simdata[baselines]'"
-        ) from None
-    backend.set_backend("torch_cuda" if device.type == "cuda" else "numpy")
-    return found
-
-
-def on(device: torch.device, *arrays: np.ndarray) -> tuple[np.ndarray | torch.Tensor, ...]:
-    """Arrays as himalaya takes them there."""
-    return tuple(torch.from_numpy(array).to(device) for array in arrays) if device.type == "cuda" else arrays
-
-
-def numpy_of(values: object) -> np.ndarray:
-    """What himalaya found, on the CPU."""
-    return values.cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)

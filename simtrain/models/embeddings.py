@@ -51,10 +51,14 @@ def embed_units(
     learner: Learner, reader: BoldReader, units: Sequence[str], windows: np.ndarray, frames: int
 ) -> np.ndarray:
     """(n, units, dim) float32 of unit length: what `units_of` says, of each window."""
-    embedded = embed_hemispheres(learner, reader, windows, frames)
+    return in_units(embed_hemispheres(learner, reader, windows, frames), units, learner.sides)
+
+
+def in_units(embedded: np.ndarray, units: Sequence[str], sides: Sequence[int]) -> np.ndarray:
+    """(n, units, dim) of the embeddings of hemispheres (n, hemispheres, dim) at positions ``sides``."""
     if units == ("mean",):
         return mean_of_hemispheres(embedded)[:, None]
-    own = [HEMISPHERES[side] for side in learner.sides]
+    own = [HEMISPHERES[side] for side in sides]
     return embedded[:, [own.index(unit) for unit in units]]
 
 

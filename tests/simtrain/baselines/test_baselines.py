@@ -5,14 +5,17 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from himalaya.ridge import RidgeCV
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge as SklearnRidge
+from sklearn.model_selection import PredefinedSplit
 
 from simdata.common.errors import UserError
 from simdata.store import BoldReader
 from simtrain.baselines.ceiling import SETS, film_seconds, isc_maps, summary, write_maps
 from simtrain.baselines.courses import Courses, delayed, zscore
-from simtrain.baselines.ridge import PENALTIES, Fold, film_folds, solve
+from simtrain.baselines.penalties import PENALTIES
+from simtrain.baselines.ridge import Fold, film_folds, solve
 from simtrain.baselines.targets import Targets
 from simtrain.data.dataset import open_dataset
 from simtrain.data.windows import TRAIN, WINDOW, clip_split
@@ -86,6 +89,19 @@ def test_the_penalty_is_the_best_of_a_plain_cross_validation():
             errors[row] += np.square(y[held] - model.predict(x[held])).sum(axis=0)
     np.testing.assert_allclose(penalty, PENALTIES[errors.argmin(axis=0)])
     assert len(set(penalty)) > 1
+
+
+def test_weights_and_penalties_are_those_of_himalaya():
+    rng = np.random.default_rng(2)
+    x, fold = rng.standard_normal((240, 50)), np.arange(240) % 3
+    y = x @ rng.standard_normal((50, 4)) * [3, 1, 0.3, 0.1] + 5 * rng.standard_normal((240, 4))
+    weights, _, _, penalty = solve(_folds(x, y, fold), CPU)
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    unit = np.square(x).sum() / 50
+    other = RidgeCV(alphas=PENALTIES * unit, cv=PredefinedSplit(fold)).fit(x, y)
+    np.testing.assert_allclose(penalty * unit, other.best_alphas_)
+    assert len(set(penalty)) > 1
+    np.testing.assert_allclose(weights, other.coef_, atol=1e-9)
 
 
 def test_folds_are_whole_clips_of_the_film():

@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -13,16 +12,15 @@ import xarray as xr
 import zarr
 from click.testing import CliRunner
 
-from simdata.common.errors import UserError
 from simtrain.baselines import experiments
 from simtrain.baselines.ceiling import Others
 from simtrain.baselines.courses import Courses
 from simtrain.baselines.experiments import Baselines, BaselineSettings
-from simtrain.baselines.pca import train_head
 from simtrain.cli.root import cli
 from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.retrieval.protocol import Protocol
+from simtrain.training import checkpoint
 
 CPU = torch.device("cpu")
 LAG = 6  # of the small store
@@ -101,8 +99,7 @@ def test_nothing_of_test_subjects_or_test_scenes_enters_the_fits(store, tmp_path
         values = group[name][:]
         values[held_out] *= 7
         group[name][:] = values
-    few = BaselineSettings(ico=0, components=2, samples=40)
-    one, other = _baselines(store, few), _baselines(changed, few)
+    one, other = _baselines(store, FEW), _baselines(changed, FEW)
     ridge, again = (of.ridge(of.courses("mean")) for of in (one, other))
     for name in ("weights", "x_mean", "y_mean", "penalty"):
         np.testing.assert_array_equal(getattr(ridge, name), getattr(again, name))
@@ -111,24 +108,35 @@ def test_nothing_of_test_subjects_or_test_scenes_enters_the_fits(store, tmp_path
     torch.testing.assert_close(axes.mean, again.mean, rtol=0, atol=0)
 
 
-def _projectors(store, *overrides):
+@pytest.fixture
+def projectors(store, tmp_path):
+    """From overrides to what PCA's projectors are in the end."""
     dataset = open_dataset(store)
-    small = [*SMALL, "train.steps=4", *overrides]
-    baselines = Baselines(dataset, resolve(load("demo", small), dataset), SETTINGS, CPU)
-    learner = train_head(
-        *(baselines._config, dataset, baselines._embeddings, baselines._clips),
-        *(baselines._training, baselines.axes(), CPU),
-    )
-    return learner.sim.projectors["fmri"].project.weight
+
+    def fitted(*overrides):
+        small = [*SMALL, "train.steps=4", "train.schedule=constant", "train.warmup=0", *overrides]
+        baselines = Baselines(dataset, resolve(load("demo", small), dataset), FEW, CPU)
+        baselines.fit("pca", tmp_path)
+        return checkpoint.load(tmp_path / "pca.pt")["learner"]["sim.projectors.fmri.project.weight"]
+
+    return fitted
 
 
-def test_projectors_of_pca_are_averaged_and_see_other_lags_as_those_of_fit(store):
-    plain = _projectors(store)
-    assert torch.equal(plain, _projectors(store))
-    assert not torch.equal(plain, _projectors(store, "train.ema=0.9"))
-    assert not torch.equal(plain, _projectors(store, "data.lag_jitter=2"))
-    with pytest.raises(UserError, match=r"train\.patience: PCA"):
-        _projectors(store, "train.patience=2")
+FEW = BaselineSettings(ico=0, components=2, samples=40)
+
+
+def test_projectors_of_pca_are_averaged_and_see_other_lags_as_those_of_fit(projectors):
+    plain = projectors()
+    assert torch.equal(plain, projectors())
+    assert not torch.equal(plain, projectors("train.ema=0.9"))
+    assert not torch.equal(plain, projectors("data.lag_jitter=2"))
+
+
+def test_projectors_of_pca_are_the_best_by_validation_or_the_last(projectors):
+    wild = ("train.learning_rate=3", "train.best_by=loss", "train.validate_every=1")
+    steps = [projectors(*wild, f"train.steps={n}", "train.best_by=null") for n in (1, 2, 3, 4)]
+    assert [torch.equal(projectors(*wild), one) for one in steps] == [False, True, False, False]
+    assert torch.equal(projectors(*wild, "train.patience=2"), steps[1])
 
 
 def test_no_delay_of_ridge_leads_into_a_held_out_scene(store, monkeypatch):
@@ -156,12 +164,6 @@ def test_nobody_is_among_the_others(store):
     # s3 has no run of the second movie.
     expected = sum(courses.run(subject, 1)[11:14].reshape(1, -1) for subject in (0, 1)) / 2
     np.testing.assert_allclose(mean, expected, atol=1e-6)
-
-
-def test_without_himalaya_ridge_says_what_to_install(store, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "himalaya", None)
-    with pytest.raises(UserError, match=r"pip install 'simdata\[baselines\]'"):
-        _baselines(store).fit("ridge", tmp_path / "ridge")
 
 
 def test_the_command_prints_and_writes_the_same_table_as_retrieve(store, tmp_path):

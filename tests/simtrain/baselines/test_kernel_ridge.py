@@ -12,9 +12,11 @@ import simtrain
 from simdata.common.errors import UserError
 from simdata.store import BoldReader
 from simtrain.baselines import kernel_ridge
+from simtrain.baselines.courses import by_run
 from simtrain.baselines.experiments import Baselines, BaselineSettings
 from simtrain.baselines.kernel_ridge import by_film_clips, fit_kernel_ridge, solve_dual
-from simtrain.baselines.ridge import PENALTIES, Fold, by_run, fit_ridge, solve
+from simtrain.baselines.penalties import PENALTIES
+from simtrain.baselines.ridge import Fold, fit_ridge, solve
 from simtrain.baselines.vertices import VertexCourses
 from simtrain.cli.root import cli
 from simtrain.config.composition import load

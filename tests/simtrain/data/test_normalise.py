@@ -15,7 +15,6 @@ from simdata.store import BoldReader
 from simdata.store.schema import quiet_zarr
 from simtrain import batches
 from simtrain.attribution.maps import randomised
-from simtrain.baselines import experiments
 from simtrain.baselines.experiments import Baselines, BaselineSettings
 from simtrain.config.composition import load
 from simtrain.config.schema import Config, PretrainConfig
@@ -25,6 +24,7 @@ from simtrain.data.run_scales import RunScale
 from simtrain.data.windows import SAMPLE
 from simtrain.models.input import FramePatches
 from simtrain.models.masked_learner import MaskedLearner
+from simtrain.retrieval.protocol import Protocol
 from simtrain.surface.patches import patch_vertices
 from simtrain.training.loop import fit
 from simtrain.training.run_folder import FitRun
@@ -260,21 +260,19 @@ def test_tests_have_an_input_of_their_own_if_asked(stores, tmp_path, monkeypatch
 
 def test_pca_has_it_too_and_is_tested_as_the_model_is(stores, tmp_path, monkeypatch):
     path, tested = stores["int8"], "vertex-demean+frame-zscore"
-    short = ["train.steps=1", "train.batch_size=4"]
+    short = ["train.steps=1", "train.batch_size=4", "train.validation_samples=4"]
     dataset, config = _config(path, "vertex-demean", f"data.test_normalise={tested}", *short)
-    found, learners, train = _recorded(monkeypatch), [], experiments.train_head
-
-    def kept(*arguments):
-        learners.append(train(*arguments))
-        return learners[-1]
-
-    monkeypatch.setattr(experiments, "train_head", kept)
-    Baselines(dataset, config, BaselineSettings(components=2, samples=8), CPU).fit("pca", tmp_path)
-    for samples, values in (found[0], found[-1]):
-        whole = values.view(len(samples), -1, 3)[:, patch_vertices(1)].flatten(2)
-        must_be(whole, path, samples, "vertex-demean")
-    whole = learners[0].patches(SAMPLES, _stored(path)).view(len(SAMPLES), -1, 3)[:, patch_vertices(1)]
-    must_be(whole.flatten(2), path, SAMPLES, tested)
+    seen = _recorded(monkeypatch)
+    baselines = Baselines(dataset, config, BaselineSettings(components=2, samples=8), CPU)
+    fitted, _ = baselines.fit("pca", tmp_path)
+    in_training = len(seen)
+    baselines.test(fitted, "new-subjects", Protocol(pool=4, clips=4, draws=2, lag=config.data.lag))
+    # First windows, of which the axes are fitted, and then volumes.
+    for number, word in ((0, "vertex-demean"), (in_training - 1, "vertex-demean"), (-1, tested)):
+        samples, values = seen[number]
+        frames = values.numel() // len(samples) // dataset.cortex.shape[1]
+        whole = values.view(len(samples), -1, frames)[:, patch_vertices(1)].flatten(2)
+        must_be(whole, path, samples, word, frames=frames)
 
 
 def test_a_store_that_has_not_kept_them_is_refused_by_one_message(store, tmp_path):

@@ -14,7 +14,7 @@ from simdata.store import BoldReader
 from simtrain.attribution.methods import Attribution, Method
 from simtrain.baselines.ceiling import isc
 from simtrain.baselines.courses import Courses
-from simtrain.baselines.pca import whole_hemisphere
+from simtrain.baselines.vertices import whole_hemisphere
 from simtrain.config.composition import load
 from simtrain.config.schema import PretrainConfig
 from simtrain.data.dataset import open_dataset, resolve
