@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -61,10 +61,12 @@ class Retrieval:
     def metrics(self) -> pd.DataFrame:
         """A row for each experiment, direction and figure.
 
-        ``mean`` is over draws: a share from 0 to 1 for ``top-1``, ``top-5`` and ``top-10``, a rank from 1 for
-        ``median_rank``, percent for ``percentile``, and what other metrics give. ``sd_over_draws`` and
-        ``sd_over_rows`` (a subject, a movie and a hemisphere) are of the same unit, and ``low`` and ``high``
-        bound the 95 % interval over subjects. What is not computed is NaN.
+        ``mean`` is over tested windows and their pools: a share from 0 to 1 for ``top-1``, ``top-5`` and
+        ``top-10``, percent for ``percentile``, and what other metrics give; ``median_rank`` is a median, from
+        1. ``sd_over_draws`` and ``sd_over_rows`` (a subject, a movie and a hemisphere) are of the same unit,
+        and ``low`` and ``high`` bound the 95 % interval over subjects. ``chance`` is the mean over shifts of
+        the stimulus in time, ``chance_95`` what 95 % of them do not surpass, ``nominal`` what is expected if
+        all ranks are as likely (k / pool), and ``p`` is against the shifts. What is not computed is NaN.
         """
         rows = [
             {
@@ -77,13 +79,15 @@ class Retrieval:
                 "low": None if one.interval is None else one.interval.low,
                 "high": None if one.interval is None else one.interval.high,
                 "chance": one.chance,
+                "chance_95": one.chance_95,
+                "nominal": one.nominal,
                 "p": one.p,
             }
             for name, result in self.results.items()
             for direction, measures in result.measures.items()
             for figure, one in measures.items()
         ]
-        spread = ("sd_over_draws", "sd_over_rows", "low", "high", "p")
+        spread = ("sd_over_draws", "sd_over_rows", "low", "high")
         return pd.DataFrame(rows).astype(dict.fromkeys(spread, float))
 
     @property
@@ -127,7 +131,7 @@ def retrieve(
     pool: Pool | None = None,
     clips: int | None = None,
     clips_of: str | None = None,
-    draws: int | None = None,
+    draws: int | Literal["exact"] | None = None,
     lag: int | None = None,
     negatives: str | None = None,
     average_subjects: bool = Protocol.average_subjects,
@@ -170,11 +174,12 @@ def retrieve(
         Candidates of each test, the true one included; movie: all of the tested window's movie. A mapping has
         one of these for each modality, by its kind or its name: ``{"video": 64, "audio": 32}``.
     clips : int, optional
-        Tested windows of a draw.
+        Tested windows of a draw; None: 100, or all if nothing is drawn.
     clips_of : {"experiment", "run"}, optional
         Whether so many are of all windows together, or of each run (subject and movie), as published.
-    draws : int, optional
-        Draws of windows and pools, 2 or more; of runs 1 or more.
+    draws : int or "exact", optional
+        Draws of windows and pools, 2 or more; of runs 1 or more. exact, as of ours: test every window, and
+        work out what is expected over all pools that could be drawn.
     lag : int, optional
         Seconds from stimulus to BOLD; None: as trained.
     negatives : {"same-movie", "other-clips", "other-clips-or-retest", "same-clip", "nearest", "cross-movie"}
@@ -299,7 +304,7 @@ def baseline(
     pool: Pool | None = None,
     clips: int | None = None,
     clips_of: str | None = None,
-    draws: int | None = None,
+    draws: int | Literal["exact"] | None = None,
     lag: int | None = None,
     negatives: str | None = None,
     average_subjects: bool = Protocol.average_subjects,

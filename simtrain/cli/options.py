@@ -18,7 +18,7 @@ from simtrain.config.schema import SomeConfig
 from simtrain.data.experiments import ALL, EXPERIMENTS, SEEN, TESTED_SETS
 from simtrain.data.feeds import KINDS
 from simtrain.retrieval.named_protocols import NAMED
-from simtrain.retrieval.protocol import WHOLE_MOVIE
+from simtrain.retrieval.protocol import EXACT, WHOLE_MOVIE
 from simtrain.surface.vertices import MESHES
 from simtrain.training.checkpoint import CHECKPOINTS
 
@@ -58,6 +58,19 @@ class ByModality(click.ParamType[Any]):
 
 
 POOL = ByModality(2, f"is neither a number of candidates (2 or more) nor {WHOLE_MOVIE!r}", WHOLE_MOVIE)
+
+
+class Draws(click.ParamType["int | str"]):
+    """A number, or ``exact``."""
+
+    name = f"N|{EXACT}"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        if value == EXACT:
+            return EXACT
+        return click.IntRange(1).convert(value, param, ctx)
+
+
 SECONDS = ByModality(1, "is no number of seconds (1 or more)")
 
 

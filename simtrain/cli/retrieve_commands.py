@@ -14,6 +14,7 @@ from simtrain.baselines.experiments import ICO, INPUTS, KINDS, BaselineSettings,
 from simtrain.cli.options import (
     POOL,
     SECONDS,
+    Draws,
     Lags,
     checkpoint_option,
     device_option,
@@ -36,7 +37,7 @@ from simtrain.data.experiments import ALL
 from simtrain.data.sets import with_splits
 from simtrain.retrieval import report
 from simtrain.retrieval.named_protocols import OURS
-from simtrain.retrieval.protocol import CLIPS_OF, HEMISPHERES, NEGATIVES, Protocol
+from simtrain.retrieval.protocol import CLIPS_OF, DRAWN_CLIPS, HEMISPHERES, NEGATIVES, Protocol
 
 
 @click.command("retrieve")
@@ -56,7 +57,7 @@ from simtrain.retrieval.protocol import CLIPS_OF, HEMISPHERES, NEGATIVES, Protoc
 @click.option(
     "--clips",
     type=click.IntRange(1),
-    show_default=f"ours: {Protocol.clips}",
+    show_default=f"all; {DRAWN_CLIPS} if windows are drawn",
     help="Tested windows a draw.",
 )
 @click.option(
@@ -68,9 +69,10 @@ from simtrain.retrieval.protocol import CLIPS_OF, HEMISPHERES, NEGATIVES, Protoc
 )
 @click.option(
     "--draws",
-    type=click.IntRange(1),
+    type=Draws(),
     show_default=f"ours: {Protocol.draws}",
-    help="Draws of windows and pools, 2 or more; with --clips-of run 1 or more.",
+    help="Draws of windows and pools, 2 or more; with --clips-of run 1 or more. exact: test every window, "
+    "and work out what is expected over all pools.",
 )
 @click.option("--lag", type=click.IntRange(0), help="Seconds from stimulus to BOLD (default: as trained).")
 @click.option(

@@ -1,7 +1,7 @@
 """The clips that are retrieved best and worst, and what is retrieved in their place.
 
 Clips are chosen by the mean, over all tested windows of a clip (of all subjects, draws and hemispheres), of
-the share of a window's pool that ranks before the true clip; of equals the one goes first that was tested
+the share of a window's negatives that rank before the true clip; of equals the one goes first that was tested
 more often, then the earlier. None of the chosen lies within the gap of another: ten clips are ten moments.
 
 What is retrieved is sought among all clips that the protocol lets into the clip's pools, not only those that
@@ -52,8 +52,8 @@ class RankedClip:
     Attributes
     ----------
     which : ``best`` or ``worst``
-    share : of the pool that ranks before it, mean over its tested windows
-    rank, pool : means over the same
+    share : of the other candidates that rank before it, mean over its tested windows
+    rank, candidates : means over the same
     windows : how many were tested, of which subjects
     retrieved : the most similar clips, the true one among them where it belongs
     middle : s from the beginning of a clip to the thumbnail that stands for it
@@ -63,7 +63,7 @@ class RankedClip:
     clip: Clip
     share: float
     rank: float
-    pool: float
+    candidates: float
     windows: int
     subjects: tuple[str, ...]
     retrieved: tuple[Clip, ...]
@@ -138,7 +138,7 @@ class _Experiment:
         self._film_clip = dataset.segment[self._candidates["movie"], self._candidates["clip"]]
         direction = f"fmri->{modality}"
         tested, score = result.tested[direction], result.scores[direction]
-        self._rank, self._pool = score.rank.ravel(), score.pool.ravel()
+        self._rank, self._among = score.ranks.rank.ravel(), score.ranks.candidates.ravel()
         draws, size = tested.shape
         self._unit = np.tile(np.repeat(np.arange(len(result.units)), size // len(result.units)), draws)
         self._tested = tested.ravel()
@@ -146,7 +146,7 @@ class _Experiment:
 
     def best_and_worst(self, count: int) -> list[RankedClip]:
         tested = np.bincount(self._clip)
-        share = np.bincount(self._clip, (self._rank - 1) / (self._pool - 1)) / tested
+        share = np.bincount(self._clip, (self._rank - 1) / (self._among - 1)) / tested
         best = self._spread(np.lexsort((-tested, share)).tolist(), count)
         others = [clip for clip in np.lexsort((-tested, -share)).tolist() if clip not in best]
         worst = self._spread(others, count)
@@ -174,7 +174,7 @@ class _Experiment:
             Clip(int(self._clips[clip]["movie"]), int(self._clips[clip]["clip"])),
             share,
             float(self._rank[own].mean()),
-            float(self._pool[own].mean()),
+            float(self._among[own].mean()),
             len(own),
             tuple(subject_name(self._dataset, subject) for subject in subjects),
             tuple(self._retrieved(own)),

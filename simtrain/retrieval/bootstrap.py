@@ -12,7 +12,6 @@ import numpy as np
 
 RESAMPLES = 1000
 CONFIDENCE = 95  # percent
-CELLS = 2**22  # of one chunk: bounds the memory
 
 
 class Interval(NamedTuple):
@@ -44,28 +43,8 @@ class Bootstrap:
         total = np.bincount(self._subject.ravel(), weights=values.ravel())
         return self._interval((self.times @ total) / (self.times @ count))
 
-    def median(self, values: np.ndarray) -> Interval | None:
-        """Interval of the mean over draws of the medians of (draws, tested) values over subjects drawn."""
-        size = max(1, CELLS // values.shape[1])
-        parts = np.array_split(self.times, -(-len(self.times) // size))
-        draws = list(zip(values, self._subject, strict=True))
-        medians = [np.concatenate([_medians(*draw, times) for times in parts]) for draw in draws]
-        return self._interval(np.nanmean(medians, axis=0))
-
     def _interval(self, resampled: np.ndarray) -> Interval | None:
         if self.times.shape[1] == 1:
             return None
         beyond = (100 - CONFIDENCE) / 2
         return Interval(*map(float, np.percentile(resampled, [beyond, 100 - beyond])))
-
-
-def _medians(values: np.ndarray, subject: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """(resamples,) medians of (n,) values, each as often as its subject was drawn; NaN if there is none."""
-    order = np.argsort(values, kind="stable")
-    upto = np.cumsum(times[:, subject[order]], axis=1)
-    total = upto[:, -1:]
-    # The first value with more than so many up to it: the two in the middle, one and the same if odd.
-    lower, upper = ((upto <= middle).sum(axis=1) for middle in ((total - 1) // 2, total // 2))
-    last = len(values) - 1
-    middle = (values[order[np.minimum(lower, last)]] + values[order[np.minimum(upper, last)]]) / 2
-    return np.where(total[:, 0] > 0, middle, np.nan)

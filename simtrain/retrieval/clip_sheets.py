@@ -53,7 +53,7 @@ def table(found: Mapping[str, Sequence[RankedClip]], dataset: Dataset) -> list[d
             "clip": _segment(ranked.clip, dataset),
             "clip_second": ranked.clip.second,
             "rank": ranked.rank,
-            "pool": ranked.pool,
+            "candidates": ranked.candidates,
             "share_before": ranked.share,
             "windows": ranked.windows,
             "subjects": " ".join(ranked.subjects),
@@ -75,7 +75,7 @@ def _row(ranked: RankedClip, dataset: Dataset) -> SheetRow:
     of = ranked.subjects[0] if len(ranked.subjects) == 1 else f"{len(ranked.subjects)} subjects"
     label = (
         f"{dataset.movies[ranked.clip.movie]} {_segment(ranked.clip, dataset)}\n{ranked.clip.second} s\n"
-        f"rank {ranked.rank:.3g} of {ranked.pool:.3g}\n{of}, windows: {ranked.windows}"
+        f"rank {ranked.rank:.3g} of {ranked.candidates:.3g}\n{of}, windows: {ranked.windows}"
     )
     true = (ranked.clip.movie, ranked.clip.second)
     pictures = [Shown(frames[0])] + [

@@ -24,13 +24,14 @@ from simtrain.data.experiments import file_of
 from simtrain.retrieval.bootstrap import Bootstrap
 from simtrain.retrieval.by_modality import of_modality
 from simtrain.retrieval.metrics import RetrievalMetric, chosen
-from simtrain.retrieval.named_protocols import NAMED, name_of
-from simtrain.retrieval.protocol import SETTINGS, Protocol
+from simtrain.retrieval.named_protocols import NAMED, OURS, name_of
+from simtrain.retrieval.protocol import EXACT, SETTINGS, Protocol
+from simtrain.retrieval.ranks import Ranks, expected
 
 ALL_WAYS = 12  # subjects: 4,096 ways of signs
 SOME_WAYS = 10_000
 # What both tests must have alike.
-WINDOW = ["draw", "subject", "hemisphere", "movie", "second", "clip_second", "pool"]
+WINDOW = ["draw", "subject", "hemisphere", "movie", "second", "clip_second", "candidates", "pool"]
 TEXTS = dict.fromkeys(("experiment", "direction", "subject", "hemisphere", "movie"), str)
 # What tests did before there was a choice.
 SINCE = {"split": "test", "clips_of": "experiment", "subjects": [], "movies": []}
@@ -106,9 +107,14 @@ class RankTable:
             content = json.loads(summary.read_text())
             windows = pd.read_csv(table, dtype=TEXTS, keep_default_na=False)
             protocol = {name: (SINCE | content["protocol"])[name] for name in SETTINGS}
-            name = content["protocol"].get("name") or name_of(Protocol(**protocol))
+            # Named anew, since what a name stands for may have changed since.
+            based_on = content["protocol"].get("name", OURS).partition(",")[0]
+            tested_by = Protocol(**protocol, based_on=based_on)
+            if "candidates" not in windows:
+                windows["candidates"] = windows["pool"]  # before there was a choice, pools were drawn
+            draws = 1 if tested_by.draws == EXACT else tested_by.draws
             expected = {
-                (experiment, direction): protocol["draws"] * of_experiment["tested_clips"]
+                (experiment, direction): draws * of_experiment["tested_clips"]
                 for experiment, of_experiment in content["experiments"].items()
                 for direction in of_experiment["directions"]
             }
@@ -117,7 +123,7 @@ class RankTable:
             raise UserError(f"{folder}: its retrieval test is damaged ({error}): {AGAIN}") from None
         if expected != found:
             raise UserError(f"{table}: is not of the same test as {summary}: {AGAIN}")
-        return cls(folder.name, protocol, name, windows)
+        return cls(folder.name, protocol, name_of(tested_by), windows)
 
     @classmethod
     def of(cls, name: str, protocol: Protocol, windows: pd.DataFrame) -> RankTable:
@@ -161,10 +167,7 @@ def compare_tests(
             )
         subject = first["subject"].to_numpy()
         for figure, metric in compared.items():
-            hits, others = (
-                metric.value(of["rank"].to_numpy(), of["pool"].to_numpy()).astype(float)
-                for of in (first, second)
-            )
+            hits, others = (expected(metric, _ranks(of)) for of in (first, second))
             head = name, direction, figure
             overall.append(_overall(head, hits, others, subject, one.protocol["seed"]))
             of_subjects += _by_subject(head, hits, others, subject)
@@ -269,6 +272,10 @@ def _of(tested: RankTable, experiment: str, direction: str) -> pd.DataFrame:
     windows = tested.windows
     chosen = windows[(windows["experiment"] == experiment) & (windows["direction"] == direction)]
     return chosen.reset_index(drop=True)
+
+
+def _ranks(windows: pd.DataFrame) -> Ranks:
+    return Ranks(*(windows[name].to_numpy() for name in ("rank", "candidates", "pool")))
 
 
 def _overall(

@@ -19,10 +19,11 @@ from simtrain.data.windows import Windows
 from simtrain.models.embeddings import embed_units, units_of
 from simtrain.retrieval.cache import Bank
 from simtrain.retrieval.metrics import chosen
-from simtrain.retrieval.pools import draw_pools, gap
+from simtrain.retrieval.pools import gap
 from simtrain.retrieval.protocol import Protocol
-from simtrain.retrieval.scores import SHIFTS, Score, draw_shifts, score_draws
+from simtrain.retrieval.scores import SHIFTS, Score, draw_shifts
 from simtrain.retrieval.summary import Measure, rows_of, summarise
+from simtrain.retrieval.trials import Embedded, trials_of
 from simtrain.retrieval.units import average_clips, average_fmri, find_units, members
 from simtrain.training.run_folder import FitRun
 from simtrain.training.trained_model import load_learner
@@ -235,21 +236,18 @@ class _Test:
         rng = np.random.default_rng(protocol.seed)
         # Stimulus rows: every clip of the experiment once, by movie and time.
         self._clips, row = np.unique(units[["movie", "clip"]], return_inverse=True)
-        apart = gap(protocol, model.window)
         film_clip = dataset.segment[units["movie"], units["clip"]]
-        pools = [draw_pools(rng, units, film_clip, protocol, apart, name) for _ in range(protocol.draws)]
+        trials = trials_of(rng, units, film_clip, protocol, gap(protocol, model.window), name)
         shifts = draw_shifts(rng, self._clips["movie"], SHIFTS)
         self._shifts = np.concatenate([np.arange(len(self._clips))[None], shifts])
         self._order = np.arange(len(self._clips))
         if protocol.shuffle:
             self._order = rng.permutation(len(self._clips))
-        tested = np.stack([units[[pool[0] for pool in draw]] for draw in pools])
-        self._tested = np.tile(tested, len(bank.units))
+        self._tested = np.tile(units[trials.tested], len(bank.units))
         self._table_row = rows_of(self._tested, len(bank.units))
         # From here on, only what is in a pool.
-        used = np.unique(np.concatenate([pool for draw in pools for pool in draw]))
-        self._units, self._row = units[used], row[used]
-        self._pools = [[np.searchsorted(used, pool) for pool in draw] for draw in pools]
+        used = trials.used
+        self._units, self._row, self._trials = units[used], row[used], trials.among(used)
         self._metrics = chosen(protocol.metrics)
         self._windows = windows[members(self._units, windows, seconds)]
 
@@ -293,8 +291,8 @@ class _Test:
     def _directions(self, fmri: np.ndarray, stimuli: dict[str, np.ndarray]) -> dict[str, Score]:
         scores: dict[str, Score] = {}
         for modality, embedded in stimuli.items():
-            stimulus = embedded[self._order]
-            there, back = score_draws(fmri, stimulus, self._pools, self._row, self._shifts, self._metrics)
+            both = Embedded(fmri, embedded[self._order], self._row)
+            there, back = self._trials.scores(both, self._shifts, self._metrics)
             scores |= {f"fmri->{modality}": there, f"{modality}->fmri": back}
         return scores
 

@@ -25,8 +25,9 @@ NAMES = ("top.png", "lags.png", "clips.png")
 COLOURS = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#F0E442")
 INCH, DPI = 4.5, 150
 LETTERS = 13  # an inch, of a title
-DASHED = "dashed: chance"
-SPREAD = f"{CONFIDENCE} % intervals over subjects, if several were tested; {DASHED}"
+NOMINAL = "dashed: nominal chance"
+CHANCE = "dashed: chance, dotted: what 95 % of shifts do not surpass"
+SPREAD = f"{CONFIDENCE} % intervals over subjects, if several were tested; {CHANCE}"
 
 
 def require(parameter: str = "`figures`", instead: str = "leave it out") -> None:
@@ -70,7 +71,7 @@ def remove(folder: Path) -> None:
 
 
 def _top(results: Mapping[str, RetrievalResult], title: str, path: Path) -> None:
-    """Top-k of every direction, with its interval, over a line at chance."""
+    """Top-k of every direction, with its interval, over lines at chance."""
     figure, panels = _panels(list(results), title, SPREAD, width=1.2)
     for (name, axes), result in zip(panels.items(), results.values(), strict=True):
         width = 0.8 / len(result.measures)
@@ -82,16 +83,15 @@ def _top(results: Mapping[str, RetrievalResult], title: str, path: Path) -> None
                 axes.bar(at, 100 * top.mean, 0.9 * width, color=_colour(number), label=label)
                 if top.interval is not None:
                     axes.vlines(at, 100 * top.interval.low, 100 * top.interval.high, color="black", lw=1)
-                # To each its own: pools of modalities may differ.
-                chance, half = 100 * top.chance, width / 2
-                axes.hlines(chance, at - half, at + half, color="black", ls="--", lw=1)
+                for chance, style in ((top.chance, "--"), (top.chance_95, ":")):
+                    axes.hlines(100 * chance, at - width / 2, at + width / 2, color="black", ls=style, lw=1)
         axes.set(title=name, ylabel="retrieved, %", xticks=range(len(TOP)))
         axes.set_xticklabels([f"top-{k}" for k in TOP])
     _save(figure, panels, path)
 
 
 def _lags(rows: list[Row], title: str, path: Path) -> None:
-    """Top-1 over lag, a band for the interval, a line at chance."""
+    """Top-1 over lag, a band for the interval, lines at chance."""
     from matplotlib.ticker import AutoLocator
 
     figure, panels = _panels(_distinct(rows, "experiment"), title, SPREAD, width=1.2)
@@ -104,8 +104,8 @@ def _lags(rows: list[Row], title: str, path: Path) -> None:
             if curve[0]["low"] is not None:
                 low, high = ([100 * row[bound] for row in curve] for bound in ("low", "high"))
                 axes.fill_between(lags, low, high, color=colour, alpha=0.15, lw=0)
-        for chance in {row["chance"] for row in own}:
-            axes.axhline(100 * chance, color="black", ls="--", lw=1)
+            axes.plot(lags, [100 * row["chance"] for row in curve], "--", lw=1, color=colour)
+            axes.plot(lags, [100 * row["chance_95"] for row in curve], ":", lw=1, color=colour)
         whole = AutoLocator()
         whole.set_params(integer=True)
         axes.xaxis.set_major_locator(whole)
@@ -115,7 +115,7 @@ def _lags(rows: list[Row], title: str, path: Path) -> None:
 
 def _clips(rows: list[Row], title: str, path: Path) -> None:
     """Top-10 of every film clip: top-1 of the few windows of one clip would be mostly 0."""
-    figure, panels = _panels(_distinct(rows, "experiment"), title, DASHED, width=2)
+    figure, panels = _panels(_distinct(rows, "experiment"), title, NOMINAL, width=2)
     for name, axes in panels.items():
         own = [row for row in rows if row["experiment"] == name]
         clips = list(dict.fromkeys((row["movie"], row["clip"]) for row in own))
@@ -127,7 +127,7 @@ def _clips(rows: list[Row], title: str, path: Path) -> None:
             heights = [100 * row["top10"] for row in bars]
             axes.bar(at, heights, 0.9 * width, color=_colour(number), label=direction)
             left, right = ([place + side * width / 2 for place in at] for side in (-1, 1))
-            axes.hlines([100 * row["chance10"] for row in bars], left, right, color="black", ls="--", lw=1)
+            axes.hlines([100 * row["nominal10"] for row in bars], left, right, color="black", ls="--", lw=1)
         axes.set(title=name, ylabel="top-10, %", xticks=range(len(clips)))
         axes.set_xticklabels([" ".join(clip) for clip in clips], rotation=45, ha="right", fontsize="small")
     _save(figure, panels, path)
@@ -141,8 +141,9 @@ def _panels(names: list[str], title: str, note: str, width: float) -> tuple[Figu
     figure = Figure((INCH * width * len(names), INCH), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
-    lines = textwrap.wrap(title, int(LETTERS * figure.get_figwidth()))
-    figure.suptitle("\n".join([*lines, note]), fontsize="small")
+    letters = int(LETTERS * figure.get_figwidth())
+    lines = [*textwrap.wrap(title, letters), *textwrap.wrap(note, letters)]
+    figure.suptitle("\n".join(lines), fontsize="small")
     return figure, dict(zip(names, axes, strict=True))
 
 

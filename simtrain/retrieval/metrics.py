@@ -23,15 +23,14 @@ STANDARD = (*(f"top-{k}" for k in TOP), *POSITIONS)
 
 
 class RetrievalMetric(ABC):
-    """A value for each tested window, and how a draw's values become one figure.
+    """A value for the rank of the true candidate in its pool, and how values become one figure.
 
     A subclass is registered under the entry point group ``simtrain.retrieval_metrics``, or named as
     ``package.module:Class``; it is made without arguments.
 
     Attributes
     ----------
-    reduce : of the class: the figure of a draw is the mean or the median of its values. A mean has a p-value
-        by shifts, a median has none
+    reduce : of the class: the figure is the mean or the median of values, over tested windows and their pools
     better : of the class: which values are good ones
     percent : of the class: values are shares from 0 to 1, shown in percent with their spread
     digits : of the class: decimals shown if it is no share
@@ -72,20 +71,13 @@ class RetrievalMetric(ABC):
     def expected(self, pool: np.ndarray) -> np.ndarray:
         """What `value` (or its median) is on average, if all ranks in a pool are as likely: of its shape."""
 
-    def chance(self, pool: np.ndarray) -> float:
+    def nominal(self, pool: np.ndarray) -> float:
         """The mean of what is expected over tested windows."""
         return math.fsum(self.expected(pool).flat) / pool.size
 
-    def figure(self, rank: np.ndarray, pool: np.ndarray) -> float:
-        """The figure of (n,) tested windows together."""
-        values = self.value(rank, pool)
-        return float(np.median(values) if self.reduce == "median" else values.mean())
-
-    def p(self, sums: np.ndarray) -> float:
-        """p-value of the first of (shifts,) sums of values: the share of sums that are as good or better."""
-        slack = 1e-12 * abs(sums[0])  # sums in another order differ in the last digit
-        as_good = sums >= sums[0] - slack if self.better == "higher" else sums <= sums[0] + slack
-        return float(as_good.mean())
+    def good(self, figures: np.ndarray) -> np.ndarray:
+        """The figures, with the sign by which more is better."""
+        return figures if self.better == "higher" else -figures
 
 
 class Top(RetrievalMetric):

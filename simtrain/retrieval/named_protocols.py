@@ -11,7 +11,7 @@ from typing import Any
 
 from simtrain.common.choices import must_be_one_of
 from simtrain.retrieval.by_modality import as_text
-from simtrain.retrieval.protocol import OR_RETEST, Protocol
+from simtrain.retrieval.protocol import DRAWN_CLIPS, EXACT, OR_RETEST, Protocol
 
 OURS = Protocol.based_on
 OF_EACH_RUN = {"hemispheres": "each", "clips": 100, "clips_of": "run", "draws": 1}
@@ -49,6 +49,8 @@ def named(name: str, lag: int, **given: Any) -> Protocol:
 def name_of(protocol: Protocol) -> str:
     """``ours``, or ``ours, but pool 64 and negatives same-clip``."""
     plain = named(protocol.based_on, protocol.lag).settings
+    if plain["clips"] is None and protocol.draws != EXACT:
+        plain["clips"] = DRAWN_CLIPS
     changed = {
         name: value for name, value in protocol.settings.items() if name not in OWN and value != plain[name]
     }

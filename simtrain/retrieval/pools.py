@@ -14,7 +14,8 @@ protocol has another gap.
 * ``cross-movie``: from all other movies;
 * with a pool of the whole movie: all of it.
 
-Tested windows are drawn of all windows together, or, as the published code does it, of each run by itself:
+Tested are all windows, against all candidates from which a pool could be drawn; or windows and pools are
+drawn: windows of all together, or, as the published code does it, of each run by itself:
 one of the film clips in it, however long, and a second of that, so that a window may be drawn again.
 Hemispheres share the windows and pools of their run. Every modality of the stimulus begins with the same
 random numbers, so that its pools do not depend on what else is tested.
@@ -22,12 +23,33 @@ random numbers, so that its pools do not depend on what else is tested.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 from simdata.common.errors import UserError
 from simtrain.retrieval.protocol import OR_RETEST, Protocol
 
 NEAREST = 3  # s, the paper's: nearer windows share frames with the tested one
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Tested windows of one subject, and all that may stand against each in a pool.
+
+    Attributes
+    ----------
+    windows : (n,) positions of the windows that take part
+    tested : (m,) which of these are tested
+    against : (m, n) bool, which are candidates beside the true one
+    pool : (m,) int, how many a pool has, the true one included
+    """
+
+    windows: np.ndarray
+    tested: np.ndarray
+    against: np.ndarray
+    pool: np.ndarray
 
 
 def gap(protocol: Protocol, window: int) -> int:
@@ -67,16 +89,51 @@ def draw_pools(
     """
     tested = _tested(rng, windows, film_clip, protocol)
     negatives = [candidates_of(windows, film_clip, true, protocol, apart) for true in tested]
-    fewest, wanted = min(map(len, negatives)), protocol.pool_negatives
+    _must_fill_pools(list(map(len, negatives)), protocol, name)
+    wanted = protocol.pool_negatives
+    if wanted is not None and protocol.negatives != "nearest":
+        negatives = [rng.choice(candidates, wanted, replace=False) for candidates in negatives]
+    return [np.concatenate([[true], chosen]) for true, chosen in zip(tested, negatives, strict=True)]
+
+
+def all_pools(
+    windows: np.ndarray, film_clip: np.ndarray, protocol: Protocol, apart: int, name: str
+) -> list[Contest]:
+    """Every window that is in a set, with all of its candidates; as `draw_pools`, without a draw.
+
+    Those of a subject and a movie come together, or of a subject where other movies stand against them, in
+    the order of ``windows``.
+    """
+    keys = ["subject"] if protocol.negatives == "cross-movie" else ["subject", "movie"]
+    _, group = np.unique(windows[keys], return_inverse=True)
+    of_groups = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
+    # The test-retest clip stands in a movie that may have nothing to test.
+    tested = [own for own in of_groups if windows["scene_split"][own].any()]
+    contests = [_contest(own, windows[own], film_clip[own], protocol, apart) for own in tested]
+    _must_fill_pools(np.concatenate([one.against.sum(axis=1) for one in contests]), protocol, name)
+    return contests
+
+
+def _contest(
+    own: np.ndarray, windows: np.ndarray, film_clip: np.ndarray, protocol: Protocol, apart: int
+) -> Contest:
+    tested = np.flatnonzero(windows["scene_split"])
+    against = np.zeros((len(tested), len(own)), bool)
+    for negatives, true in zip(against, tested.tolist(), strict=True):
+        negatives[candidates_of(windows, film_clip, true, protocol, apart)] = True
+    drawn, all_of_them = protocol.pool_negatives, against.sum(axis=1)
+    pool = 1 + (all_of_them if drawn is None else np.full(len(tested), drawn))
+    return Contest(own, tested, against, pool)
+
+
+def _must_fill_pools(negatives: Sequence[int] | np.ndarray, protocol: Protocol, name: str) -> None:
+    fewest, wanted = min(negatives), protocol.pool_negatives
     if fewest == 0 or (wanted is not None and fewest < wanted):
         smaller = f"`pool` {fewest + 1} or less, " if fewest else ""
         raise UserError(
             f"{name}: a window has only {fewest} {protocol.negatives} negatives; use {smaller}other "
             "`negatives` or another `experiment`"
         )
-    if wanted is not None and protocol.negatives != "nearest":
-        negatives = [rng.choice(candidates, wanted, replace=False) for candidates in negatives]
-    return [np.concatenate([[true], chosen]) for true, chosen in zip(tested, negatives, strict=True)]
 
 
 def _tested(
@@ -85,10 +142,10 @@ def _tested(
     """Positions of the windows to test."""
     in_set = np.flatnonzero(windows["scene_split"])
     if protocol.clips_of == "experiment":
-        return in_set[rng.choice(len(in_set), size=min(protocol.clips, len(in_set)), replace=False)]
+        return in_set[rng.choice(len(in_set), size=min(protocol.drawn_clips, len(in_set)), replace=False)]
     _, run = np.unique(windows[in_set][["subject", "movie"]], return_inverse=True)
     of_runs = (in_set[run == one] for one in range(run.max() + 1))
-    return np.concatenate([_of_run(rng, own, film_clip, protocol.clips) for own in of_runs])
+    return np.concatenate([_of_run(rng, own, film_clip, protocol.drawn_clips) for own in of_runs])
 
 
 def _of_run(rng: np.random.Generator, own: np.ndarray, film_clip: np.ndarray, count: int) -> np.ndarray:

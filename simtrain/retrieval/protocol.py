@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Final, Literal
 
 from simdata.common.errors import UserError
 from simtrain.common.choices import must_be_at_least, must_be_one_of
@@ -19,19 +19,23 @@ NEGATIVES = ("same-movie", "other-clips", OR_RETEST, "same-clip", "nearest", "cr
 HEMISPHERES = ("mean", "each", "L", "R")
 CLIPS_OF = ("experiment", "run")
 WHOLE_MOVIE = "movie"
+EXACT: Final = "exact"
+DRAWN_CLIPS = 100
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """``clips`` windows are tested in each of ``draws`` draws, each against a pool of candidates.
+    """Windows are tested, each against a pool of candidates.
 
     Attributes
     ----------
     pool : number of candidates, the true one included, or "movie": all of the tested window's movie; or a
         mapping from modalities of the stimulus to these (`simtrain.retrieval.by_modality`)
+    draws : exact: every window is tested once, and what is expected over all pools that could be drawn is
+        worked out; or how often windows and pools are drawn: 2 or more; of runs 1 or more
+    clips : how many windows a draw has; None: all, if nothing is drawn, else ``DRAWN_CLIPS``
     clips_of : what ``clips`` windows are drawn of: the whole experiment, no window twice in a draw; or each
         run (subject and movie): one of its film clips, then a window of that, with replacement, as published
-    draws : 2 or more; of runs 1 or more
     lag : s from stimulus to BOLD
     split : the set that is tested: ``test``; ``val``, to choose by; or ``train``, of what was seen
     negatives : one of ``NEGATIVES``
@@ -53,9 +57,9 @@ class Protocol:
     """
 
     pool: Pool = 32
-    clips: int = 100
+    clips: int | None = None
     clips_of: str = field(default=CLIPS_OF[0], kw_only=True)
-    draws: int = 10
+    draws: int | Literal["exact"] = EXACT
     lag: int = field(kw_only=True)  # as trained, which only the run knows
     split: str = field(default="test", kw_only=True)
     negatives: str = NEGATIVES[0]
@@ -71,7 +75,10 @@ class Protocol:
     based_on: str = "ours"
 
     def __post_init__(self) -> None:
+        if self.draws != EXACT and self.clips is None:
+            object.__setattr__(self, "clips", DRAWN_CLIPS)
         self._must_be_in_range()
+        self._must_draw_what_it_says()
         chosen(self.metrics)
         if self.negatives != "same-movie" and WHOLE_MOVIE in by_modality.values("pool", self.pool):
             raise UserError(
@@ -85,14 +92,7 @@ class Protocol:
                 raise UserError(f"pool: {size!r} is neither a number of candidates nor {WHOLE_MOVIE!r}")
             if size != WHOLE_MOVIE:
                 must_be_at_least("pool", size, 2)
-        fewest = 1 if self.clips_of == "run" else 2
-        for name, smallest in {
-            "clips": 1,
-            "draws": fewest,
-            "lag": 0,
-            "seed": 0,
-            "average_windows": 1,
-        }.items():
+        for name, smallest in {"lag": 0, "seed": 0, "average_windows": 1}.items():
             must_be_at_least(name, getattr(self, name), smallest)
         if self.gap is not None:
             for seconds in by_modality.values("gap", self.gap):
@@ -101,6 +101,26 @@ class Protocol:
         must_be_one_of("clips_of", self.clips_of, CLIPS_OF)
         must_be_one_of("negatives", self.negatives, NEGATIVES)
         must_be_one_of("hemispheres", self.hemispheres, HEMISPHERES)
+
+    def _must_draw_what_it_says(self) -> None:
+        if self.draws != EXACT:
+            if isinstance(self.draws, str):
+                raise UserError(f"draws: {self.draws!r} is neither a number of draws nor {EXACT!r}")
+            must_be_at_least("draws", self.draws, 1 if self.clips_of == "run" else 2)
+            must_be_at_least("clips", self.drawn_clips, 1)
+            return
+        for name, plain in (("clips", None), ("clips_of", CLIPS_OF[0])):
+            if (value := getattr(self, name)) != plain:
+                raise UserError(
+                    f"`{name}` {value}: every window is tested, and none drawn: leave it out, or "
+                    "give `draws` a number"
+                )
+
+    @property
+    def drawn_clips(self) -> int:
+        """How many windows a draw has, where they are drawn."""
+        assert self.clips is not None
+        return self.clips
 
     def of(self, modality: str) -> Protocol:
         """The same with the pool and the gap of one modality of the stimulus alone.

@@ -19,7 +19,7 @@ from simtrain.retrieval.bootstrap import CONFIDENCE, RESAMPLES
 from simtrain.retrieval.evaluation import RetrievalResult
 from simtrain.retrieval.metrics import POSITIONS, STANDARD, RetrievalMetric, Top1, chosen
 from simtrain.retrieval.named_protocols import name_of, title_of
-from simtrain.retrieval.protocol import Protocol
+from simtrain.retrieval.protocol import EXACT, Protocol
 from simtrain.retrieval.scores import SHIFTS
 from simtrain.retrieval.summary import Measure
 from simtrain.training.run_folder import TestedWeights
@@ -38,7 +38,7 @@ def show(
     console: Console,
     weights: TestedWeights | None = None,
 ) -> None:
-    """Print a table: mean and s.d., which the caption names, below them the interval over subjects; chance.
+    """Print a table: figures, below them the interval over subjects and what they are by chance.
 
     Metrics beside the standard ones, and top-1 by lag, have tables of their own.
     """
@@ -53,9 +53,13 @@ def show(
         for direction, measures in result.measures.items():
             cells = [_cell(measures[one], metric, protocol) for one, metric in columns.items()]
             table.add_row(name, direction, *cells, f"{measures['top-1'].p:.3f}")
-        for label, measures in _by_chance(result).items():
-            chance = [_number(measures[one].chance, metric) for one, metric in columns.items()]
-            table.add_row(name, label, *chance)
+            table.add_row(
+                "", "  chance", *(_chance(measures[one], metric) for one, metric in columns.items())
+            )
+        if protocol.pools_differ or name == list(results)[-1]:  # else it is the same for all
+            for modality, measures in _by_nominal(result).items():
+                nominal = [_number(measures[one].nominal, metric) for one, metric in columns.items()]
+                table.add_row("nominal", modality if protocol.pools_differ else "  chance", *nominal)
         table.add_section()
     console.print(table)
     if protocol.metrics:
@@ -111,7 +115,7 @@ def write(
             "confidence": CONFIDENCE,
         },
         "splits": None if splits is None else splits.as_json(),
-        "chance": None if protocol.pools_differ else _chance(next(iter(results.values()))),
+        "nominal": None if protocol.pools_differ else _nominal(next(iter(results.values()))),
         "experiments": {name: _as_json(result) for name, result in results.items()},
         "tables": {name: table for name, table in rows.items() if name != "windows"},
     }
@@ -123,38 +127,26 @@ def _as_json(result: RetrievalResult) -> dict[str, Any]:
         "subjects": result.subjects,
         "windows": result.windows,
         "tested_clips": next(iter(result.tested.values())).shape[1],
-        "chance": _chance(result) if len(_by_chance(result)) == 1 else None,
-        "directions": {direction: _direction(measures) for direction, measures in result.measures.items()},
+        "nominal": _nominal(result) if len(_by_nominal(result)) == 1 else None,
+        "directions": {
+            direction: {name: one._asdict() for name, one in measures.items()}
+            for direction, measures in result.measures.items()
+        },
     }
 
 
-def _direction(measures: Mapping[str, Measure]) -> dict[str, Any]:
-    rank = measures["median_rank"]
-    shares = {name: one._asdict() for name, one in measures.items() if name != "median_rank"}
-    return {
-        **shares,
-        "median_rank": rank.mean,
-        "median_rank_sd_over_draws": rank.sd_over_draws,
-        "median_rank_sd_over_rows": rank.sd_over_rows,
-        "median_rank_interval": rank.interval,
-    }
-
-
-def _by_chance(result: RetrievalResult) -> dict[str, dict[str, Measure]]:
-    """``chance`` -> the figures of a direction; one for each modality whose pools are others."""
+def _by_nominal(result: RetrievalResult) -> dict[str, dict[str, Measure]]:
+    """Modality -> figures, of those whose nominal chance is another."""
     found: dict[tuple[float, ...], tuple[str, dict[str, Measure]]] = {}
     for direction, measures in result.measures.items():
-        found.setdefault(tuple(one.chance for one in measures.values()), (direction, measures))
-    several = len(found) > 1
-    return {
-        f"chance {direction.removeprefix('fmri->')}" if several else "chance": measures
-        for direction, measures in found.values()
-    }
+        nominal = tuple(one.nominal for one in measures.values())
+        found.setdefault(nominal, (direction.removeprefix("fmri->"), measures))
+    return dict(found.values())
 
 
-def _chance(result: RetrievalResult) -> dict[str, float]:
+def _nominal(result: RetrievalResult) -> dict[str, float]:
     measures = next(iter(result.measures.values()))
-    return {name: one.chance for name, one in measures.items() if name not in POSITIONS}
+    return {name: one.nominal for name, one in measures.items() if name not in POSITIONS}
 
 
 def _lag_table(results: Mapping[str, RetrievalResult], protocol: Protocol) -> Table:
@@ -184,16 +176,16 @@ def _table_of_others(results: Mapping[str, RetrievalResult], protocol: Protocol)
     table = narrow_table("Other metrics", "; ".join([_spread_of(protocol), *notes]))
     for column in ("experiment", "direction", "metric"):
         table.add_column(column, no_wrap=True)
-    for column in ("mean ± s.d.", "interval", "chance", "p"):
+    for column in ("figure", "chance", "nominal", "p"):
         table.add_column(column, justify="right", no_wrap=True)
     for name, result in results.items():
         for direction, measures in result.measures.items():
             for key, metric in others.items():
                 one = measures[key]
-                spread, interval = _spread(one, metric, protocol), _interval(one, metric) or ""
-                p = "" if one.p is None else f"{one.p:.3f}"
-                heading, chance = metric.heading or key, _number(one.chance, metric)
-                table.add_row(name, direction, heading, spread, interval, chance, p)
+                told = _chance(one, metric), _number(one.nominal, metric), f"{one.p:.3f}"
+                table.add_row(
+                    name, direction, metric.heading or key, _with_interval(one, metric, protocol), *told
+                )
         table.add_section()
     return table
 
@@ -211,8 +203,15 @@ def _cell(measure: Measure, metric: RetrievalMetric, protocol: Protocol) -> str:
     """The mean; of a share in percent, with its s.d., and below them the interval."""
     if not metric.percent:
         return _number(measure.mean, metric)
-    interval, spread = _interval(measure, metric), _spread(measure, metric, protocol)
-    return spread if interval is None else f"{spread}\n{interval}"
+    return _with_interval(measure, metric, protocol)
+
+
+def _with_interval(measure: Measure, metric: RetrievalMetric, protocol: Protocol) -> str:
+    spread = _spread(measure, metric, protocol)
+    if measure.interval is None:
+        return spread
+    low, high = (_number(bound, metric) for bound in measure.interval)
+    return f"{spread}\n{low}–{high}"  # noqa: RUF001
 
 
 def _spread(measure: Measure, metric: RetrievalMetric, protocol: Protocol) -> str:
@@ -224,16 +223,15 @@ def _spread(measure: Measure, metric: RetrievalMetric, protocol: Protocol) -> st
 
 def _spread_of(protocol: Protocol) -> str:
     """What is behind the mean: every run's own figure differs from others', draws of all runs hardly."""
+    if protocol.draws == EXACT:
+        return "mean over all windows and pools"
     if protocol.clips_of == "run":
         return "mean ± s.d. over rows (subject, movie and hemisphere)"
     return f"mean ± s.d. of {protocol.draws} draws"
 
 
-def _interval(measure: Measure, metric: RetrievalMetric) -> str | None:
-    if measure.interval is None:
-        return None
-    low, high = (_number(bound, metric) for bound in measure.interval)
-    return f"{low}–{high}"  # noqa: RUF001
+def _chance(measure: Measure, metric: RetrievalMetric) -> str:
+    return "/".join(_number(value, metric) for value in (measure.chance, measure.chance_95))
 
 
 def _number(value: float, metric: RetrievalMetric) -> str:
@@ -244,9 +242,10 @@ def _caption(protocol: Protocol, experiments: Collection[str]) -> str:
     interval = (
         "no interval: the mean of subjects was tested"
         if protocol.average_subjects
-        else (f"below: {CONFIDENCE} % interval over subjects")
+        else f"below: {CONFIDENCE} % interval over subjects"
     )
     notes = [f"{one.heading or name}: {one.note}" for name, one in _columns(protocol).items() if one.note]
     if SEEN in experiments:
         notes.append(NOTE_ON_SEEN)
-    return f"{_spread_of(protocol)}; {interval}; {'; '.join(notes)}; p: of top-1, against {SHIFTS} shifts"
+    chance = f"chance: mean of {SHIFTS} shifts of the stimulus in time/what 95 % of them do not surpass"
+    return f"{_spread_of(protocol)}; {interval}; {'; '.join(notes)}; {chance}; p: of top-1, against these"

@@ -1,8 +1,4 @@
-"""The retrieval test of SIM (Dahan et al., ICLR 2025): find the clip that was seen among a pool.
-
-Every draw takes some windows to test, and for each a pool (`retrieval.pools`). fMRI looks for the stimulus (a
-window's BOLD against the clips of the pool) and the stimulus for fMRI (the clip against the BOLD of the
-pool).
+"""Scores of the retrieval test: what ranks come to, and what they come to by chance.
 
 Chance is what shifting the stimulus gives: within each movie its rows move round in a circle against the
 BOLD, by 10 rows or more, which keeps the autocorrelation of both. The p-value is (1 + shifts as good or
@@ -11,18 +7,20 @@ better) / (1 + shifts).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 
 from simdata.common.errors import UserError
 from simtrain.retrieval.metrics import RetrievalMetric
+from simtrain.retrieval.ranks import Ranks, Spread, expected_of_ranks
 
 SMALLEST_SHIFT = 10  # rows, of one second or more
 SHIFTS = 1000
+CHANCE_BOUND = 0.95
 ROUNDING = 1e-6  # of a cosine in float32, summed in any order
+SLACK = 1e-9  # of a figure, summed in another order
 
 
 @dataclass(frozen=True)
@@ -31,16 +29,26 @@ class Score:
 
     Attributes
     ----------
-    rank : (draws, tested) int32 of the true candidate, 1 is best
-    pool : (draws, tested) int32, the number of candidates
+    ranks : (draws, tested) of the true candidates
     metrics : by their names
-    p : name of a metric that has one -> p-value of its mean over all tested windows
+    figures : name of a metric -> (1 + shifts,) float64, its figure over all draws: first as it is, then at
+        every shift
     """
 
-    rank: np.ndarray
-    pool: np.ndarray
+    ranks: Ranks
     metrics: Mapping[str, RetrievalMetric]
-    p: Mapping[str, float]
+    figures: Mapping[str, np.ndarray]
+
+    def p(self, name: str) -> float:
+        """p-value of a metric's figure: the share of figures, its own among them, that are as good."""
+        good = self.metrics[name].good(self.figures[name])
+        return float((good >= good[0] - SLACK * abs(good[0])).mean())
+
+    def chance(self, name: str) -> tuple[float, float]:
+        """The mean of a metric's figures over shifts, and that which 95 % of them do not surpass."""
+        metric, shifted = self.metrics[name], self.figures[name][1:]
+        bound = metric.good(np.quantile(metric.good(shifted), CHANCE_BOUND))
+        return float(shifted.mean()), float(bound)
 
 
 def draw_shifts(
@@ -65,66 +73,32 @@ def draw_shifts(
     return shifts
 
 
-def ranks(similarity: np.ndarray) -> np.ndarray:
-    """Rank (1 is best) of the first candidate on the last axis, by cosine similarity.
-
-    Against it count ties, also those that only rounding breaks, and what compares with nothing, as NaN does.
-    """
-    return 1 + (~(similarity[..., 1:] < similarity[..., :1] - ROUNDING)).sum(axis=-1)
-
-
-def score_draws(
-    fmri: np.ndarray,
-    stimulus: np.ndarray,
-    pools: Sequence[Sequence[np.ndarray]],
-    row: np.ndarray,
-    shifts: np.ndarray,
-    metrics: Mapping[str, RetrievalMetric],
-) -> tuple[Score, Score]:
-    """Score retrieval from fMRI to the stimulus, and back.
-
-    Goes through the tested windows one by one, each at all shifts: so pools may differ in size, and the
-    memory is that of one pool times the shifts.
-
-    Parameters
-    ----------
-    fmri : (units, windows, dim) embeddings: of each unit of a window, which stands against the same of others
-    stimulus : (rows, dim)
-    pools : for each draw and each tested window (pool,) positions of windows, the true one first
-    row : (windows,) stimulus row of each window
-    shifts : (1 + n, rows), the first of which leaves every row in its place
-    metrics : by their names
-    """
-    there, back = _Tally(len(shifts), metrics), _Tally(len(shifts), metrics)
-    for draw in pools:
-        for unit, pool in product(fmri, draw):
-            of_true = stimulus @ unit[pool[0]]
-            there.add(ranks(of_true[shifts[:, row[pool]]]), len(pool))
-            # Shifts give the tested window few different clips: each is compared with the pool once.
-            clips, shift = np.unique(shifts[:, row[pool[0]]], return_inverse=True)
-            back.add(ranks(stimulus[clips] @ unit[pool].T)[shift], len(pool))
-    return there.score(len(pools)), back.score(len(pools))
-
-
-class _Tally:
-    """Sums up values of ranks at every shift, of which the first is none; keeps the ranks without a shift."""
+class Tally:
+    """Collects ranks, and what metrics come to at every shift, of which the first is none."""
 
     def __init__(self, shifts: int, metrics: Mapping[str, RetrievalMetric]) -> None:
-        self._rank: list[int] = []
-        self._pool: list[int] = []
-        self._metrics = metrics
-        means = {name: metric for name, metric in metrics.items() if metric.reduce == "mean"}
-        self._sums = {name: np.zeros(shifts) for name in means}
-        self._values = [(metric.value, self._sums[name]) for name, metric in means.items()]
+        self._shifts, self._metrics = shifts, metrics
+        self._ranks: list[Ranks] = []
+        self._sums = {name: np.zeros(shifts) for name, one in metrics.items() if one.reduce == "mean"}
+        self._spreads = {
+            name: Spread(metric, shifts) for name, metric in metrics.items() if metric.reduce == "median"
+        }
 
-    def add(self, rank: np.ndarray, pool: int) -> None:
-        """One tested window: (shifts,) ranks in a pool of that size."""
-        self._rank.append(int(rank[0]))
-        self._pool.append(pool)
-        for value, sums in self._values:
-            sums += value(rank, pool)
+    def add(self, rank: np.ndarray, candidates: np.ndarray, pool: np.ndarray) -> None:
+        """Add tested windows: (shifts, n) ranks among (n,) candidates, of which pools are drawn."""
+        kept = Ranks(*(of.astype(np.int32) for of in (rank[0], candidates, pool)))
+        self._ranks.append(kept)
+        for among, drawn, own in kept.alike():
+            place = np.arange(self._shifts)[:, None] * among + rank[:, own] - 1
+            times = np.bincount(place.ravel(), minlength=self._shifts * among).reshape(self._shifts, among)
+            for name, sums in self._sums.items():
+                sums += times @ expected_of_ranks(self._metrics[name], among, drawn)
+            for spread in self._spreads.values():
+                spread.add(times, among, drawn)
 
     def score(self, draws: int) -> Score:
-        rank, pool = (np.array(of, dtype=np.int32).reshape(draws, -1) for of in (self._rank, self._pool))
-        p = {name: self._metrics[name].p(sums) for name, sums in self._sums.items()}
-        return Score(rank, pool, self._metrics, p)
+        parts = ([getattr(one, name) for one in self._ranks] for name in ("rank", "candidates", "pool"))
+        ranks = Ranks(*(np.concatenate(of).reshape(draws, -1) for of in parts))
+        means = {name: sums / ranks.rank.size for name, sums in self._sums.items()}
+        medians = {name: spread.medians() for name, spread in self._spreads.items()}
+        return Score(ranks, self._metrics, {name: (means | medians)[name] for name in self._metrics})

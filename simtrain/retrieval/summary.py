@@ -7,17 +7,20 @@ from typing import NamedTuple
 import numpy as np
 
 from simtrain.retrieval.bootstrap import Bootstrap, Interval
+from simtrain.retrieval.ranks import expected, figures
 from simtrain.retrieval.scores import Score
 
 
 class Measure(NamedTuple):
     """One figure of one direction of retrieval.
 
-    ``mean`` is over draws. Of its spread, ``sd_over_draws`` says how far the drawing of windows and pools
-    moves it, None for one draw; ``sd_over_rows`` how far rows, each a subject, a movie and a hemisphere (or
-    what is tested of it), differ, None for one row: it is what the published code gives; ``interval`` (95 %)
-    is over subjects, None if there is only one or their mean was tested. ``p`` is None where it is not
-    computed.
+    ``mean`` is over tested windows and their pools; a median where the metric is one. Of its spread,
+    ``sd_over_draws`` says how far the drawing of windows and pools moves it, None if nothing is drawn or
+    once; ``sd_over_rows`` how far rows, each a subject, a movie and a hemisphere (or what is tested of it),
+    differ, None for one row: it is what the published code gives; ``interval`` (95 %) is over subjects, None
+    if there is only one or their mean was tested. ``chance`` is the mean of the figure over shifts of the
+    stimulus, ``chance_95`` what 95 % of shifts do not surpass, and ``nominal`` what is expected if all ranks
+    in a pool are as likely. ``p`` is against the shifts.
     """
 
     mean: float
@@ -25,7 +28,9 @@ class Measure(NamedTuple):
     sd_over_rows: float | None
     interval: Interval | None
     chance: float
-    p: float | None
+    chance_95: float
+    nominal: float
+    p: float
 
 
 def rows_of(tested: np.ndarray, units: int) -> np.ndarray:
@@ -50,21 +55,17 @@ def summarise(score: Score, subject: np.ndarray, row: np.ndarray, seed: int) -> 
     row : (draws, tested) as `rows_of` gives
     """
     bootstrap = Bootstrap(subject, seed)
-    of_rows = np.split(np.argsort(row, axis=None, kind="stable"), np.cumsum(np.bincount(row.ravel()))[:-1])
-    return {name: _measure(score, name, bootstrap, of_rows) for name in score.metrics}
+    return {name: _measure(score, name, bootstrap, row) for name in score.metrics}
 
 
-def _measure(score: Score, name: str, bootstrap: Bootstrap, of_rows: list[np.ndarray]) -> Measure:
-    metric = score.metrics[name]
-    values = metric.value(score.rank, score.pool)
-    if metric.reduce == "median":
-        draws, interval = np.median(values, axis=1), bootstrap.median(values)
-    else:
-        draws, interval = values.mean(axis=1), bootstrap.mean(values)
-    rank, pool = score.rank.ravel(), score.pool.ravel()
-    rows = np.array([metric.figure(rank[own], pool[own]) for own in of_rows])
-    chance = metric.chance(score.pool)
-    return Measure(float(draws.mean()), _sd(draws), _sd(rows), interval, chance, score.p.get(name))
+def _measure(score: Score, name: str, bootstrap: Bootstrap, row: np.ndarray) -> Measure:
+    metric, ranks = score.metrics[name], score.ranks
+    draw = np.indices(row.shape)[0]
+    of_draws, of_rows = (_sd(figures(metric, ranks, group, int(group.max()) + 1)) for group in (draw, row))
+    interval = bootstrap.mean(expected(metric, ranks)) if metric.reduce == "mean" else None
+    nominal = metric.nominal(ranks.pool)
+    mean = float(score.figures[name][0])
+    return Measure(mean, of_draws, of_rows, interval, *score.chance(name), nominal, score.p(name))
 
 
 def _sd(values: np.ndarray) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from simtrain.data.dataset import Dataset
 from simtrain.retrieval.evaluation import RetrievalResult
 from simtrain.retrieval.metrics import POSITIONS, TOP
+from simtrain.retrieval.ranks import figures
 from simtrain.retrieval.scores import Score
 from simtrain.retrieval.units import EVERYONE
 
@@ -58,48 +58,44 @@ def write(folder: Path, tables: Mapping[str, list[Row]]) -> None:
 
 def _grouped(head: Row, labels: Mapping[str, np.ndarray], score: Score) -> Iterator[Row]:
     """One row for each combination of labels, in their order: what the tested windows with it came to."""
-    places: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for place, key in enumerate(zip(*labels.values(), strict=True)):
-        places[key].append(place)
-    rank, pool = score.rank.ravel(), score.pool.ravel()
-    for key, own in sorted(places.items()):
-        yield {
-            **head,
-            **dict(zip(labels, key, strict=True)),
-            **_figures(score, rank[own], pool[own]),
-            "n": len(own),
-        }
-
-
-def _figures(score: Score, rank: np.ndarray, pool: np.ndarray) -> Row:
-    """All metrics of (n,) tested windows; beside chance, but for those whose chance is plain."""
-    figures = {name: metric.figure(rank, pool) for name, metric in score.metrics.items()}
-    chance = {
-        name: float(metric.expected(pool).mean())
+    keys = list(zip(*labels.values(), strict=True))
+    names = sorted(set(keys))
+    place = {key: number for number, key in enumerate(names)}
+    group = np.array([place[key] for key in keys])
+    counts, ranks = np.bincount(group), score.ranks.ravel()
+    found = {name: figures(metric, ranks, group, len(names)) for name, metric in score.metrics.items()}
+    nominal = {
+        name: np.bincount(group, metric.expected(ranks.pool)) / counts
         for name, metric in score.metrics.items()
-        if name not in POSITIONS
+        if name not in POSITIONS  # whose chance is plain to see
     }
-    return {
-        **{f"top{k}": figures.pop(f"top-{k}") for k in TOP},
-        **{f"chance{k}": chance.pop(f"top-{k}") for k in TOP},
-        **figures,
-        **{f"chance_{name}": value for name, value in chance.items()},
+    columns = {
+        **{f"top{k}": found.pop(f"top-{k}") for k in TOP},
+        **{f"nominal{k}": nominal.pop(f"top-{k}") for k in TOP},
+        **found,
+        **{f"nominal_{name}": values for name, values in nominal.items()},
     }
+    for number, key in enumerate(names):
+        of_group = {name: float(values[number]) for name, values in columns.items()}
+        yield {**head, **dict(zip(labels, key, strict=True)), **of_group, "n": int(counts[number])}
 
 
 def _each(head: Row, labels: Mapping[str, np.ndarray], tested: np.ndarray, score: Score) -> Iterator[Row]:
-    """One row for each tested window; ``second`` is that of its BOLD, ``clip_second`` that of its clip."""
-    draws = np.repeat(np.arange(len(score.rank)), score.rank.shape[1])
-    ranks, pools = score.rank.ravel(), score.pool.ravel()
-    for position, (draw, window, rank, pool) in enumerate(zip(draws, tested, ranks, pools, strict=True)):
+    """One row for each tested window; ``second`` is that of its BOLD, ``clip_second`` that of its clip.
+
+    ``rank`` is among the ``candidates``, of which every pool that can be drawn has ``pool``.
+    """
+    draws, ranks = np.indices(score.ranks.rank.shape)[0].ravel(), score.ranks.ravel()
+    for position, (draw, window) in enumerate(zip(draws, tested, strict=True)):
         yield {
             **head,
             "draw": int(draw),
             **{name: label[position] for name, label in labels.items()},
             "second": int(window["second"]),
             "clip_second": int(window["clip"]),
-            "rank": int(rank),
-            "pool": int(pool),
+            "rank": int(ranks.rank[position]),
+            "candidates": int(ranks.candidates[position]),
+            "pool": int(ranks.pool[position]),
         }
 
 
@@ -118,6 +114,8 @@ def _lags(name: str, result: RetrievalResult) -> Iterator[Row]:
                 "low": low,
                 "high": high,
                 "chance": top1.chance,
+                "chance_95": top1.chance_95,
+                "nominal": top1.nominal,
                 "p": top1.p,
             }
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from simtrain.common.pool_ranks import rank_probabilities
 from simtrain.data.windows import TRAIN, VAL
 from simtrain.models.learner import Learner
 
@@ -80,7 +81,7 @@ class ValidationRetrieval:
 def expected_top1(ahead: Tensor, negatives: Tensor, pool: int = POOL) -> Tensor:
     """The probability that none of the ``ahead`` best negatives is among those drawn for a pool.
 
-    That is hypergeometric. Where there are fewer negatives than a pool has, all of them are in it.
+    Where there are fewer negatives than a pool has, all of them are in it.
 
     Parameters
     ----------
@@ -91,14 +92,12 @@ def expected_top1(ahead: Tensor, negatives: Tensor, pool: int = POOL) -> Tensor:
     -------
     (n,) float64
     """
-    drawn = negatives.clamp(max=pool - 1)
-    none = _log_choose(negatives - ahead, drawn) - _log_choose(negatives, drawn)
-    return torch.where(negatives - ahead < drawn, 0.0, none.exp())
-
-
-def _log_choose(n: Tensor, k: Tensor) -> Tensor:
-    n, k = n.double(), k.double()
-    return torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma((n - k).clamp(min=0) + 1)
+    found = torch.empty(len(negatives), dtype=torch.float64)
+    for count in negatives.unique().tolist():
+        first = rank_probabilities(count + 1, min(count + 1, pool))[:, 0]
+        own = (negatives == count).cpu()
+        found[own] = torch.from_numpy(first)[ahead.cpu()[own]]
+    return found.to(negatives.device)
 
 
 def overall(values: Mapping[str, float]) -> dict[str, float]:

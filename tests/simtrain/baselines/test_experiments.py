@@ -52,16 +52,16 @@ def found(store, tmp_path_factory):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_planted_signal_is_found_in_new_subjects(found, kind):
     for score in found[0][kind][LAG].scores.values():
-        assert score.p["top-1"] < 0.05
-        assert (score.rank <= 1).mean() > 3 / 32
+        assert score.p("top-1") < 0.05
+        assert (score.ranks.rank <= 1).mean() > 3 / 32
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_wrong_lag_is_at_chance(found, kind):
     for score in found[0][kind][12].scores.values():
-        assert score.p["top-1"] > 0.05 / 10  # there are ten directions in all
-        assert (score.rank <= 1).mean() < 4 / 32
-        assert abs((score.rank <= 10).mean() - 10 / 32) < 0.15
+        assert score.p("top-1") > 0.05 / 10  # there are ten directions in all
+        assert (score.ranks.rank <= 1).mean() < 4 / 32
+        assert abs((score.ranks.rank <= 10).mean() - 10 / 32) < 0.15
 
 
 def test_all_kinds_are_tested_on_the_same_windows_in_both_directions(found):

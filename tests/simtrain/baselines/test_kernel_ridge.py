@@ -123,7 +123,7 @@ def test_the_planted_response_is_found_by_each_hemisphere_and_compared(store, tm
     shared = TEST | {"hemispheres": "each"}
     found = simtrain.baseline(store, tmp_path / "vertices", "ridge", inputs="vertices", **shared)["ridge"]
     for score in found.results["new-subjects"].scores.values():
-        assert score.p["top-1"] < 0.05
+        assert score.p("top-1") < 0.05
     assert set(found.notes) == {"L", "R"}
     simtrain.baseline(store, tmp_path / "patches", "ridge", ico=1, **shared)
     compared = simtrain.compare(tmp_path / "vertices/ridge", tmp_path / "patches/ridge")

@@ -24,7 +24,7 @@ from simtrain.data import windows
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.models.learner import Learner
 from simtrain.reconstruction.identification import Tally, two_way
-from simtrain.retrieval.scores import ranks
+from simtrain.retrieval.trials import ranks
 from simtrain.training import checkpoint, pretraining
 from simtrain.training.contrastive import ContrastiveTraining, top1
 from simtrain.training.early_stopping import Patience

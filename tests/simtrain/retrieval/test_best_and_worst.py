@@ -24,7 +24,7 @@ def found(trained, store):
 
 def _shares(found):
     windows = found.tables["windows"].query("direction == 'fmri->video'")
-    windows = windows.assign(share=(windows["rank"] - 1) / (windows["pool"] - 1))
+    windows = windows.assign(share=(windows["rank"] - 1) / (windows["candidates"] - 1))
     return windows.groupby(["movie", "clip_second"]).share.mean()
 
 
@@ -95,7 +95,7 @@ def test_the_command_writes_pictures_and_a_table_and_takes_them_away(trained, st
         assert picture[..., :3].std() > 0.05
     lines = (folder / "best_and_worst.csv").read_text().splitlines()
     assert len(lines) == 1 + 2 * 2 * 5
-    assert lines[0].startswith("experiment,which,movie,clip,clip_second,rank,pool")
+    assert lines[0].startswith("experiment,which,movie,clip,clip_second,rank,candidates")
     call("retrieve", trained.path, store, *words)
     assert not {path.name for path in folder.iterdir()} & {"best_and_worst.csv", "best-new-subjects.png"}
 

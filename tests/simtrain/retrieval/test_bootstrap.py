@@ -31,19 +31,9 @@ def test_intervals_equal_a_loop_over_resamples(seed, subjects, draws):
     assert bootstrap.times.shape == (60, subjects)
     assert (bootstrap.times.sum(axis=1) == subjects).all()
     rank = rng.integers(1, 9, subject.shape)
-    expected = np.percentile(resampled(bootstrap, rank, subject, np.median), [2.5, 97.5])
-    np.testing.assert_allclose(bootstrap.median(rank), expected, rtol=1e-12)
     # The mean is that of all draws together: they have the same number of windows, but not of each subject.
     together = resampled(bootstrap, rank.reshape(1, -1), subject.reshape(1, -1), np.mean)
     np.testing.assert_allclose(bootstrap.mean(rank), np.percentile(together, [2.5, 97.5]), rtol=1e-12)
-
-
-def test_a_draw_without_the_subjects_drawn_is_left_out():
-    subject = np.array([[0, 0, 0], [0, 1, 2]])
-    values = np.array([[1, 1, 1], [5, 7, 9]])
-    bootstrap = Bootstrap(subject, 0, resamples=200)
-    expected = np.percentile(resampled(bootstrap, values, subject, np.median), [2.5, 97.5])
-    np.testing.assert_allclose(bootstrap.median(values), expected)
 
 
 def test_an_interval_covers_the_truth_about_as_often_as_it_says():
@@ -59,15 +49,6 @@ def test_an_interval_covers_the_truth_about_as_often_as_it_says():
 
 def test_one_subject_has_no_interval_and_the_seed_decides():
     assert Bootstrap(np.full((3, 3), 4), 0).mean(np.arange(9).reshape(3, 3)) is None
-    assert Bootstrap(np.full((3, 3), 4), 0).median(np.arange(9).reshape(3, 3)) is None
     subject, values = np.arange(30).reshape(3, 10) % 7, np.arange(30.0).reshape(3, 10)
     one, same, other = (Bootstrap(subject, seed).mean(values) for seed in (3, 3, 4))
     assert one == same != other
-
-
-def test_medians_of_many_windows_go_through_in_parts(monkeypatch):
-    rng = np.random.default_rng(0)
-    subject, values = rng.integers(0, 5, (2, 50)), rng.integers(1, 33, (2, 50))
-    whole = Bootstrap(subject, 0).median(values)
-    monkeypatch.setattr("simtrain.retrieval.bootstrap.CELLS", 350)
-    assert Bootstrap(subject, 0).median(values) == whole

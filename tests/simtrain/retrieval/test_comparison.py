@@ -29,6 +29,7 @@ def _tested(name, rank, subjects=5, **changes):
             "second": number + 6,
             "clip_second": number,
             "rank": rank.ravel(),
+            "candidates": POOL,
             "pool": POOL,
         }
     )

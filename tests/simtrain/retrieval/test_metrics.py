@@ -27,6 +27,7 @@ class Seventh(RetrievalMetric):
         return np.floor(pool / 7) / pool
 """
 QUICK = {"experiment": "new-subjects", "clips": 40, "draws": 2, "device": "cpu", "save": False}
+MEASURED = ("mean", "sd_over_draws", "sd_over_rows", "chance", "chance_95", "nominal", "p")
 WORDS = ["--experiment", "new-subjects", "--clips", 40, "--draws", 2, "--device", "cpu"]
 
 
@@ -41,7 +42,7 @@ def test_chance_is_the_mean_over_all_ranks_of_a_pool(pools):
         reduce = np.median if metric.reduce == "median" else np.mean
         expected = [reduce(metric.value(np.arange(1, size + 1), size)) for size in pools]
         np.testing.assert_allclose(metric.expected(np.array(pools)), expected, err_msg=name)
-        assert metric.chance(np.array(pools)) == pytest.approx(np.mean(expected))
+        assert metric.nominal(np.array(pools)) == pytest.approx(np.mean(expected))
 
 
 def test_the_mean_reciprocal_rank_is_that_of_scikit_learn():
@@ -52,7 +53,7 @@ def test_the_mean_reciprocal_rank_is_that_of_scikit_learn():
     truth[:, 0] = 1
     rank = 1 + (scores[:, 1:] > scores[:, :1]).sum(axis=1)
     expected = sklearn.label_ranking_average_precision_score(truth, scores)
-    assert chosen(["mrr"])["mrr"].figure(rank, np.full(50, 12)) == pytest.approx(expected)
+    assert chosen(["mrr"])["mrr"].value(rank, 12).mean() == pytest.approx(expected)
 
 
 def test_one_of_ones_own_is_in_all_that_is_shown_and_written(trained, store, tmp_path, seventh):
@@ -67,21 +68,21 @@ def test_one_of_ones_own_is_in_all_that_is_shown_and_written(trained, store, tmp
     ranks = found.tables["windows"]
     (row,) = found.metrics.query("figure == 'seventh' and direction == 'fmri->video'").itertuples()
     share = (ranks[ranks.direction == "fmri->video"]["rank"] <= 32 / 7).mean()
-    assert (row.mean, row.chance) == pytest.approx((share, 4 / 32))
+    assert (row.mean, row.nominal) == pytest.approx((share, 4 / 32))
     assert row.low < row.mean < row.high or row.low == row.high
     assert row.p < 0.05
     written = json.loads((tmp_path / "out" / "retrieval.json").read_text())
     told = written["experiments"]["new-subjects"]["directions"]["fmri->video"]["seventh"]
     assert told == {
-        **{name: getattr(row, name) for name in ("mean", "sd_over_draws", "sd_over_rows", "chance", "p")},
+        **{name: getattr(row, name) for name in MEASURED},
         "interval": [row.low, row.high],
     }
-    assert list(written["chance"]) == ["top-1", "top-5", "top-10", "seventh", "mrr"]
+    assert list(written["nominal"]) == ["top-1", "top-5", "top-10", "seventh", "mrr"]
     with (tmp_path / "out" / "retrieval" / "subjects.csv").open() as file:
         (first, *_) = csv.DictReader(file)
     own = ranks[(ranks.direction == first["direction"]) & (ranks.subject == first["subject"])]
     assert float(first["mrr"]) == pytest.approx((1 / own["rank"]).mean())
-    assert float(first["chance_seventh"]) == pytest.approx(4 / 32)
+    assert float(first["nominal_seventh"]) == pytest.approx(4 / 32)
 
 
 def test_the_command_shows_it_beside_the_others(trained, store, tmp_path, seventh):
@@ -93,9 +94,11 @@ def test_the_command_shows_it_beside_the_others(trained, store, tmp_path, sevent
         mean, sd, low, high = (
             f"{scale * value:.{digits}f}" for value in (one["mean"], one["sd_over_draws"], *one["interval"])
         )
-        row = f"new-subjects video->fmri {shown_as} {mean}±{sd} {low}–{high}"  # noqa: RUF001
-        (line,) = (line for line in map(" ".join, map(str.split, shown.splitlines())) if row in line)
-        assert line.endswith(f"{one['p']:.3f}")
+        row = f"new-subjects video->fmri {shown_as} {mean}±{sd}"
+        lines = [" ".join(line.split()) for line in shown.splitlines()]
+        (place,) = (place for place, line in enumerate(lines) if line.startswith(row))
+        assert lines[place].endswith(f"{one['p']:.3f}")
+        assert lines[place + 1] == f"{low}–{high}"  # noqa: RUF001
     assert "top 7th %: share among the first seventh; mrr: mean reciprocal rank" in " ".join(shown.split())
     assert "…" not in shown
     compared = call("compare", trained.path, trained.path, "--metric", "mrr")

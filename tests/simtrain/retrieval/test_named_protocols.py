@@ -57,7 +57,21 @@ def test_no_part_of_a_protocol_stands_in_no_name():
     }
     assert {*other, "lag", "seed"} == set(Protocol(lag=6).settings)
     for setting, value in other.items():
-        assert name_of(replace(Protocol(lag=6), **{setting: value})).startswith("ours, but ")
+        of_draws = {"draws": 3} if setting in ("clips", "clips_of") else {}
+        assert name_of(replace(Protocol(lag=6), **of_draws, **{setting: value})).startswith("ours, but ")
+
+
+@pytest.mark.parametrize("given", [{"clips": 40}, {"clips_of": "run"}])
+def test_what_says_how_to_draw_is_refused_if_nothing_is_drawn(given):
+    (name,) = given
+    with pytest.raises(UserError, match=f"`{name}` .*: every window is tested, and none drawn"):
+        named("ours", 6, **given)
+    with pytest.raises(UserError, match="`clips` 100: every window is tested"):
+        named("published-code", 6, draws="exact")
+    assert named("ours", 6, **given, draws=3).draws == 3
+    assert (named("ours", 6).clips, named("ours", 6, draws=3).clips) == (None, 100)
+    with pytest.raises(UserError, match="draws: 'some' is neither a number of draws nor 'exact'"):
+        named("ours", 6, draws="some")
 
 
 def test_there_is_no_other():

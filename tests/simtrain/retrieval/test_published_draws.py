@@ -222,7 +222,7 @@ def test_the_figures_of_other_draws_are_alike(trained, embedded, case):
         top1.append(correct / trials)
     measure, score = measured(trained, embedded, case, draws=10)
     # Ours are (draws, hemispheres * runs * 100), the hemispheres one after the other.
-    ours = (score.rank == 1).reshape(10, 2, -1, 100).mean(axis=(0, 3)).T.ravel()
+    ours = (score.ranks.rank == 1).reshape(10, 2, -1, 100).mean(axis=(0, 3)).T.ravel()
     error = np.sqrt(2 * 0.25 / trials)
     np.testing.assert_allclose(ours, top1, atol=4 * error)
     assert measure.mean == pytest.approx(np.mean(top1), abs=4 * error / np.sqrt(len(top1)))
