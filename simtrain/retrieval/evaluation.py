@@ -23,7 +23,7 @@ from simtrain.retrieval.pools import gap
 from simtrain.retrieval.protocol import Protocol
 from simtrain.retrieval.scores import SHIFTS, Score, draw_shifts
 from simtrain.retrieval.summary import Measure, rows_of, summarise
-from simtrain.retrieval.trials import Embedded, trials_of
+from simtrain.retrieval.trials import EmbeddedWindows, trials_of
 from simtrain.retrieval.units import average_clips, average_fmri, find_units, members
 from simtrain.training.run_folder import FitRun
 from simtrain.training.trained_model import load_learner
@@ -291,7 +291,7 @@ class _Test:
     def _directions(self, fmri: np.ndarray, stimuli: dict[str, np.ndarray]) -> dict[str, Score]:
         scores: dict[str, Score] = {}
         for modality, embedded in stimuli.items():
-            both = Embedded(fmri, embedded[self._order], self._row)
+            both = EmbeddedWindows(fmri, embedded[self._order], self._row)
             there, back = self._trials.scores(both, self._shifts, self._metrics)
             scores |= {f"fmri->{modality}": there, f"{modality}->fmri": back}
         return scores

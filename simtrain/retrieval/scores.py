@@ -73,7 +73,7 @@ def draw_shifts(
     return shifts
 
 
-class Tally:
+class RankTally:
     """Collects ranks, and what metrics come to at every shift, of which the first is none."""
 
     def __init__(self, shifts: int, metrics: Mapping[str, RetrievalMetric]) -> None:

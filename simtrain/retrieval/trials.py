@@ -16,14 +16,14 @@ import numpy as np
 from simtrain.retrieval.metrics import RetrievalMetric
 from simtrain.retrieval.pools import Contest, all_pools, draw_pools
 from simtrain.retrieval.protocol import EXACT, Protocol
-from simtrain.retrieval.scores import ROUNDING, Score, Tally
+from simtrain.retrieval.scores import ROUNDING, Score, RankTally
 
 Metrics = Mapping[str, RetrievalMetric]
 TOGETHER = 100  # tested windows whose ranks at all shifts are held
 
 
 @dataclass(frozen=True)
-class Embedded:
+class EmbeddedWindows:
     """Embeddings of unit length.
 
     Attributes
@@ -58,7 +58,7 @@ class Drawn:
         """The same, with positions among sorted ones."""
         return Drawn([[np.searchsorted(used, pool) for pool in draw] for draw in self.pools])
 
-    def scores(self, of: Embedded, shifts: np.ndarray, metrics: Metrics) -> tuple[Score, Score]:
+    def scores(self, of: EmbeddedWindows, shifts: np.ndarray, metrics: Metrics) -> tuple[Score, Score]:
         """Score retrieval from fMRI to the stimulus, and back.
 
         Goes through the tested windows one by one, each at all shifts: so pools may differ in size, and the
@@ -69,7 +69,7 @@ class Drawn:
         shifts : (1 + n, rows), the first of which leaves every row in its place
         metrics : by their names
         """
-        there, back = Tally(len(shifts), metrics), Tally(len(shifts), metrics)
+        there, back = RankTally(len(shifts), metrics), RankTally(len(shifts), metrics)
         for draw, unit in product(self.pools, of.fmri):
             for first in range(0, len(draw), TOGETHER):
                 pools = draw[first : first + TOGETHER]
@@ -100,9 +100,9 @@ class Exact:
         """The same, with positions among sorted ones."""
         return Exact([replace(one, windows=np.searchsorted(used, one.windows)) for one in self.contests])
 
-    def scores(self, of: Embedded, shifts: np.ndarray, metrics: Metrics) -> tuple[Score, Score]:
+    def scores(self, of: EmbeddedWindows, shifts: np.ndarray, metrics: Metrics) -> tuple[Score, Score]:
         """As `Drawn.scores`."""
-        there, back = Tally(len(shifts), metrics), Tally(len(shifts), metrics)
+        there, back = RankTally(len(shifts), metrics), RankTally(len(shifts), metrics)
         for unit, one in product(of.fmri, self.contests):
             row = of.row[one.windows]
             similarity = of.stimulus @ unit[one.windows].T
@@ -141,7 +141,7 @@ def ranks(similarity: np.ndarray) -> np.ndarray:
     return 1 + (~(similarity[..., 1:] < similarity[..., :1] - ROUNDING)).sum(axis=-1)
 
 
-def _ranks_in_pool(of: Embedded, unit: np.ndarray, pool: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+def _ranks_in_pool(of: EmbeddedWindows, unit: np.ndarray, pool: np.ndarray, shifts: np.ndarray) -> np.ndarray:
     """(2, shifts) ranks of the stimulus and of fMRI, of one tested window."""
     row, of_true = of.row[pool], of.stimulus @ unit[pool[0]]
     # Shifts give the tested window few different clips: each is compared with the pool once.

@@ -13,7 +13,7 @@ from simtrain.retrieval.protocol import Protocol
 from simtrain.retrieval.ranks import Ranks, expected
 from simtrain.retrieval.scores import Score, draw_shifts
 from simtrain.retrieval.summary import summarise
-from simtrain.retrieval.trials import Drawn, Embedded, Exact, ranks, trials_of
+from simtrain.retrieval.trials import Drawn, EmbeddedWindows, Exact, ranks, trials_of
 
 METRICS = chosen(["mrr"])
 
@@ -62,7 +62,7 @@ def test_scores_equal_a_loop_over_windows_and_shifts(seed):
     ]
     row = rng.integers(0, rows, windows)
     shifts = np.concatenate([np.arange(rows)[None], draw_shifts(rng, np.repeat([0, 1], 20), count)])
-    embedded = Embedded(fmri.astype("f4")[None], stimulus.astype("f4"), row)
+    embedded = EmbeddedWindows(fmri.astype("f4")[None], stimulus.astype("f4"), row)
     there, back = Drawn(pools).scores(embedded, shifts, METRICS)
     for score, forward in ((there, True), (back, False)):
         rank = np.zeros((len(shifts), draws, tested))
@@ -121,7 +121,7 @@ class Small:
         # Small integers: sums in any order are the same, and ties happen.
         stimulus = rng.integers(-3, 4, (len(clips), 4)).astype("f4")
         fmri = rng.integers(-3, 4, (1, len(places), 4)) + signal * stimulus[row]
-        self.embedded = Embedded(fmri.astype("f4"), stimulus, row)
+        self.embedded = EmbeddedWindows(fmri.astype("f4"), stimulus, row)
         shifts = draw_shifts(rng, self.movie, 30)
         self.shifts = np.concatenate([np.arange(len(clips))[None], shifts])
 
@@ -214,7 +214,7 @@ def test_positions_among_those_in_use_stand_for_the_same_windows():
     for one in (small.trials(protocol), small.trials(Protocol(lag=6, pool=5, draws=2, clips=3))):
         used = one.used
         among, less = one.among(used), small.embedded
-        few = Embedded(less.fmri[:, used], less.stimulus, less.row[used])
+        few = EmbeddedWindows(less.fmri[:, used], less.stimulus, less.row[used])
         np.testing.assert_array_equal(used[among.tested], one.tested)
         scores = one.scores(less, small.shifts, METRICS), among.scores(few, small.shifts, METRICS)
         for whole, part in zip(*scores, strict=True):
