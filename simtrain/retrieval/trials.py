@@ -16,7 +16,7 @@ import numpy as np
 from simtrain.retrieval.metrics import RetrievalMetric
 from simtrain.retrieval.pools import Contest, all_pools, draw_pools
 from simtrain.retrieval.protocol import EXACT, Protocol
-from simtrain.retrieval.scores import ROUNDING, Score, RankTally
+from simtrain.retrieval.scores import ROUNDING, RankTally, Score
 
 Metrics = Mapping[str, RetrievalMetric]
 TOGETHER = 100  # tested windows whose ranks at all shifts are held

@@ -142,7 +142,7 @@ def test_a_kind_counts_for_its_modalities_and_a_name_before_it():
     with pytest.raises(UserError, match="`gap` video=4: says nothing of audio"):
         protocol.of("audio")
     assert str(replace(protocol, gap={"video": 4, "audio": 1})).startswith(
-        "pool of 64 (video), 32 (audio) and movie (video_clip), same-movie negatives, "
+        "test set, pool of 64 (video), 32 (audio) and movie (video_clip), same-movie negatives, "
         "gap of 4 s (video) and 1 s (audio), lag 6 s"
     )
 
@@ -187,12 +187,14 @@ def test_a_protocol_that_contradicts_itself_is_refused(changes):
 
 
 def test_a_protocol_says_what_it_is():
-    assert str(PROTOCOL) == "pool of 8, same-movie negatives, lag 6 s, mean of hemispheres"
+    assert str(PROTOCOL) == "test set, pool of 8, same-movie negatives, lag 6 s, mean of hemispheres"
     other = replace(PROTOCOL, negatives="nearest", average_windows=4, average_subjects=True, shuffle=True)
     assert str(other) == (
-        "pool of 8, nearest negatives, lag 6 s, mean of hemispheres, mean of 4 s, mean of subjects, "
-        "stimulus shuffled"
+        "test set, pool of 8, nearest negatives, lag 6 s, mean of hemispheres, mean of 4 s, mean of "
+        "subjects, stimulus shuffled"
     )
-    assert str(replace(PROTOCOL, pool="movie")) == "pool of the whole movie, lag 6 s, mean of hemispheres"
+    assert str(replace(PROTOCOL, pool="movie")) == (
+        "test set, pool of the whole movie, lag 6 s, mean of hemispheres"
+    )
     assert str(replace(PROTOCOL, hemispheres="each")).endswith("lag 6 s, each hemisphere")
     assert str(replace(PROTOCOL, hemispheres="R")).endswith("lag 6 s, hemisphere R")
