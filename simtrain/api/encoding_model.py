@@ -15,13 +15,16 @@ from simdata.common.local_path import local
 from simdata.surface.meshes import HEMISPHERES, Mesh
 from simtrain.api.arguments import names_in
 from simtrain.api.runs import ConfigLike, Overrides, load_config
-from simtrain.baselines.encoding_models import EncodingMaps, EncodingModels
 from simtrain.common.choices import must_be_one_of
 from simtrain.common.device import torch_device
 from simtrain.config.composition import DEFAULT_PRESET
-from simtrain.data.dataset import Dataset, StoreLike, open_dataset, resolve
+from simtrain.config.schema import Config
+from simtrain.data.dataset import STIMULI, Dataset, StoreLike, open_dataset, resolve
+from simtrain.data.experiments import TESTED_SETS
 from simtrain.data.filters import positions
 from simtrain.data.sets import SplitsLike, with_splits
+from simtrain.encoding import mixes as sought
+from simtrain.encoding.models import MIXES, RIDGES, EncodingMaps, EncodingModels, EncodingSettings
 from simtrain.retrieval import figures as pictures
 from simtrain.surface import map_files
 from simtrain.surface.parcels import Parcels, read_parcels
@@ -30,6 +33,7 @@ from simtrain.training.software import software_versions
 
 DELAYS = (-2, 2)
 QUANTILES = (0.5, 0.9, 0.99)
+LABELS = {"r": "Pearson's r", "r2": "R2"}
 
 
 class VertexEncoding:
@@ -37,23 +41,23 @@ class VertexEncoding:
 
     Attributes
     ----------
-    maps : (subject, hemisphere, vertex) float32, Pearson's correlation of predicted and measured BOLD over
-        the seconds of test scenes; NaN outside the cortex
-    penalty : the same axes, that of each vertex, in units of the mean eigenvalue of X'X
+    maps : xarray.Dataset of (subject, hemisphere, vertex) float32, NaN outside the cortex, over the seconds
+        that the models are tested in: ``r``, Pearson's correlation of predicted and measured BOLD; ``r2``,
+        the explained share of its variance. And ``penalty`` (subject, feature_space, hemisphere, vertex), in
+        units of the mean eigenvalue of that space's X'X.
+    mean : of the same names (hemisphere, vertex), the means over subjects, without ``penalty``
     record : what the models are of, as in the JSON file
     """
 
     def __init__(self, found: EncodingMaps, record: dict[str, Any]) -> None:
         self.record, self._found = record, found
-        coords = {"subject": found.subjects, "hemisphere": list(HEMISPHERES)}
-        dims = ("subject", "hemisphere", "vertex")
-        self.maps = xr.DataArray(found.r, coords, dims, name="r")
-        self.penalty = xr.DataArray(found.penalty, coords, dims, name="penalty")
-
-    @property
-    def mean(self) -> xr.DataArray:
-        """(hemisphere, vertex): the mean over subjects."""
-        return self.maps.mean("subject", skipna=False)
+        places = ("hemisphere", "vertex")
+        coords = {"subject": found.subjects, "feature_space": found.spaces, "hemisphere": list(HEMISPHERES)}
+        maps = {measure: (("subject", *places), values) for measure, values in found.maps.items()}
+        penalty = (("subject", "feature_space", *places), found.penalty)
+        self.maps = xr.Dataset({**maps, "penalty": penalty}, coords)
+        means = {measure: (places, values) for measure, values in found.means.items()}
+        self.mean = xr.Dataset(means, {"hemisphere": list(HEMISPHERES)})
 
     def save(
         self,
@@ -64,21 +68,20 @@ class VertexEncoding:
         surfaces: dict[str, Mesh] | None = None,
     ) -> None:
         """Write GIFTI and CIFTI for wb_view, a JSON, and tables by parcel and a picture if given them."""
-        title = (
-            f"encoding models of {', '.join(self.record['features'])}\n{len(self._found.subjects)} subjects"
-        )
-        maps = {"mean": self._found.mean} | dict(zip(self._found.subjects, self._found.r, strict=True))
-        map_files.write(
-            local(folder, "folder"),
-            "encoding",
-            maps,
-            mesh,
-            parcels=parcels,
-            surfaces=surfaces,
-            title=title,
-            label="r in test scenes",
-            record=self.record,
-        )
+        of = f"{', '.join(self.record['features'])}\n{len(self._found.subjects)} subjects"
+        for measure, values in self._found.maps.items():
+            maps = {"mean": self._found.means[measure]}
+            map_files.write(
+                local(folder, "folder"),
+                f"encoding.{measure}",
+                maps | dict(zip(self._found.subjects, values, strict=True)),
+                mesh,
+                parcels=parcels,
+                surfaces=surfaces,
+                title=f"encoding models of {of}",
+                label=f"{LABELS[measure]} in {self.record['split']} scenes",
+                record=self.record,
+            )
 
     def __repr__(self) -> str:
         of, best = ", ".join(self.record["features"]), self.record["r"]["max"]
@@ -89,11 +92,14 @@ def encode(
     store: StoreLike,
     out: str | PathLike[str] | None = None,
     *,
-    modalities: str | Iterable[str] = "fmri,video",
+    features: str | Iterable[str] = "video",
+    ridge: str = "plain",
+    mixes: int = MIXES,
     config: ConfigLike = DEFAULT_PRESET,
     overrides: Overrides = (),
     delays: tuple[int, int] = DELAYS,
     splits: SplitsLike | None = None,
+    split: str = "test",
     subjects: str | Iterable[str] = (),
     mesh: str = STORED,
     parcels: Sequence[str | PathLike[str]] = (),
@@ -105,8 +111,7 @@ def encode(
     """Predict the BOLD of every vertex from the film's embeddings: a ridge regression for each subject.
 
     Fitted in training scenes and tested in test scenes, whatever set the subject is in; each vertex has the
-    penalty that cross-validation over clips of training scenes chooses: see
-    `simtrain.baselines.encoding_models`.
+    penalties that cross-validation over clips of training scenes chooses: see `simtrain.encoding.models`.
 
     Parameters
     ----------
@@ -114,14 +119,21 @@ def encode(
         Path or URL of a store that simdata built, or an opened one.
     out : str or PathLike[str], optional
         Folder to write to; None: nothing is written.
-    modalities : str or iterable of str
-        ``fmri`` and the embeddings that predict it, as for `simtrain.fit`; several are put beside each other.
+    features : str or iterable of str
+        The feature spaces that predict BOLD: embeddings by name, such as ``video_clip``, or ``video`` and
+        ``audio`` where the store has one of that kind; as a sequence or with commas.
+    ridge : {"plain", "banded"}
+        One penalty for all feature spaces, or one for each.
+    mixes : int
+        How many relations of the spaces' penalties banded ridge tries.
     config, overrides
         As for `simtrain.fit`: lag and hemispheres.
     delays : tuple of int
         First and last s after the lag at which BOLD may follow the beginning of a clip.
     splits : str, PathLike[str] or Splits, optional
         Sets of scenes, as for `simtrain.fit`; None: the store's own.
+    split : {"test", "val"}
+        The set of scenes to test in.
     subjects : str or iterable of str
         Their ids; none: all that are in a set.
     mesh : {"ico6", "32k", "59k"}
@@ -129,7 +141,7 @@ def encode(
     parcels : sequence of str or PathLike[str]
         Files of an atlas on that mesh, for tables: a dlabel.nii, or label.gii of each hemisphere.
     figures : bool
-        Write a picture, too; needs matplotlib.
+        Write pictures, too; needs matplotlib.
     surfaces : sequence of str or PathLike[str]
         Draw on these surf.gii on that mesh, one of each hemisphere.
     device : {"auto", "cpu", "cuda"}
@@ -145,18 +157,20 @@ def encode(
     Raises
     ------
     UserError
-        If the store has no training or test scenes that are long enough for the delays, a subject has no runs
-        with them, training scenes are of one clip of the film only, or a file is of another mesh.
+        If the store lacks a feature space, or training or test scenes that are long enough for the delays, a
+        subject has no runs with them, training scenes are of one clip of the film only, or a file is of
+        another mesh.
 
     Examples
     --------
     >>> found = simtrain.encode(store, delays=(0, 1), subjects=["s5", "s6"], device="cpu")
-    >>> found.maps.dims, found.maps.shape
+    >>> found.maps.r.dims, found.maps.r.shape
     (('subject', 'hemisphere', 'vertex'), (2, 2, 40962))
     >>> found.record["seconds"]["s5"]
     {'training': 73, 'test': 18}
     """
     must_be_one_of("mesh", mesh, MESHES)
+    must_be_one_of("split", split, TESTED_SETS)
     if delays[0] > delays[1]:
         raise UserError(f"`delays` {delays[0]} to {delays[1]}: the first is later than the last")
     if figures:
@@ -164,18 +178,23 @@ def encode(
     folder = None if out is None else local(out, "out")
     on_mesh = map_files.read_surfaces(list(map(Path, surfaces)), mesh)
     atlas = read_parcels(list(map(Path, parcels)), len(on_mesh["L"][0])) if parcels else None
-    composed = load_config(config, overrides=overrides, modalities=modalities)
     dataset = with_splits(open_dataset(store), splits)
-    resolved = resolve(composed, dataset)
-    models = EncodingModels(dataset, resolved, delays, torch_device(device))
+    spaces = _spaces(features, load_config(config, overrides=overrides), dataset)
+    _must_go_together(ridge, mixes, spaces)
+    settings = EncodingSettings(delays, ridge, mixes, split)
+    resolved = resolve(load_config(config, overrides=overrides, modalities=["fmri", *spaces]), dataset)
+    models = EncodingModels(dataset, resolved, settings, torch_device(device))
     values = models.of(_positions(dataset, names_in(subjects)), progress)
     seconds = dict(zip(values.subjects, values.seconds.tolist(), strict=True))
     record = {
-        "features": [embedding.variable for embedding in dataset.embeddings(resolved).values()],
-        "columns": values.features,
+        "features": values.spaces,
+        "columns": values.columns,
+        "ridge": ridge,
+        **({"mixes": mixes} if ridge == "banded" else {}),
         "delays": [resolved.data.lag + delay for delay in delays],
+        "split": split,
         "seconds": {name: {"training": train, "test": test} for name, (train, test) in seconds.items()},
-        "r": _summary(values.mean),
+        **{measure: _summary(mean) for measure, mean in values.means.items()},
         "store": dataset.identity,
         "software": software_versions(),
     }
@@ -183,6 +202,41 @@ def encode(
     if folder is not None:
         found.save(folder, mesh=mesh, parcels=atlas, surfaces=on_mesh if figures else None)
     return found
+
+
+def _spaces(features: str | Iterable[str], config: Config, dataset: Dataset) -> list[str]:
+    """The names in the store of feature spaces."""
+    given = features.split(",") if isinstance(features, str) else list(features)
+    spaces = [_space(name.strip(), config, dataset) for name in given]
+    if not spaces or len(set(spaces)) < len(spaces):
+        raise UserError(f"`features` {','.join(given)}: name one or several, and none twice")
+    return spaces
+
+
+def _space(name: str, config: Config, dataset: Dataset) -> str:
+    known = [f"{kind}_{encoder}" for kind, encoders in dataset.encoders.items() for encoder in encoders]
+    if name in STIMULI:
+        wanted = getattr(config.data, name)
+        of_kind = [f"{name}_{wanted}"] if wanted else [one for one in known if one.startswith(f"{name}_")]
+        if len(of_kind) > 1:
+            raise UserError(
+                f"`features` {name}: {dataset.path} has {', '.join(of_kind)}: name one, or several"
+            )
+        name = of_kind[0] if of_kind else name
+    if name not in known:
+        listed = ", ".join(known) or "none"
+        raise UserError(f"`features` {name}: {dataset.path} has no such embedding; it has: {listed}")
+    return name
+
+
+def _must_go_together(ridge: str, mixes: int, spaces: Sequence[str]) -> None:
+    must_be_one_of("ridge", ridge, RIDGES)
+    if ridge == "plain" and mixes != MIXES:
+        raise UserError(f"`mixes` {mixes}: these are of `ridge` banded, and this one is plain")
+    if ridge == "banded" and len(spaces) == 1:
+        raise UserError(f"`ridge` banded: `features` has {spaces[0]} alone, and banded ridge needs several")
+    if ridge == "banded" and mixes < (least := sought.least_number(len(spaces))):
+        raise UserError(f"`mixes` {mixes}: banded ridge of {len(spaces)} spaces needs {least} or more")
 
 
 def _positions(dataset: Dataset, wanted: Sequence[str]) -> list[int]:

@@ -11,16 +11,33 @@ from simdata.common.local_path import LOCAL
 from simdata.common.parameter_names import default
 from simtrain.api.encoding_model import encode
 from simtrain.cli.options import Lags, device_option, map_options, set_option, splits_option, store_argument
+from simtrain.data.experiments import TESTED_SETS
+from simtrain.encoding.models import RIDGES
 
 
 @click.command("encode")
 @store_argument
 @click.option("--out", required=True, type=LOCAL, help="Folder to write.")
 @click.option(
-    "--modalities",
-    default=default(encode, "modalities"),
+    "--features",
+    metavar="NAME,...",
+    default=default(encode, "features"),
     show_default=True,
-    help="fmri and the embeddings that predict it; several are put beside each other.",
+    help="The feature spaces that predict BOLD: embeddings by name, such as video_clip,audio_wav2vec2.",
+)
+@click.option(
+    "--ridge",
+    type=click.Choice(RIDGES),
+    default=default(encode, "ridge"),
+    show_default=True,
+    help="One penalty for all feature spaces, or one for each.",
+)
+@click.option(
+    "--mixes",
+    type=int,
+    default=default(encode, "mixes"),
+    show_default=True,
+    help="How many relations of the spaces' penalties banded ridge tries.",
 )
 @click.option("--config", help="Preset or YAML file as for fit: lag and hemispheres (default: sim-tiny).")
 @set_option("data.lag=5")
@@ -33,6 +50,13 @@ from simtrain.cli.options import Lags, device_option, map_options, set_option, s
 )
 @splits_option("the store's own")
 @click.option(
+    "--split",
+    type=click.Choice(TESTED_SETS),
+    default=default(encode, "split"),
+    show_default=True,
+    help="The set of scenes to test in.",
+)
+@click.option(
     "--subject", "subjects", multiple=True, metavar="ID", help="Only this subject; may be given repeatedly."
 )
 @map_options(default(encode, "mesh"))
@@ -43,7 +67,8 @@ def encode_command(
     """Predict the BOLD of every vertex of STORE from the film's embeddings, and map how well.
 
     A ridge regression for each subject, fitted in training scenes and tested in test scenes. Writes GIFTI and
-    CIFTI for wb_view: correlations of predicted and measured BOLD, their mean and each subject's.
+    CIFTI for wb_view: the mean over subjects, and each subject's, of Pearson's r of predicted and measured
+    BOLD, and of the explained variance R2.
     """
     found = encode(
         store,
@@ -54,6 +79,10 @@ def encode_command(
         progress=lambda subject, done, total: click.echo(f"{subject} ({done} of {total})"),
         **options,
     )
-    quantiles = ", ".join(f"{name} {r:.3f}" for name, r in found.record["r"].items())
-    click.echo(f"r in test scenes, mean over subjects, over the cortex: {quantiles}")
-    click.echo(f"wrote {out}; open encoding.{mesh}.dscalar.nii of it in wb_view, with the spheres beside it")
+    click.echo(f"{found.record['split']} scenes, mean over subjects, over the cortex:")
+    for measure in map(str, found.mean):
+        quantiles = ", ".join(f"{name} {value:.3f}" for name, value in found.record[measure].items())
+        click.echo(f"{measure}: {quantiles}")
+    click.echo(
+        f"wrote {out}; open encoding.r.{mesh}.dscalar.nii of it in wb_view, with the spheres beside it"
+    )

@@ -1,0 +1,1 @@
+"""Encoding models: how well the film's embeddings predict the BOLD of every vertex."""
