@@ -20,6 +20,7 @@ from simtrain.common.choices import must_be_one_of
 from simtrain.common.device import torch_device
 from simtrain.config.resolved import ResolvedConfig
 from simtrain.data import windows
+from simtrain.data.balance import Balance
 from simtrain.data.dataset import Dataset, open_dataset, resolve
 from simtrain.data.experiments import EXPERIMENTS, experiments_in
 from simtrain.data.features import Stimuli
@@ -131,8 +132,10 @@ class SampleBatches:
 
     def _asked(self) -> Iterator[tuple[np.ndarray, Cursor]]:
         if self._shuffle:
-            jitter = self.config.data.lag_jitter if self.split == "train" else 0
-            drawn = shuffled_batches(self.samples, self._size, self.config.train.seed, Cursor(), jitter)
+            training, train = self.split == "train", self.config.train
+            jitter = self.config.data.lag_jitter if training else 0
+            balance = Balance.of(self.samples, self.dataset.segment, train.balance if training else "none")
+            drawn = shuffled_batches(self.samples, self._size, train.seed, Cursor(), jitter, balance)
         else:
             drawn = self._in_order()
         return takewhile(lambda one: self._epochs is None or one[1].epoch < self._epochs, drawn)

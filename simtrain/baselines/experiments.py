@@ -222,7 +222,7 @@ class Baselines:
         learner.stimuli.fit(self._clips)
         learner.to(self._device)
         trained = self._scores(axes, config)
-        train_projectors(learner, config, self._clips, self._of_pca, self._held_out, trained)
+        train_projectors(learner, config, self._dataset, self._clips, self._of_pca, self._held_out, trained)
         checkpoint.save(out / "pca.pt", {"axes": axes._asdict(), "learner": learner.state_dict()})
         tested = self._scores(axes, config.as_tested)
 

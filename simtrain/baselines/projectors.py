@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from simdata.common.errors import UserError
 from simtrain.baselines.scores import Scores, ScoresFeed
 from simtrain.config.resolved import ResolvedConfig
+from simtrain.data.balance import Balance
 from simtrain.data.dataset import Dataset, Embedding
 from simtrain.data.lag_jitter import training_samples
 from simtrain.data.order import Cursor, shuffled_batches
@@ -40,6 +41,7 @@ class ScoresLearner(Learner):
         features = {"fmri": components}
         features |= {modality: embedding.values.shape[-1] for modality, embedding in embeddings.items()}
         self.sim = SIM(nn.Identity(), features, config.projector.dim, config.projector.dropout)
+        self.left_out = self.left_out._replace(drop_path=0.0)  # there are no blocks
 
     def patches(self, samples: np.ndarray, stored: Tensor) -> Tensor:
         return stored
@@ -48,6 +50,7 @@ class ScoresLearner(Learner):
 def train_projectors(
     learner: ScoresLearner,
     config: ResolvedConfig,
+    dataset: Dataset,
     clips: np.ndarray,
     windows: np.ndarray,
     held_out: np.ndarray,
@@ -70,19 +73,20 @@ def train_projectors(
     samples = training_samples(windows, data)
     if len(samples) < train.batch_size:
         raise UserError(
-            f"the store has {len(samples)} training samples, less than a batch (train.batch_size: "
+            f"{dataset.path} has {len(samples)} training samples, less than a batch (train.batch_size: "
             f"{train.batch_size}): use a smaller one"
         )
     if not len(held_out) and (train.patience is not None or train.schedule == "plateau"):
         raise UserError(
-            "train.patience, train.schedule plateau: the store has no validation samples to judge by"
+            f"train.patience, train.schedule plateau: {dataset.path} has no validation samples to judge by"
         )
     training = ContrastiveTraining(config, learner, clips)
     judged = validation.choose(by_hemisphere(held_out, data.sides), train)
     looked_at = np.concatenate([by_hemisphere(windows, data.sides), judged])
     feed = ScoresFeed(looked_at, scores.of(looked_at))
     validate = Validation(judged, feed, training) if len(judged) else None
-    drawn = shuffled_batches(samples, train.batch_size, train.seed, Cursor(), data.lag_jitter)
+    balance = Balance.of(samples, dataset.segment, train.balance)
+    drawn = shuffled_batches(samples, train.batch_size, train.seed, Cursor(), data.lag_jitter, balance)
     learner.load_state_dict(_trained(training, feed, drawn, validate))
     learner.eval()
 

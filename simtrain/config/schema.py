@@ -222,6 +222,11 @@ class ModelConfig(EncoderConfig):
         default="mean",
         description="What the encoder gives: the mean of the patch tokens, or the class token.",
     )
+    drop_path: Fraction = Field(
+        default=0.0,
+        description="In training, how often a sample passes by the attention, or the MLP, of the last block; "
+        "it rises evenly from 0 at the first (stochastic depth).",
+    )
     init: str | None = Field(
         default=None,
         description="Run or checkpoint whose encoder training starts from, such as one of simtrain pretrain; "
@@ -240,7 +245,9 @@ class ModelConfig(EncoderConfig):
         return self
 
     @model_validator(mode="after")
-    def _freezable(self) -> Self:
+    def _consistent(self) -> Self:
+        if self.drop_path and self.depth == 1:
+            raise ValueError("drop_path: rises from 0 at the first block, so that a depth of 1 drops nothing")
         if self.patches is not None and self.init is not None:
             raise ValueError("patches does not go with init: an encoder brings its own order of patches")
         if isinstance(self.freeze, int) and self.freeze > self.depth:
@@ -253,6 +260,9 @@ class ProjectorConfig(_Strict):
 
     dim: Count = Field(default=384, description="Dimensions of the common space.")
     dropout: Fraction = Field(default=0.0, description="Dropout in the projectors.")
+    stimulus_dropout: Fraction = Field(
+        default=0.0, description="Dropout of stimulus features, before their projectors."
+    )
     average: Literal["before", "after"] = Field(
         default="after",
         description="Take the mean of fMRI's tokens before the projector, or of its outputs after it; there "
@@ -302,6 +312,11 @@ class LossConfig(_Strict):
         default="ignored",
         description="What samples are to each other whose windows overlap in time; negatives, as published.",
     )
+    modality_dropout: Fraction = Field(
+        default=0.0,
+        description="In training, how often a stimulus modality of a sample is left out of the loss; at "
+        "least one of them remains.",
+    )
     queue: int = Field(
         default=0, ge=0, description="Samples of the last batches that are negatives too; with InfoNCE."
     )
@@ -318,6 +333,10 @@ class TrainConfig(_Strict):
     weight_decay: Decay = Field(default=0.01, description="Weight decay (AdamW).")
     decayed: Literal["matrices", "all"] = Field(
         default="matrices", description="Weights that decay: not biases, norms and the like, or all."
+    )
+    beta1: Fraction = Field(default=0.9, description="Decay of the moving average of gradients (AdamW).")
+    beta2: Fraction = Field(
+        default=0.999, description="Decay of the moving average of their squares (AdamW)."
     )
     warmup: Fraction = Field(
         default=0.025,
@@ -351,6 +370,11 @@ class TrainConfig(_Strict):
     )
     seed: int = Field(
         default=0, ge=0, description="Of all that is drawn: weights, order, jitter, dropout and masks."
+    )
+    balance: Literal["none", "subjects", "clips", "subjects+clips"] = Field(
+        default="none",
+        description="What has its turn equally often, however many samples it has: subjects, film clips, or "
+        "both; none: every sample has.",
     )
     log_every: Count = Field(default=10, description="Steps from one line in the log to the next.")
     validate_every: Count = Field(default=500, description="Steps from one validation to the next.")
@@ -487,6 +511,11 @@ class Config(BaseConfig):
         if unknown := sorted(set(self.loss.weights.__pydantic_extra__) - keys):
             raise ValueError(
                 f"loss.weights has {', '.join(unknown)}, but the pairs in use are {', '.join(sorted(keys))}"
+            )
+        if self.loss.modality_dropout and len(self.stimuli) < 2:
+            raise ValueError(
+                "loss.modality_dropout: needs two modalities of the film, of which one remains; there is "
+                f"{', '.join(self.stimuli)}"
             )
         if not any(self.pair_weights.values()):
             raise ValueError(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from simtrain.data.balance import Balance
 from simtrain.data.lag_jitter import jittered
 
 
@@ -23,9 +24,14 @@ def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def shuffled_batches(
-    samples: np.ndarray, size: int, seed: int, cursor: Cursor, jitter: int = 0
+    samples: np.ndarray,
+    size: int,
+    seed: int,
+    cursor: Cursor,
+    jitter: int = 0,
+    balance: Balance | None = None,
 ) -> Iterator[tuple[np.ndarray, Cursor]]:
-    """Endless batches without replacement within an epoch, from ``cursor`` on.
+    """Endless batches without replacement within an epoch, unless there is a ``balance``, from ``cursor`` on.
 
     All have ``size`` samples, since the loss depends on their number; the few that remain at the end of an
     epoch are left out, others in every epoch. Up to ``jitter`` s are added to or taken from their lag.
@@ -38,7 +44,8 @@ def shuffled_batches(
     whole = len(samples) // size
     epoch, start = cursor
     while True:
-        order, moved = epoch_order(len(samples), seed, epoch), jittered(samples, jitter, seed, epoch)
+        order = epoch_order(len(samples), seed, epoch) if balance is None else balance.order(seed, epoch)
+        moved = jittered(samples, jitter, seed, epoch)
         for batch in range(start, whole):
             yield moved[order[batch * size : (batch + 1) * size]], Cursor(epoch, batch + 1)
         epoch, start = epoch + 1, 0

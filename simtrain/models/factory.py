@@ -17,7 +17,7 @@ def surface_encoder(model: EncoderConfig, patches: tuple[int, int], frames: int)
     ----------
     patches : number of patches, and of vertices in one
     """
-    not_sizes = {"ico", "patches", "patch_embedding", "components", "init", "freeze"}
+    not_sizes = {"ico", "patches", "patch_embedding", "components", "init", "freeze", "drop_path"}
     sizes, kind = model.model_dump(exclude=not_sizes), find(model.patch_embedding)
     embedding = partial(kind, **{name: getattr(model, name) for name in kind.options})
     return SiT(

@@ -10,8 +10,10 @@ from simtrain.config.resolved import ResolvedConfig
 from simtrain.data.dataset import Dataset, Embedding
 from simtrain.data.features import Stimuli
 from simtrain.data.windows import covered
+from simtrain.models.draws import SampleDraws
 from simtrain.models.factory import freeze, surface_encoder
 from simtrain.models.input import FramePatches
+from simtrain.models.left_out import LeftOut
 from simtrain.models.losses import configured, false_negatives
 from simtrain.models.queue import Queue
 from simtrain.models.sim import SIM, PerTokenSIM
@@ -44,6 +46,7 @@ class Learner(nn.Module):
         per_token = projector.average == "after" and config.model.pool == "mean"
         kind = PerTokenSIM if per_token else SIM
         self.sim: SIM = kind(encoder, features, projector.dim, projector.dropout)
+        self.left_out, self.depth = LeftOut.of(config), config.model.depth
         self.loss = configured(config)
         self.overlaps_are_negatives = config.loss.overlaps == "negatives"
         size = config.loss.queue
@@ -64,11 +67,25 @@ class Learner(nn.Module):
     def device(self) -> torch.device:
         return self.loss.log_scale.device
 
-    def embed(self, samples: np.ndarray, stored: Tensor) -> dict[str, Tensor]:
-        """(n, dim) unit-length embeddings of every modality of ``samples`` (SAMPLE) and their stored BOLD."""
-        return {"fmri": self.embed_fmri(samples, stored)} | self.embed_clips(
-            samples["movie"], samples["clip"]
-        )
+    def embed(
+        self, samples: np.ndarray, stored: Tensor, draws: SampleDraws | None = None
+    ) -> dict[str, Tensor]:
+        """(n, dim) unit-length embeddings of every modality of ``samples`` (SAMPLE) and their stored BOLD.
+
+        Parameters
+        ----------
+        draws : of a step of training, which leaves out some by chance
+        """
+        features, paths = self.clip_features(samples["movie"], samples["clip"]), None
+        if draws is not None:
+            features = self.left_out.thinned(features, samples, draws)
+            paths = self.left_out.paths(samples, draws, self.depth, self.device)
+        fmri = self.sim.embed_fmri(self.patches(samples, stored), paths)
+        return {"fmri": fmri} | self.sim.embed_stimuli(features)
+
+    def compared(self, samples: np.ndarray, draws: SampleDraws) -> dict[str, Tensor] | None:
+        """(n,) bool of every stimulus modality: which samples a step compares by it; None: all."""
+        return self.left_out.compared(samples, draws, self.modalities, self.device)
 
     def embed_fmri(self, samples: np.ndarray, stored: Tensor) -> Tensor:
         """(n, dim) from (n, frames, vertices) as stored."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import reduce
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ LARGEST_SCALE = 100.0  # as CLIP: a sharper softmax makes training unstable
 FIRST_BIAS = -10.0  # as SigLIP: at first nearly all pairs are negatives
 
 
+Compared = Mapping[str, Tensor]
+
+
 class More(NamedTuple):
     """(n, queue) similarities of a pair's rows and of its columns to what is queued of the other modality."""
 
@@ -38,6 +41,10 @@ class More(NamedTuple):
         rows = embeddings[one] @ queued.embeddings[other].T
         columns = embeddings[other] @ queued.embeddings[one].T
         return cls(rows, columns, queued.ignore)
+
+    def among(self, kept: Tensor) -> More:
+        """Of the rows and columns ``kept`` (n,) bool."""
+        return More(self.rows[kept], self.columns[kept], self.ignore[kept])
 
 
 class Contrastive(nn.Module):
@@ -92,7 +99,11 @@ class Contrastive(nn.Module):
         return float(torch.exp(-self.log_scale.detach()))
 
     def forward(
-        self, embeddings: Mapping[str, Tensor], ignore: Tensor, queued: Queued | None = None
+        self,
+        embeddings: Mapping[str, Tensor],
+        ignore: Tensor,
+        queued: Queued | None = None,
+        compared: Compared | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch, and of each pair.
 
@@ -101,6 +112,7 @@ class Contrastive(nn.Module):
         embeddings : (n, dim) float32 of unit length for each modality
         ignore : (n, n) bool, pairs that are neither positive nor negative
         queued : more negatives, for a loss that takes them
+        compared : (n,) bool of some modalities, which samples are compared by it; None, or not there: all
 
         Returns
         -------
@@ -116,7 +128,10 @@ class Contrastive(nn.Module):
         for one, other in self.weights:
             similarity = self.similarity(embeddings, one, other)
             more = () if queued is None else (More.of(embeddings, queued, one, other),)
-            parts[f"{one}-{other}"] = self._scalar(self.pair(similarity, ignore, *more), similarity)
+            given = _among(compared or {}, (one, other), similarity, ignore, *more)
+            # Of nothing to compare, the loss is 0, with a gradient of 0.
+            loss = self.pair(*given) if len(given[0]) else 0 * similarity.sum()
+            parts[f"{one}-{other}"] = self._scalar(loss, similarity)
         shares = [weight * part for weight, part in zip(self.weights.values(), parts.values(), strict=True)]
         return reduce(torch.add, shares), parts
 
@@ -149,18 +164,34 @@ class Contrastive(nn.Module):
         )
 
 
+def _among(
+    compared: Compared, pair: tuple[str, str], similarity: Tensor, ignore: Tensor, *more: More
+) -> tuple[Any, ...]:
+    """What `Contrastive.pair` is given of the samples that are compared by both modalities of a pair."""
+    masks = [compared[modality] for modality in pair if modality in compared]
+    if not masks:
+        return similarity, ignore, *more
+    kept = torch.stack(masks).all(dim=0)
+    within = (values[kept][:, kept] for values in (similarity, ignore))
+    return *within, *(one.among(kept) for one in more)
+
+
 class InfoNCE(Contrastive):
     """Symmetric InfoNCE with a learned temperature."""
 
     takes_queue = True
 
     def forward(
-        self, embeddings: Mapping[str, Tensor], ignore: Tensor, queued: Queued | None = None
+        self,
+        embeddings: Mapping[str, Tensor],
+        ignore: Tensor,
+        queued: Queued | None = None,
+        compared: Compared | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         if self.log_scale.requires_grad:
             with torch.no_grad():
                 self.log_scale.clamp_(max=math.log(LARGEST_SCALE))
-        return super().forward(embeddings, ignore, queued)
+        return super().forward(embeddings, ignore, queued, compared)
 
     def pair(self, similarity: Tensor, ignore: Tensor, more: More | None = None) -> Tensor:
         """Mean over rows and columns of the cross entropy of the diagonal, without the pairs to ignore."""
@@ -228,6 +259,9 @@ def configured(config: Config) -> Contrastive:
         As `contrastive`, and if it does not go with the configuration's queue.
     """
     loss = contrastive(config.loss.kind, config.pair_weights, config.loss.temperature)
+    if config.loss.modality_dropout:
+        arguments = ("self", "embeddings", "ignore", "queued")
+        LOSSES.must_take(config.loss.kind, type(loss).forward, *arguments, keywords=("compared",))
     if config.loss.queue and not loss.takes_queue:
         raise UserError(
             f"loss.queue does not go with {config.loss.kind}, whose loss is one of the pairs in a batch"

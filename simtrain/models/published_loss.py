@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from simtrain.config.modalities import Pair, kind
-from simtrain.models.losses import FixedInfoNCE
+from simtrain.models.losses import Compared, FixedInfoNCE
 from simtrain.models.queue import Queued
 
 SCALE_VIDEO, SCALE_AUDIO = 1.0, 0.5  # exponents, of three modalities
@@ -40,10 +40,14 @@ class PublishedInfoNCE(FixedInfoNCE):
         self._audio = torch.e ** (SCALE_AUDIO - SCALE_VIDEO) if three and temperature is None else 1.0
 
     def forward(
-        self, embeddings: Mapping[str, Tensor], ignore: Tensor, queued: Queued | None = None
+        self,
+        embeddings: Mapping[str, Tensor],
+        ignore: Tensor,
+        queued: Queued | None = None,
+        compared: Compared | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """As `Contrastive.forward`, in the published proportions."""
-        loss, parts = super().forward(embeddings, ignore, queued)
+        loss, parts = super().forward(embeddings, ignore, queued, compared)
         return self._share * loss, parts
 
     def similarity(self, embeddings: Mapping[str, Tensor], one: str, other: str) -> Tensor:

@@ -33,9 +33,14 @@ class SIM(nn.Module):
         """Unit-length embeddings (batch, dim) float32 of fMRI patches and of each stimulus modality."""
         return {"fmri": self.embed_fmri(patches)} | self.embed_stimuli(stimuli)
 
-    def embed_fmri(self, patches: Tensor) -> Tensor:
-        """(batch, patches, patch_size) -> (batch, dim), of unit length."""
-        return self._project("fmri", self.encoder(patches))
+    def embed_fmri(self, patches: Tensor, paths: Tensor | None = None) -> Tensor:
+        """(batch, patches, patch_size) -> (batch, dim), of unit length.
+
+        Parameters
+        ----------
+        paths : as `SiT.attend` takes them, of an encoder that is a SiT
+        """
+        return self._project("fmri", self.encoder(patches) if paths is None else self.encoder(patches, paths))
 
     def embed_stimuli(self, stimuli: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """(batch, features) of each modality -> (batch, dim), of unit length."""
@@ -50,6 +55,6 @@ class PerTokenSIM(SIM):
 
     encoder: SiT
 
-    def embed_fmri(self, patches: Tensor) -> Tensor:
-        projected = self.projectors["fmri"](self.encoder.patch_tokens(patches))
+    def embed_fmri(self, patches: Tensor, paths: Tensor | None = None) -> Tensor:
+        projected = self.projectors["fmri"](self.encoder.patch_tokens(patches, paths))
         return normalize(projected.float().mean(dim=1), dim=-1)

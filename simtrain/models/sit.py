@@ -99,24 +99,27 @@ class SiT(nn.Module):
         )
         self.norm = layer_norms(dim, final_norms)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, patches, patch_size) -> (batch, dim)."""
-        return self.tokens(x)[:, 0] if self.pool == "cls" else self.patch_tokens(x).mean(dim=1)
+    def forward(self, x: Tensor, paths: Tensor | None = None) -> Tensor:
+        """(batch, patches, patch_size) -> (batch, dim); ``paths`` as for `attend`."""
+        if self.pool == "cls":
+            return self.tokens(x, paths)[:, 0]
+        return self.patch_tokens(x, paths).mean(dim=1)
 
-    def patch_tokens(self, x: Tensor) -> Tensor:
+    def patch_tokens(self, x: Tensor, paths: Tensor | None = None) -> Tensor:
         """`tokens` but for the class token."""
-        return self.tokens(x)[:, self.class_tokens :]
+        return self.tokens(x, paths)[:, self.class_tokens :]
 
-    def tokens(self, x: Tensor) -> Tensor:
+    def tokens(self, x: Tensor, paths: Tensor | None = None) -> Tensor:
         """(batch, patches, patch_size) -> (batch, 1 + patches, dim), the class token first, if there is one.
 
-        With "concat", there are 1 + frames * patches.
+        With "concat", there are 1 + frames * patches. ``paths`` as for `attend`.
         """
         tokens = self.embedded(self.by_token(x))
         if self.temporal == "average":
-            of_frames = self.attend((tokens + self.places).flatten(0, 1))
+            of_each = None if paths is None else paths.repeat_interleave(self.frames, dim=0)
+            of_frames = self.attend((tokens + self.places).flatten(0, 1), of_each)
             return of_frames.unflatten(0, (-1, self.frames)).mean(dim=1)
-        return self.attend(tokens.flatten(1, -2) + self.places)
+        return self.attend(tokens.flatten(1, -2) + self.places, paths)
 
     @property
     def attentions(self) -> list[Attention]:
@@ -179,13 +182,19 @@ class SiT(nn.Module):
             )
         return tokens
 
-    def attend(self, x: Tensor) -> Tensor:
-        """Any n patch tokens with positions, (batch, n, dim) -> (batch, class token if any + n, dim)."""
+    def attend(self, x: Tensor, paths: Tensor | None = None) -> Tensor:
+        """Any n patch tokens with positions, (batch, n, dim) -> (batch, class token if any + n, dim).
+
+        Parameters
+        ----------
+        paths : (batch, depth, 2) factors of what attention and MLP of each block add; None: all are 1
+        """
         if self.class_token is not None:  # which has no position of its own, as published
             x = torch.cat([self.class_token.expand(len(x), -1, -1), x], dim=1)
         again = self.checkpointing and torch.is_grad_enabled()
-        for block in self.blocks:
-            x = checkpoint(block, x, use_reentrant=False) if again else block(x)
+        for number, block in enumerate(self.blocks):
+            given = (x,) if paths is None else (x, paths[:, number].to(x.dtype))
+            x = checkpoint(block, *given, use_reentrant=False) if again else block(*given)
         return self.norm(x)
 
 
@@ -206,10 +215,16 @@ class TransformerBlock(nn.Module):
             nn.Dropout(dropout),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, paths: Tensor | None = None) -> Tensor:
+        """(batch, tokens, dim) -> the same; ``paths`` (batch, 2) are factors of attention and MLP."""
+        of_attention, of_mlp = (None, None) if paths is None else paths[:, :, None, None].unbind(dim=1)
         if self.attention is not None:
-            x = x + self.attention(x)
-        return x + self.mlp(x)
+            x = x + _scaled(self.attention(x), of_attention)
+        return x + _scaled(self.mlp(x), of_mlp)
+
+
+def _scaled(x: Tensor, factor: Tensor | None) -> Tensor:
+    return x if factor is None else factor * x
 
 
 class Attention(nn.Module):

@@ -13,6 +13,7 @@ from torch import Tensor
 from simtrain.common import distributed, finite
 from simtrain.config.resolved import ResolvedConfig
 from simtrain.data.feeds import Batch
+from simtrain.models.draws import SampleDraws
 from simtrain.models.learner import Learner
 from simtrain.training import accumulation, validation_retrieval
 from simtrain.training.accumulation import Embeddings, Losses
@@ -55,9 +56,12 @@ class ContrastiveTraining(Training[Learner]):
         If there is a queue, the whole of them then joins it, the same in all processes.
         """
         whole, samples = distributed.gather(embeddings), distributed.gather_samples(samples)
-        queue = self.learner.queue
+        queue, compared = self.learner.queue, self.learner.compared(samples, self._draws)
         losses = self.learner.loss(
-            whole, self.learner.ignored(samples), None if queue is None else queue(samples)
+            whole,
+            self.learner.ignored(samples),
+            None if queue is None else queue(samples),
+            **({} if compared is None else {"compared": compared}),
         )
         if queue is not None:
             queue.add(whole, samples)
@@ -70,7 +74,14 @@ class ContrastiveTraining(Training[Learner]):
     def embed(self, batch: Batch) -> dict[str, Tensor]:
         """Embeddings of a batch, in the precision of training."""
         with self.autocast():
-            return self.learner.embed(batch.samples, batch.stored)
+            return self.learner.embed(
+                batch.samples, batch.stored, self._draws if self.learner.training else None
+            )
+
+    @property
+    def _draws(self) -> SampleDraws:
+        """Of the step that comes."""
+        return SampleDraws(self.config.seed, self.step)
 
     def scores(self, batch: Batch) -> dict[str, Tensor]:
         """What validation takes the mean of: the losses, top-1 from fMRI to each modality, and retrieval.

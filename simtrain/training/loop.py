@@ -16,6 +16,7 @@ from simdata.store import BoldReader
 from simtrain.common import distributed, finite, interrupts, processes
 from simtrain.common.interrupts import Interrupts
 from simtrain.config.schema import TrainConfig
+from simtrain.data.balance import Balance
 from simtrain.data.dataset import Dataset
 from simtrain.data.feeds import Batches, Stream, open_feed
 from simtrain.data.order import shuffled_batches
@@ -105,7 +106,8 @@ def go_on(
     )
     validate = Validation(chosen, source, training) if len(chosen) else None
     distributed.same_weights(training.learner)
-    drawn = shuffled_batches(samples, train.batch_size, train.seed, training.cursor, jitter)
+    balance = Balance.of(samples, dataset.segment, train.balance)
+    drawn = shuffled_batches(samples, train.batch_size, train.seed, training.cursor, jitter, balance)
     shares, size = distributed.shares(drawn), train.batch_size // processes.size()
     try:
         with (

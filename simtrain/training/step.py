@@ -53,7 +53,9 @@ class Training(ABC, Generic[AnyLearner]):
     def __init__(self, config: Resolved, learner: AnyLearner) -> None:
         self.config, self.learner = config.train, learner
         self.precision = mixed_precision(config.train.amp, learner.device)
-        self.optimizer = torch.optim.AdamW(_parameter_groups(learner, config.train))
+        self.optimizer = torch.optim.AdamW(
+            _parameter_groups(learner, config.train), betas=(config.train.beta1, config.train.beta2)
+        )
         self.scaler = torch.amp.GradScaler(learner.device.type, enabled=self.precision is torch.float16)
         self.average = None if config.train.ema is None else Average(learner, config.train.ema)
         self.patience, self.plateau = Patience(config.train.patience), Plateau(config.train)
@@ -71,7 +73,7 @@ class Training(ABC, Generic[AnyLearner]):
     def draws_by_share(self) -> bool:
         """Whether how a batch is shared out decides the result: dropout is drawn for each share by itself.
 
-        All else that is drawn, of samples, lags and masks, is not.
+        All else that is drawn (order, lags, masks, `LeftOut`) is a function of the sample.
         """
         shares = processes.size() * self.config.accumulate
         dropouts = (module for module in self.learner.modules() if isinstance(module, nn.Dropout))

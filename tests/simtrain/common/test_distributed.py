@@ -38,6 +38,12 @@ TINY = [
 WEIGHTS = {("fmri", "video"): 0.9, ("video", "audio"): 0.1}
 
 
+BY_SAMPLE = [
+    *("model.depth=2", "model.drop_path=0.3", "loss.modality_dropout=0.3", "projector.stimulus_dropout=0.2"),
+    "train.balance=subjects",
+]
+
+
 def _lines(out):
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
@@ -46,12 +52,12 @@ def _numbers(lines):
     return [{k: v for k, v in line.items() if not k.startswith("feed/")} for line in lines]
 
 
-def _assert_same_run(one, other):
+def _assert_same_run(one, other, atol=1e-5):
     for line, expected in zip(_numbers(_lines(one)), _numbers(_lines(other)), strict=True):
         assert line == pytest.approx(expected, rel=1e-4)
     one, other = (checkpoint.load(out / "checkpoint.pt")["learner"] for out in (one, other))
     for name, values in other.items():
-        torch.testing.assert_close(one[name], values, rtol=1e-3, atol=1e-5, msg=name)
+        torch.testing.assert_close(one[name], values, rtol=1e-3, atol=atol, msg=name)
 
 
 def _fit(store, out, *overrides, feed="stream"):
@@ -64,21 +70,24 @@ def _fit(store, out, *overrides, feed="stream"):
 def test_two_processes_train_as_one(store, tmp_path):
     """Curves, validation and weights, with the share of a process whole or in two parts, and with a queue.
 
+    And with what is left out by chance, which is drawn by sample, and balanced samples.
+
     The two have the runs in memory that they share, or on the device; the one reads them from the store.
     """
     _fit(store, tmp_path / "alone")
-    _fit(store, tmp_path / "queue-alone", "loss.queue=12")
+    _fit(store, tmp_path / "queue-alone", "loss.queue=12", *BY_SAMPLE)
     multiprocessing.spawn(_train, args=(tmp_path, store), nprocs=2)
     _assert_same_run(tmp_path / "whole", tmp_path / "alone")
     _assert_same_run(tmp_path / "in-parts", tmp_path / "alone")
-    _assert_same_run(tmp_path / "queue", tmp_path / "queue-alone")
+    # Adam makes a step of the rounding of a gradient near 0; other draws would move all weights by 1e-2.
+    _assert_same_run(tmp_path / "queue", tmp_path / "queue-alone", atol=1e-3)
 
 
 def _train(rank, folder, store):
     join(rank, folder)
     _fit(store, folder / "whole", feed="memory")
     _fit(store, folder / "in-parts", "train.accumulate=2", feed="device")
-    _fit(store, folder / "queue", "loss.queue=12", "train.accumulate=2")
+    _fit(store, folder / "queue", "loss.queue=12", "train.accumulate=2", *BY_SAMPLE)
     torch.distributed.destroy_process_group()
 
 

@@ -54,6 +54,12 @@ CODE = {
     "loss.kind": "published",
     "loss.overlaps": "negatives",
     "loss.queue": 0,
+    "loss.modality_dropout": 0.0,
+    "projector.stimulus_dropout": 0.0,
+    "model.drop_path": 0.0,
+    "train.beta1": 0.9,  # torch's own, which the code leaves as they are
+    "train.beta2": 0.999,
+    "train.balance": "none",
     "loss.temperature": None,
     "model.patch_embedding": "linear",
     "model.attention": True,

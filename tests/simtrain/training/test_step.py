@@ -72,6 +72,27 @@ def test_an_update_is_a_clipped_adamw_that_decays_matrices_or_all(store, reader,
     assert (training.step, training.cursor) == (1, Cursor(0, 1))
 
 
+def test_adamw_has_the_betas_that_are_asked_for(store, reader):
+    training, samples = _training(
+        store, **{"train.beta1": 0.5, "train.beta2": 0.25, "train.clip_norm": "null"}
+    )
+    parameters, gradients = dict(training.learner.named_parameters()), {}
+    for number in range(2):
+        batch = _batch(reader, samples[number::9][:8])
+        before = {name: values.detach().clone() for name, values in parameters.items()}
+        training.update(batch)
+        for name, values in parameters.items():
+            if values.grad is not None:
+                gradients.setdefault(name, []).append(values.grad.clone())
+    rate = training.optimizer.param_groups[0]["lr"]
+    for name, (first, second) in gradients.items():
+        mean = (0.5 * 0.5 * first + 0.5 * second) / (1 - 0.5**2)
+        square = (0.25 * 0.75 * first.square() + 0.75 * second.square()) / (1 - 0.25**2)
+        shrunk = before[name] * (1 - rate * 0.5 * (first.ndim == 2))
+        expected = shrunk - rate * mean / (square.sqrt() + 1e-8)
+        torch.testing.assert_close(parameters[name].detach(), expected, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize(("native", "expected"), [(True, torch.bfloat16), (False, torch.float16)])
 def test_auto_takes_no_emulated_bfloat16(monkeypatch, native, expected):
     monkeypatch.setattr(

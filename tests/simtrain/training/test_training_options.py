@@ -24,6 +24,8 @@ MANY = [
     *("train.steps=4", "train.validate_every=2", "train.validation_samples=8", "train.ema=0.9"),
     *("train.accumulate=2", "train.patience=5", "data.lag_jitter=1", "loss.kind=siglip"),
     *("model.temporal=concat", "model.checkpointing=true", "loss.overlaps=negatives"),
+    *("model.depth=2", "model.drop_path=0.3", "loss.modality_dropout=0.3", "projector.stimulus_dropout=0.2"),
+    *("train.balance=subjects+clips", "train.beta2=0.95"),
     *("train.schedule=step", "train.step_every=2", "train.clip_norm=null"),
 ]
 
@@ -77,7 +79,9 @@ def test_dropout_draws_the_same_in_both_passes_over_a_part(store, tmp_path, monk
 
 
 def test_parts_change_nothing_but_rounding(store, tmp_path):
-    settings = ("train.steps=2", "train.validate_every=2", "model.dropout=0", "model.temporal=average")
+    settings = ["train.steps=2", "train.validate_every=2", "model.dropout=0", "model.temporal=average"]
+    settings += ["model.depth=2", "model.drop_path=0.3", "loss.modality_dropout=0.3"]
+    settings += ["projector.stimulus_dropout=0.2", "train.balance=subjects"]
     one, _ = fit_run(store, tmp_path / "one", *settings)
     other, _ = fit_run(store, tmp_path / "other", *settings, "train.accumulate=4")
     for line, expected in zip(lines_of(other), lines_of(one), strict=True):
