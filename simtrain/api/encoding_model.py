@@ -24,7 +24,9 @@ from simtrain.data.experiments import TESTED_SETS
 from simtrain.data.filters import positions
 from simtrain.data.sets import SplitsLike, with_splits
 from simtrain.encoding import mixes as sought
-from simtrain.encoding.models import MIXES, RIDGES, EncodingMaps, EncodingModels, EncodingSettings
+from simtrain.encoding.maps import EncodingMaps
+from simtrain.encoding.models import MIXES, RIDGES, EncodingModels, EncodingSettings
+from simtrain.encoding.shift_null import SHIFTS
 from simtrain.retrieval import figures as pictures
 from simtrain.surface import map_files
 from simtrain.surface.parcels import Parcels, read_parcels
@@ -33,7 +35,16 @@ from simtrain.training.software import software_versions
 
 DELAYS = (-2, 2)
 QUANTILES = (0.5, 0.9, 0.99)
-LABELS = {"r": "Pearson's r", "r2": "R2"}
+LEVEL = 0.05  # of p and q, for the share of vertices that is said
+LABELS = {
+    "r": "Pearson's r",
+    "r2": "R2",
+    "p": "p by shifts",
+    "q": "false discovery rate",
+    "explainable_variance": "explainable variance",
+    "normalised_r": "r / sqrt(explainable variance)",
+    "shared": "R2 of several",
+}
 
 
 class VertexEncoding:
@@ -43,14 +54,18 @@ class VertexEncoding:
     ----------
     maps : xarray.Dataset of (subject, hemisphere, vertex) float32, NaN outside the cortex, over the seconds
         that the models are tested in: ``r``, Pearson's correlation of predicted and measured BOLD; ``r2``,
-        the explained share of its variance. And ``penalty`` (subject, feature_space, hemisphere, vertex), in
-        units of the mean eigenvalue of that space's X'X.
-    mean : of the same names (hemisphere, vertex), the means over subjects, without ``penalty``
+        the explained share of its variance; ``p`` of r, by shifts, and ``q``, adjusted for the false
+        discovery rate over the subject's vertices; ``explainable_variance`` and ``normalised_r``, where a
+        clip is repeated; ``unique_SPACE`` and ``shared``, the parts of ``r2``, if asked for. And ``penalty``
+        (subject, feature_space, hemisphere, vertex), in units of the mean eigenvalue of that space's X'X.
+    mean : of the same names (hemisphere, vertex), without ``penalty``: means over subjects; ``p`` and ``q``
+        of the mean r; ``normalised_r`` of the means
+    notes : what could not be worked out, and why
     record : what the models are of, as in the JSON file
     """
 
     def __init__(self, found: EncodingMaps, record: dict[str, Any]) -> None:
-        self.record, self._found = record, found
+        self.record, self.notes, self._found = record, found.notes, found
         places = ("hemisphere", "vertex")
         coords = {"subject": found.subjects, "feature_space": found.spaces, "hemisphere": list(HEMISPHERES)}
         maps = {measure: (("subject", *places), values) for measure, values in found.maps.items()}
@@ -69,17 +84,18 @@ class VertexEncoding:
     ) -> None:
         """Write GIFTI and CIFTI for wb_view, a JSON, and tables by parcel and a picture if given them."""
         of = f"{', '.join(self.record['features'])}\n{len(self._found.subjects)} subjects"
-        for measure, values in self._found.maps.items():
-            maps = {"mean": self._found.means[measure]}
+        for measure, mean in self._found.means.items():
+            of_subjects = zip(self._found.subjects, self._found.maps[measure], strict=True)
+            maps = {"mean": mean, **dict(of_subjects)}
             map_files.write(
                 local(folder, "folder"),
                 f"encoding.{measure}",
-                maps | dict(zip(self._found.subjects, values, strict=True)),
+                {name: values for name, values in maps.items() if not np.isnan(values).all()},
                 mesh,
                 parcels=parcels,
                 surfaces=surfaces,
                 title=f"encoding models of {of}",
-                label=f"{LABELS[measure]} in {self.record['split']} scenes",
+                label=f"{LABELS.get(measure, f'{measure}: R2')}, {self.record['split']} scenes",
                 record=self.record,
             )
 
@@ -100,6 +116,8 @@ def encode(
     delays: tuple[int, int] = DELAYS,
     splits: SplitsLike | None = None,
     split: str = "test",
+    shifts: int = SHIFTS,
+    partition: bool = False,
     subjects: str | Iterable[str] = (),
     mesh: str = STORED,
     parcels: Sequence[str | PathLike[str]] = (),
@@ -134,6 +152,10 @@ def encode(
         Sets of scenes, as for `simtrain.fit`; None: the store's own.
     split : {"test", "val"}
         The set of scenes to test in.
+    shifts : int
+        By how many random shifts of the film against BOLD p is worked out; 0: no p.
+    partition : bool
+        Fit models without each of the feature spaces, too, to part R2 into what is unique to each and shared.
     subjects : str or iterable of str
         Their ids; none: all that are in a set.
     mesh : {"ico6", "32k", "59k"}
@@ -171,6 +193,8 @@ def encode(
     """
     must_be_one_of("mesh", mesh, MESHES)
     must_be_one_of("split", split, TESTED_SETS)
+    if shifts < 0:
+        raise UserError(f"`shifts` {shifts}: give how many, or 0 for none")
     if delays[0] > delays[1]:
         raise UserError(f"`delays` {delays[0]} to {delays[1]}: the first is later than the last")
     if figures:
@@ -180,8 +204,8 @@ def encode(
     atlas = read_parcels(list(map(Path, parcels)), len(on_mesh["L"][0])) if parcels else None
     dataset = with_splits(open_dataset(store), splits)
     spaces = _spaces(features, load_config(config, overrides=overrides), dataset)
-    _must_go_together(ridge, mixes, spaces)
-    settings = EncodingSettings(delays, ridge, mixes, split)
+    _must_go_together(ridge, mixes, partition, spaces)
+    settings = EncodingSettings(delays, ridge, mixes, split, shifts, partition)
     resolved = resolve(load_config(config, overrides=overrides, modalities=["fmri", *spaces]), dataset)
     models = EncodingModels(dataset, resolved, settings, torch_device(device))
     values = models.of(_positions(dataset, names_in(subjects)), progress)
@@ -194,6 +218,10 @@ def encode(
         "delays": [resolved.data.lag + delay for delay in delays],
         "split": split,
         "seconds": {name: {"training": train, "test": test} for name, (train, test) in seconds.items()},
+        "notes": values.notes,
+        "significant": {
+            measure: _significant(values, measure) for measure in ("p", "q") if measure in values.maps
+        },
         **{measure: _summary(mean) for measure, mean in values.means.items()},
         "store": dataset.identity,
         "software": software_versions(),
@@ -229,12 +257,14 @@ def _space(name: str, config: Config, dataset: Dataset) -> str:
     return name
 
 
-def _must_go_together(ridge: str, mixes: int, spaces: Sequence[str]) -> None:
+def _must_go_together(ridge: str, mixes: int, partition: bool, spaces: Sequence[str]) -> None:
     must_be_one_of("ridge", ridge, RIDGES)
     if ridge == "plain" and mixes != MIXES:
         raise UserError(f"`mixes` {mixes}: these are of `ridge` banded, and this one is plain")
     if ridge == "banded" and len(spaces) == 1:
         raise UserError(f"`ridge` banded: `features` has {spaces[0]} alone, and banded ridge needs several")
+    if partition and len(spaces) == 1:
+        raise UserError(f"`partition`: `features` has {spaces[0]} alone, and parts of R2 are of several")
     if ridge == "banded" and mixes < (least := sought.least_number(len(spaces))):
         raise UserError(f"`mixes` {mixes}: banded ridge of {len(spaces)} spaces needs {least} or more")
 
@@ -250,5 +280,13 @@ def _positions(dataset: Dataset, wanted: Sequence[str]) -> list[int]:
 def _summary(mean: np.ndarray) -> dict[str, float]:
     """Quantiles over the cortex."""
     inside = mean[~np.isnan(mean)]
+    if not len(inside):
+        return {}
     quantiles = dict(zip(QUANTILES, np.quantile(inside, QUANTILES).tolist(), strict=True))
     return {f"q{100 * q:g}": value for q, value in quantiles.items()} | {"max": float(inside.max())}
+
+
+def _significant(found: EncodingMaps, measure: str) -> dict[str, float]:
+    """The share of vertices that is significant, of the mean over subjects and of each."""
+    maps = {"mean": found.means[measure], **dict(zip(found.subjects, found.maps[measure], strict=True))}
+    return {name: float((values[~np.isnan(values)] <= LEVEL).mean()) for name, values in maps.items()}

@@ -9,7 +9,7 @@ import click
 
 from simdata.common.local_path import LOCAL
 from simdata.common.parameter_names import default
-from simtrain.api.encoding_model import encode
+from simtrain.api.encoding_model import LEVEL, encode
 from simtrain.cli.options import Lags, device_option, map_options, set_option, splits_option, store_argument
 from simtrain.data.experiments import TESTED_SETS
 from simtrain.encoding.models import RIDGES
@@ -57,6 +57,18 @@ from simtrain.encoding.models import RIDGES
     help="The set of scenes to test in.",
 )
 @click.option(
+    "--shifts",
+    type=int,
+    default=default(encode, "shifts"),
+    show_default=True,
+    help="How many random shifts of the film against BOLD p is worked out by; 0: no p.",
+)
+@click.option(
+    "--partition",
+    is_flag=True,
+    help="Part R2 into what is unique to each feature space, and what several share.",
+)
+@click.option(
     "--subject", "subjects", multiple=True, metavar="ID", help="Only this subject; may be given repeatedly."
 )
 @map_options(default(encode, "mesh"))
@@ -67,8 +79,9 @@ def encode_command(
     """Predict the BOLD of every vertex of STORE from the film's embeddings, and map how well.
 
     A ridge regression for each subject, fitted in training scenes and tested in test scenes. Writes GIFTI and
-    CIFTI for wb_view: the mean over subjects, and each subject's, of Pearson's r of predicted and measured
-    BOLD, and of the explained variance R2.
+    CIFTI for wb_view, of the mean over subjects and of each: Pearson's r of predicted and measured BOLD, R2,
+    p by shifts of the film and q of the false discovery rate, and where the film repeats a clip the
+    explainable variance and the normalised r.
     """
     found = encode(
         store,
@@ -82,7 +95,11 @@ def encode_command(
     click.echo(f"{found.record['split']} scenes, mean over subjects, over the cortex:")
     for measure in map(str, found.mean):
         quantiles = ", ".join(f"{name} {value:.3f}" for name, value in found.record[measure].items())
-        click.echo(f"{measure}: {quantiles}")
+        click.echo(f"{measure}: {quantiles or 'nowhere'}")
+    for measure, shares in found.record["significant"].items():
+        click.echo(f"{measure} <= {LEVEL}: {100 * shares['mean']:.1f} % of vertices")
+    for note in found.notes:
+        click.echo(f"note: {note}")
     click.echo(
         f"wrote {out}; open encoding.r.{mesh}.dscalar.nii of it in wb_view, with the spheres beside it"
     )

@@ -58,7 +58,6 @@ class BandedRidge:
     ) -> None:
         self._features = np.array([space.shape[1] for space in x])
         self.power = np.array([np.square(space - space.mean(axis=0), dtype=float).sum() for space in x])
-        self._unit = self.power.sum() / self._features.sum()
         self._device = device
         spaces = [_joined(one, other, device) for one, other in zip(x, new, strict=True)]
         wide = self._features.sum() >= len(fold)
@@ -78,11 +77,11 @@ class BandedRidge:
             smoother = self._of_all(tuple(mixes[number]))
             own = np.flatnonzero(chosen == number)
             for part in np.split(own, range(PART, len(own), PART)):
-                lent = torch.from_numpy(penalty[part]).to(self._device) * self._unit
+                own_penalty = torch.from_numpy(penalty[part] * self._unit(mixes[number])).to(self._device)
                 targets = self._on_device(y[:, part], torch.float64)
-                predicted[:, part] = smoother.fitted(targets)(lent).cpu().numpy()
+                predicted[:, part] = smoother.fitted(targets)(own_penalty).cpu().numpy()
         mix = mixes[chosen]
-        share = self._features / self._features.sum()
+        share = self._features / self._columns(mix)[:, None]
         with np.errstate(divide="ignore"):
             return Fitted(predicted, mix, penalty[:, None] * share / mix)
 
@@ -102,7 +101,7 @@ class BandedRidge:
     def _errors(self, mix: tuple[float, ...], y: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         """Parts of the targets, and (penalties, targets of it) the sum over folds of squared errors."""
         folds = self._of_folds(mix)
-        penalties = torch.from_numpy(PENALTIES).to(self._device) * self._unit
+        penalties = torch.from_numpy(PENALTIES * self._unit(np.array(mix))).to(self._device)
         for start in range(0, y.shape[1], PART):
             part = slice(start, start + PART)
             # Half the time in float32; what is predicted in the end is worked out in float64.
@@ -120,6 +119,14 @@ class BandedRidge:
 
     def _decompose_all(self, mix: tuple[float, ...]) -> _Smoother:
         return self._design.mixed(self._scales(mix))(self._train, self._new)
+
+    def _columns(self, mix: np.ndarray) -> np.ndarray:
+        """(...): of the spaces that have a share in mixes (..., spaces)."""
+        return (mix > 0) @ self._features
+
+    def _unit(self, mix: np.ndarray) -> float:
+        """The mean eigenvalue of a mix's X'X."""
+        return float(self.power.sum() / self._columns(mix))
 
     def _scales(self, mix: tuple[float, ...]) -> list[float]:
         """By which the squares of spaces are multiplied: their sum stays, however it is shared."""

@@ -14,17 +14,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from simdata.common.errors import UserError
-from simtrain.baselines.ridge import film_folds
-from simtrain.baselines.targets import Targets
 from simtrain.config.resolved import ResolvedConfig
-from simtrain.data.dataset import SPLITS, Dataset
-from simtrain.data.windows import HEMISPHERES, TRAIN, Windows
+from simtrain.data.dataset import Dataset
+from simtrain.data.windows import HEMISPHERES
 from simtrain.encoding import mixes
 from simtrain.encoding.accuracy import correlation, explained
-from simtrain.encoding.banded_ridge import BandedRidge
+from simtrain.encoding.banded_ridge import BandedRidge, Fitted
 from simtrain.encoding.bold import read_rows
-from simtrain.encoding.rows import film_clips, rows_of
+from simtrain.encoding.design import Design, Designs
+from simtrain.encoding.maps import Collected, EncodingMaps, Maps
+from simtrain.encoding.noise_ceiling import explainable_variance, normalised
+from simtrain.encoding.partition import parts
+from simtrain.encoding.shift_null import SHIFTS, p_values, shifted_correlation
 
 RIDGES = ("plain", "banded")
 MIXES = 20
@@ -40,55 +41,20 @@ class EncodingSettings:
     ridge : ``plain``, with one penalty for all feature spaces, or ``banded``, with one for each
     mixes : of spaces that banded ridge tries
     split : set of scenes to test in, ``test`` or ``val``
+    shifts : at random, that p is worked out by; 0: no p
+    partition : whether to fit models without each of the feature spaces, too
     """
 
     delays: tuple[int, int]
     ridge: str = "plain"
     mixes: int = MIXES
     split: str = "test"
-
-
-@dataclass(frozen=True)
-class EncodingMaps:
-    """How well encoding models predict the BOLD of scenes that they were not fitted in.
-
-    Maps are float32, NaN outside the cortex and in hemispheres that are not used.
-
-    Attributes
-    ----------
-    subjects : their ids
-    spaces : names of feature spaces
-    maps : measure -> (subjects, hemispheres, vertices)
-    penalty : (subjects, spaces, hemispheres, vertices), in units of the mean eigenvalue of the space's X'X
-    seconds : (subjects, 2) int, of training and of test
-    columns : of the design
-    """
-
-    subjects: list[str]
-    spaces: list[str]
-    maps: dict[str, np.ndarray]
-    penalty: np.ndarray
-    seconds: np.ndarray
-    columns: int
-
-    @property
-    def means(self) -> dict[str, np.ndarray]:
-        """Measure -> (hemispheres, vertices): the mean over subjects."""
-        return {measure: values.mean(axis=0) for measure, values in self.maps.items()}
-
-
-@dataclass(frozen=True)
-class _Design:
-    """Rows of training and of test, ROW, and the ridge of their features."""
-
-    train: np.ndarray
-    test: np.ndarray
-    ridge: BandedRidge
-    columns: int
+    shifts: int = SHIFTS
+    partition: bool = False
 
 
 class EncodingModels:
-    """The design of a store's films, and what fits and tests it on a subject.
+    """Fits and tests the models of a store's subjects.
 
     Parameters
     ----------
@@ -97,30 +63,15 @@ class EncodingModels:
     Raises
     ------
     UserError
-        If there are no rows for training or none for test.
+        If there are no seconds for training or none for test.
     """
 
     def __init__(
         self, dataset: Dataset, config: ResolvedConfig, settings: EncodingSettings, device: torch.device
     ) -> None:
-        self._dataset, self._settings, self._device = dataset, settings, device
+        self._dataset, self._settings = dataset, settings
         self._lag, self._sides = config.data.lag, config.data.sides
-        used = Windows.of(dataset, config)
-        self._targets = Targets(used.embeddings, used.clips)
-        self.spaces = [embedding.variable for embedding in used.embeddings.values()]
-        first, last = settings.delays
-        self._delays = np.arange(first, last + 1)
-        self._train, self._test = (
-            rows_of(dataset, used.clips, split, self._delays, self._lag)
-            for split in (TRAIN, SPLITS.index(settings.split))
-        )
-        for rows, name in ((self._train, "training"), (self._test, settings.split)):
-            if not len(rows):
-                raise UserError(
-                    f"{dataset.path} has no second of {name} scenes with all clips of `delays` {first} "
-                    f"to {last} s in its scene: take fewer, or other `splits`"
-                )
-        self._designs: dict[bytes, _Design] = {}
+        self._designs = Designs(dataset, config, settings.delays, settings.split, settings.shifts, device)
 
     def of(
         self, subjects: Sequence[int], progress: Callable[[str, int, int], None] = lambda *_: None
@@ -133,58 +84,57 @@ class EncodingModels:
             If a subject's runs have training scenes of less than two clips, or no scenes to test in.
         """
         for subject in subjects:
-            self._rows_of(subject)  # if one has too few, say so before the work begins
-        shape = (HEMISPHERES, self._dataset.cortex.shape[1])
-        maps = {measure: np.full((len(subjects), *shape), np.nan, np.float32) for measure in ("r", "r2")}
-        penalty = np.full((len(subjects), len(self.spaces), *shape), np.nan, np.float32)
-        seconds = np.empty((len(subjects), 2), int)
+            self._designs.rows(subject)  # if one has too few, say so before the work begins
+        shifts, spaces = next(iter(self._designs.shifts.values()), np.empty(0)), self._designs.spaces
+        places = (HEMISPHERES, self._dataset.cortex.shape[1])
+        collected = Collected(len(subjects), places, len(shifts))
+        penalty = np.full((len(subjects), len(spaces), *places), np.nan, np.float32)
+        seconds, notes = np.empty((len(subjects), 2), int), list(self._designs.notes)
+        names = [self._dataset.subjects[subject] for subject in subjects]
         for row, subject in enumerate(subjects):
-            progress(self._dataset.subjects[subject], row + 1, len(subjects))
-            design = self._design(subject)
+            progress(names[row], row + 1, len(subjects))
+            design = self._designs.of(subject)
             seconds[row] = len(design.train), len(design.test)
+            if not len(design.repeated) and not any("no noise ceiling:" in note for note in notes):
+                notes.append(f"no noise ceiling of {names[row]}: fewer than two of its runs repeat a clip")
             for side in self._sides:
                 vertices = np.flatnonzero(self._dataset.cortex[side])
-                train, test = read_rows(self._dataset, subject, side, self._lag, (design.train, design.test))
-                fitted = design.ridge.fit(train, self._mixes(design.ridge))
-                maps["r"][row, side, vertices] = correlation(fitted.predicted, test)
-                maps["r2"][row, side, vertices] = explained(fitted.predicted, test)
+                fitted, measures, null = self._measured(design, subject, side)
+                collected.add(row, side, vertices, measures, null)
                 penalty[row, :, side, vertices] = fitted.penalty
-        names = [self._dataset.subjects[subject] for subject in subjects]
-        return EncodingMaps(names, self.spaces, maps, penalty, seconds, design.columns)
+        return EncodingMaps(names, spaces, *collected.finished(), penalty, seconds, design.columns, notes)
 
-    def _mixes(self, ridge: BandedRidge) -> np.ndarray:
-        if self._settings.ridge == "plain":
-            return mixes.as_given(ridge.power)
-        return mixes.candidates(ridge.power, self._settings.mixes)
+    def _measured(self, design: Design, subject: int, side: int) -> tuple[Fitted, Maps, np.ndarray]:
+        """What is fitted in a hemisphere, its measures, and r of all shifts (shifts, vertices)."""
+        rows = (design.train, design.test, design.repeated.reshape(-1))
+        train, test, repeated = read_rows(self._dataset, subject, side, self._lag, rows)
+        fitted = design.ridge.fit(train, self._mixes(design.ridge))
+        r, r2 = correlation(fitted.predicted, test), explained(fitted.predicted, test)
+        measures, null = {"r": r, "r2": r2}, np.empty((0, len(r)), np.float32)
+        if design.shifts:
+            null = shifted_correlation(fitted.predicted, test, design.test["movie"], design.shifts)
+            measures["p"] = p_values(r, null[design.distinct])
+        if len(design.repeated):
+            explainable = explainable_variance(repeated.reshape(*design.repeated.shape, -1))
+            measures["explainable_variance"] = explainable
+            measures["normalised_r"] = normalised(r, explainable)
+        if self._settings.partition:
+            measures |= parts(r2, self._without_each(design, train, test))
+        return fitted, measures, null
 
-    def _rows_of(self, subject: int) -> tuple[np.ndarray, np.ndarray]:
-        """Of training and of test, in the movies whose run the subject has."""
-        movies = np.flatnonzero(self._dataset.complete[subject])
-        train, test = (rows[np.isin(rows["movie"], movies)] for rows in (self._train, self._test))
-        clips = film_clips(self._dataset, train)
-        if clips < 2 or not len(test):
-            name = self._dataset.subjects[subject]
-            raise UserError(
-                f"`subjects` {name}: its runs have training scenes of {clips} clips of the film "
-                f"(cross-validation needs 2), and {len(test)} seconds of {self._settings.split} scenes: "
-                "leave it out, or give other `splits`"
-            )
-        return train, test
+    def _without_each(self, design: Design, train: np.ndarray, test: np.ndarray) -> dict[str, np.ndarray]:
+        """Space -> R2 of the model of all others."""
+        return {
+            space: explained(design.ridge.fit(train, self._mixes(design.ridge, number)).predicted, test)
+            for number, space in enumerate(self._designs.spaces)
+        }
 
-    def _design(self, subject: int) -> _Design:
-        """The last one is kept: it bounds memory, and most subjects have the same runs."""
-        movies = self._dataset.complete[subject].tobytes()
-        if movies not in self._designs:
-            self._designs.clear()
-            train, test = self._rows_of(subject)
-            x, new = self._features(train), self._features(test)
-            fold = film_folds(train, self._dataset.segment)
-            ridge = BandedRidge(x, new, fold, self._device)
-            columns = sum(space.shape[1] for space in x)
-            self._designs[movies] = _Design(train, test, ridge, columns)
-        return self._designs[movies]
-
-    def _features(self, rows: np.ndarray) -> list[np.ndarray]:
-        """Of each space (n, delays * features) float32, delay by delay."""
-        found = [self._targets.embed(rows["movie"], rows["clip"] - delay) for delay in self._delays]
-        return [np.concatenate([at_delay[name] for at_delay in found], axis=1) for name in found[0]]
+    def _mixes(self, ridge: BandedRidge, left_out: int | None = None) -> np.ndarray:
+        """(k, spaces) to try, with no share of a space that is left out."""
+        kept = [number for number in range(len(self._designs.spaces)) if number != left_out]
+        power = ridge.power[kept]
+        plain = self._settings.ridge == "plain" or len(kept) == 1
+        tried = mixes.as_given(power) if plain else mixes.candidates(power, self._settings.mixes)
+        found = np.zeros((len(tried), len(self._designs.spaces)))
+        found[:, kept] = tried
+        return found

@@ -95,13 +95,24 @@ def means(values: Mapping[str, np.ndarray], parcels: Mapping[str, Parcels]) -> d
 
     Parameters
     ----------
-    values : of each hemisphere (maps, vertices) float, NaN outside the cortex in all maps alike
+    values : of each hemisphere (maps, vertices) float, NaN where a map says nothing; a map that has no value
+        in a parcel has NaN
     """
-    first = {hemisphere: of_side[0] for hemisphere, of_side in values.items()}
-    return {
-        f"{hemisphere} {parcel}": values[hemisphere][:, vertices].mean(axis=1, dtype=np.float64)
-        for hemisphere, parcel, vertices in _areas(first, parcels)
+    anywhere = {
+        hemisphere: np.where(np.isnan(maps).all(axis=0), np.nan, 0) for hemisphere, maps in values.items()
     }
+    return {
+        f"{hemisphere} {parcel}": _mean(values[hemisphere][:, vertices])
+        for hemisphere, parcel, vertices in _areas(anywhere, parcels)
+    }
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """(maps,) float64, over vertices that have a value; NaN where none has."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=1)
+    total = np.where(known, values, 0).sum(axis=1, dtype=np.float64)
+    return np.where(count, total / np.where(count, count, 1), np.nan)
 
 
 def _areas(

@@ -60,21 +60,21 @@ def resample(values: np.ndarray, mesh: str) -> np.ndarray:
 
     Parameters
     ----------
-    values : (..., 40962) float, NaN outside the cortex, which is the same in all maps
+    values : (..., 40962) float, NaN outside the cortex, or wherever a map says nothing
     mesh : "ico6", "32k" or "59k"
 
     Returns
     -------
-    (..., vertices) float32, NaN outside the cortex
+    (..., vertices) float32, NaN there
     """
     if mesh == STORED:
         return values.astype(np.float32)
-    weights, inside = _from_stored(mesh), ~np.isnan(values.reshape(-1, values.shape[-1])[0])
-    share = weights @ inside.astype(float)
-    total = np.nan_to_num(values).reshape(-1, values.shape[-1]) @ weights.T
+    weights, flat = _from_stored(mesh), values.reshape(-1, values.shape[-1])
+    share = (~np.isnan(flat)).astype(float) @ weights.T
+    total = np.nan_to_num(flat) @ weights.T
     kept = share >= 0.5
     found = np.full(total.shape, np.nan, np.float32)
-    found[:, kept] = total[:, kept] / share[kept]
+    found[kept] = total[kept] / share[kept]
     return found.reshape(*values.shape[:-1], -1)
 
 

@@ -30,6 +30,10 @@ def test_it_gives_what_the_command_writes(store, tmp_path):
     assert written["features"] == ["video_shapes"]
     assert written["delays"] == [6, 7]
     assert f"max {written['r']['max']:.3f}" in shown
+    assert f"q <= 0.05: {100 * written['significant']['q']['mean']:.1f} % of vertices" in shown
+    assert f"note: {written['notes'][0]}" in shown
+    assert {path.name.split(".")[1] for path in (tmp_path / "told").glob("*.dscalar.nii")} == {*found.mean}
+    assert set(found.mean) == {"r", "r2", "p", "q"}
     assert found.maps.r.sizes == {"subject": 1, "hemisphere": 2, "vertex": 40962}
 
 
@@ -57,6 +61,8 @@ def test_nothing_is_written_unless_asked_for(store, tmp_path, monkeypatch):
             {"features": "video,audio", "ridge": "banded", "mixes": 2},
             "`mixes` 2: banded ridge of 2 spaces needs 3 or more",
         ),
+        ({"partition": True}, "`partition`: `features` has video_shapes alone"),
+        ({"shifts": -1}, "`shifts` -1"),
         ({"split": "train"}, "split: 'train' is not one of"),
         ({"split": "val"}, "no second of val scenes"),
     ],

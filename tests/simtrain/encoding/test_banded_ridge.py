@@ -57,25 +57,26 @@ def test_each_target_has_the_mix_that_is_best_when_all_are_tried_by_sklearn(feat
     found = ridge.fit(y, mixes)
     scales = np.sqrt(mixes * ridge.power.sum() / ridge.power)
     for target in range(4):
-        tried = [plain_ridge(_beside(x, s), fold, _beside(new, s), y[:, target]) for s in scales]
+        tried = [plain_ridge(_beside(x, scale), fold, _beside(new, scale), y[:, target]) for scale in scales]
         best = int(np.argmin([error for *_, error in tried]))
         np.testing.assert_array_equal(found.mix[target], mixes[best])
         np.testing.assert_allclose(found.predicted[:, target], tried[best][0], rtol=1e-4, atol=1e-4)
         with np.errstate(divide="ignore"):
-            share = np.array(features) / sum(features)
+            share = np.array(features) / np.dot(mixes[best] > 0, features)
             np.testing.assert_allclose(found.penalty[target], tried[best][1] * share / mixes[best])
     assert found.mix[0, 0] > 0.9
     assert found.mix[1, 1] > 0.9
 
 
 def _beside(spaces, scales):
-    return np.hstack([scale * space for scale, space in zip(scales, spaces, strict=True)])
+    return np.hstack([scale * space for scale, space in zip(scales, spaces, strict=True) if scale])
 
 
 def test_it_is_himalaya_s_random_search_over_the_same_mixes():
     x, new, fold, y = _data(50, 30, 20)
     ridge = BandedRidge(x, new, fold, CPU)
     mixes = candidates(ridge.power, 12)
+    mixes = mixes[(mixes > 0).all(axis=1)]  # its penalties are the same for all mixes, ours not for corners
     found = ridge.fit(y[:, :4], mixes)
     set_backend("numpy")
     kernels, cross = (np.stack([b @ a.T for a, b in zip(x, rows, strict=True)]) for rows in (x, new))

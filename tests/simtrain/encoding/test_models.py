@@ -1,9 +1,12 @@
 """Encoding models against scikit-learn's ridge, vertex by vertex and fold by fold."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from plain_ridge import plain_ridge
+from scipy.stats import zscore
 from sklearn.preprocessing import StandardScaler
 
 from simdata.common.errors import UserError
@@ -11,6 +14,7 @@ from simdata.store import BoldReader
 from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.encoding.models import EncodingModels, EncodingSettings
+from simtrain.encoding.noise_ceiling import explainable_variance
 
 CPU = torch.device("cpu")
 
@@ -79,3 +83,34 @@ def test_one_hemisphere_is_asked_for(store):
 def test_delays_longer_than_a_scene_are_refused(store):
     with pytest.raises(UserError, match="has no second of test scenes with all clips of `delays` 0 to 20"):
         _models(store, delays=(0, 20))
+
+
+def test_measures_of_a_hemisphere_are_those_of_its_prediction(store):
+    found = _models(store, modalities="fmri,video,audio_tones", partition=True, shifts=100)[1].of([4, 5])
+    assert found.spaces == ["video_shapes", "audio_tones"]
+    whole = found.maps["unique_video_shapes"] + found.maps["unique_audio_tones"] + found.maps["shared"]
+    np.testing.assert_allclose(whole, found.maps["r2"], atol=1e-5)
+    alone = _models(store, modalities="fmri,audio_tones", shifts=0)[1].of([4, 5])
+    lost = found.maps["r2"] - alone.maps["r2"]
+    np.testing.assert_allclose(lost, found.maps["unique_video_shapes"], atol=1e-4)
+    assert "p" not in alone.maps
+    p = found.means["p"][~np.isnan(found.means["p"])]
+    assert p.min() == pytest.approx(1 / 63)  # 7 and 9 s have 62 shifts
+    assert found.notes == [f"no noise ceiling: no two runs of {store} show a clip named test-retest"]
+
+
+def test_a_repeated_clip_gives_a_ceiling_to_those_who_saw_it_twice(store):
+    dataset = open_dataset(store)
+    segment = dataset.segment.copy()
+    segment[1, 55:59] = 5
+    again = replace(dataset, segment=segment)
+    config = resolve(load("demo", ["data.lag=2"], "fmri,video"), again)
+    found = EncodingModels(again, config, EncodingSettings((0, 0)), CPU).of([4])
+    vertex, reader = np.flatnonzero(dataset.cortex[0])[1234], BoldReader(store)
+    runs = [
+        reader.read(np.array([[4, m, 0, 0]]), n)[0, :, vertex].astype(float) for m, n in ((0, 64), (1, 61))
+    ]
+    repeats = np.stack([zscore(runs[0])[58:62], zscore(runs[1])[57:61]])[..., None]
+    expected = explainable_variance(repeats)[0]
+    assert found.maps["explainable_variance"][0, 0, vertex] == pytest.approx(expected, abs=1e-4)
+    assert not found.notes

@@ -68,3 +68,12 @@ def test_the_cortex_of_hcp_comes_back_from_the_stores_mesh(templates):
     back = ~np.isnan(resample(stored, "32k"))
     assert (back & mask).sum() / mask.sum() > 0.999
     assert (back & ~mask).sum() / mask.sum() < 0.01
+
+
+def test_where_one_map_says_nothing_others_may():
+    maps = np.ones((2, 40962))
+    maps[1, icosphere(6)[0][:, 0] > 0] = np.nan
+    found = resample(maps, "32k")
+    assert not np.isnan(found[0]).any()
+    assert 0.4 < np.isnan(found[1]).mean() < 0.6
+    np.testing.assert_allclose(found[~np.isnan(found)], 1, rtol=1e-6)
