@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from os import PathLike
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from simtrain.data.moments import find_moments
 from simtrain.data.order import Cursor, shuffled_batches
 from simtrain.data.sets import with_splits
 from simtrain.data.windows import Windows
+from simtrain.models.context import ContextCourses
 from simtrain.models.input import FramePatches
 
 __all__ = ["SampleBatch", "SampleBatches", "batches", "open_dataset"]
@@ -52,6 +54,9 @@ class SampleBatch:
     subject, movie, hemisphere : (n,) int64, positions in the store; hemisphere 0 is L
     second : (n,) int64, s from the beginning of the run to the first frame
     clip : (n,) int64, s from the beginning of the film to the stimulus clip
+    context : (n, seconds, patches of ``context.ico``) float32 on the device, the mean BOLD of each patch in
+        the window and around it, 0 where it may not be seen; None if the configuration has no context
+    seen : (n, seconds) bool on the device, whether it may; None as ``context``
     """
 
     fmri: Tensor
@@ -61,12 +66,16 @@ class SampleBatch:
     second: np.ndarray
     clip: np.ndarray
     hemisphere: np.ndarray
+    context: Tensor | None = None
+    seen: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.fmri)
 
     def __repr__(self) -> str:
         shapes = {"fmri": self.fmri, **self.stimuli}
+        if self.context is not None:
+            shapes["context"] = self.context
         return f"<SampleBatch {', '.join(f'{name} {tuple(of.shape)}' for name, of in shapes.items())}>"
 
 
@@ -104,6 +113,7 @@ class SampleBatches:
         stimuli.fit(found.clips)
         self._stimuli = stimuli.to(device)
         self._frames = FramePatches.of(dataset, config).to(device)
+        self._context = ContextCourses.of(dataset, config)
         self._feed: Feed | None = None
 
     def __len__(self) -> int:
@@ -150,8 +160,10 @@ class SampleBatches:
 
     def _made(self, samples: np.ndarray, stored: Tensor) -> SampleBatch:
         names = ("subject", "movie", "second", "clip", "hemisphere")
-        index = {name: samples[name].astype(np.int64) for name in names}
+        index: dict[str, Any] = {name: samples[name].astype(np.int64) for name in names}
         movie, clip = (torch.from_numpy(index[name]).to(self._device) for name in ("movie", "clip"))
+        if self._context is not None:
+            index["context"], index["seen"] = self._context.of_samples(samples, self._device)
         return SampleBatch(self._frames.of_samples(samples, stored), self._stimuli(movie, clip), **index)
 
 

@@ -272,7 +272,7 @@ def saliency(
     explained = modality_of(trained, method, modality)
     unit = trained.config.as_tested.data.unit
     how = Method(method, explained, heads, block, by_head, steps, by_vertex, absolute, unit)
-    how.must_suit(trained.config.model, by_frame)
+    how.must_suit(trained.config, by_frame)
     which = Selection(
         None if experiment == ANY else experiment, tested, tuple(subjects), movie, seconds, windows
     )

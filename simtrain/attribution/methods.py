@@ -16,7 +16,7 @@ from simdata.common.errors import UserError
 from simtrain.attribution.attention_maps import attention_to_patches, heads_to_patches
 from simtrain.attribution.gradients import gradient, gradient_times_input, integrated_gradients
 from simtrain.common.choices import must_be_one_of
-from simtrain.config.schema import ModelConfig
+from simtrain.config.schema import Config
 from simtrain.data.feeds import Batch
 from simtrain.data.windows import HEMISPHERES
 from simtrain.models.learner import Learner
@@ -76,8 +76,14 @@ class Method:
             return f"|change of {self.modality} similarity| per {self.bold_unit} of BOLD"
         return f"{'|contribution|' if self.absolute else 'contribution'} to {self.modality} similarity"
 
-    def must_suit(self, model: ModelConfig, by_frame: bool) -> None:
+    def must_suit(self, config: Config, by_frame: bool) -> None:
         """Raise a UserError if there are no such maps of a model, or no map of each frame if wanted."""
+        model = config.model
+        if config.context.seconds:
+            raise UserError(
+                f"saliency: the model also sees {config.context.seconds} s of BOLD around a window "
+                "(context.before, context.after), of which there are no maps; take a run without a context"
+            )
         if self.name in ATTENTION and not model.attention:
             raise UserError(f"`method` {self.name}: the model has no attention (model.attention: false)")
         if by_frame and self.name in ATTENTION and model.temporal in ONE_TOKEN:

@@ -90,6 +90,11 @@ class Baselines:
     def __init__(
         self, dataset: Dataset, config: ResolvedConfig, settings: BaselineSettings, device: torch.device
     ) -> None:
+        if config.context.seconds:
+            raise UserError(
+                "context.before, context.after: baselines see windows alone; take both as 0, or longer "
+                "windows (data.frames)"
+            )
         self._dataset, self._config, self._device = dataset, config, device
         self._ico = ICO if settings.ico is None else settings.ico
         self._settings = replace(settings, ico=self._ico)

@@ -19,6 +19,7 @@ from simtrain.config.modalities import Pair
 from simtrain.config.registries import LossName, PatchEmbeddingName
 
 DEFAULT_PRESET = "sim-tiny"
+LONGEST = 100  # s, of a window, and of one with its context
 
 Modality = Annotated[str, Field(pattern=f"^({named.PATTERN})$")]
 Count = Annotated[int, Field(gt=0)]
@@ -54,7 +55,7 @@ class _Strict(BaseModel):
 class WindowConfig(_Strict):
     """A window of BOLD."""
 
-    frames: int = Field(default=3, ge=1, le=100, description="Seconds of BOLD in a window.")
+    frames: int = Field(default=3, ge=1, le=LONGEST, description="Seconds of BOLD in a window.")
     lag: Annotated[int, Field(ge=0)] | None = Field(
         default=None, description="Seconds by which BOLD is behind the stimulus; null: the store's lag."
     )
@@ -253,6 +254,28 @@ class ModelConfig(EncoderConfig):
         if isinstance(self.freeze, int) and self.freeze > self.depth:
             raise ValueError(f"freeze: {self.freeze} is more than the {self.depth} blocks there are")
         return self
+
+
+class ContextConfig(_Strict):
+    """BOLD around a window that the model sees beside it (`simtrain.models.temporal`).
+
+    It ends where BOLD answers film of another set of scenes, or of none. Its blocks have the encoder's sizes.
+    """
+
+    before: int = Field(default=0, ge=0, le=99, description="Seconds of BOLD before the window.")
+    after: int = Field(default=0, ge=0, le=99, description="Seconds of BOLD after the window.")
+    ico: int = Field(
+        default=2,
+        ge=1,
+        le=3,
+        description="Icosphere whose faces' mean BOLD the context is given by: 20 * 4**ico.",
+    )
+    depth: Count = Field(default=2, description="Number of transformer blocks over time.")
+
+    @property
+    def seconds(self) -> int:
+        """How long the context is, without the window; 0: there is none."""
+        return self.before + self.after
 
 
 class ProjectorConfig(_Strict):
@@ -495,6 +518,7 @@ class Config(BaseConfig):
     )
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
+    context: ContextConfig = ContextConfig()
     projector: ProjectorConfig = ProjectorConfig()
     loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
@@ -520,6 +544,15 @@ class Config(BaseConfig):
         if not any(self.pair_weights.values()):
             raise ValueError(
                 f"loss.weights are all 0 for the modalities in use, {', '.join(self.modalities)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _in_reach(self) -> Self:
+        if (seconds := self.data.frames + self.context.seconds) > LONGEST:
+            raise ValueError(
+                f"context: before and after are {self.context.seconds} s, and {seconds} s with data.frames: "
+                f"at most {LONGEST} s are possible"
             )
         return self
 

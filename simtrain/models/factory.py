@@ -1,4 +1,4 @@
-"""The surface encoder of a configuration, what of it is kept from training, and what it needs."""
+"""The encoders of a configuration, what of them is kept from training, and what they need."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from simtrain.config.schema import Config, EncoderConfig, PretrainConfig
 from simtrain.models import losses
 from simtrain.models.patch_embeddings import find
 from simtrain.models.sit import SiT
+from simtrain.models.temporal import ContextTransformer
 
 
 def surface_encoder(model: EncoderConfig, patches: tuple[int, int], frames: int) -> SiT:
@@ -22,6 +23,28 @@ def surface_encoder(model: EncoderConfig, patches: tuple[int, int], frames: int)
     embedding = partial(kind, **{name: getattr(model, name) for name in kind.options})
     return SiT(
         patches=patches[0], patch_size=patches[1] * frames, frames=frames, embedding=embedding, **sizes
+    )
+
+
+def context_transformer(config: Config, patches: int) -> ContextTransformer:
+    """A new one for the windows of a configuration; its blocks have the sizes of the encoder's.
+
+    Parameters
+    ----------
+    patches : number of them, whose means it sees
+    """
+    model, context = config.model, config.context
+    return ContextTransformer(
+        patches=patches,
+        before=context.before,
+        frames=config.data.frames,
+        after=context.after,
+        dim=model.dim,
+        depth=context.depth,
+        heads=model.heads,
+        dim_head=model.dim_head,
+        hidden=model.mlp_ratio * model.dim,
+        dropout=model.dropout,
     )
 
 

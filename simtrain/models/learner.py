@@ -10,8 +10,9 @@ from simtrain.config.resolved import ResolvedConfig
 from simtrain.data.dataset import Dataset, Embedding
 from simtrain.data.features import Stimuli
 from simtrain.data.windows import covered
+from simtrain.models.context import Context, ContextCourses
 from simtrain.models.draws import SampleDraws
-from simtrain.models.factory import freeze, surface_encoder
+from simtrain.models.factory import context_transformer, freeze, surface_encoder
 from simtrain.models.input import FramePatches
 from simtrain.models.left_out import LeftOut
 from simtrain.models.losses import configured, false_negatives
@@ -47,6 +48,9 @@ class Learner(nn.Module):
         kind = PerTokenSIM if per_token else SIM
         self.sim: SIM = kind(encoder, features, projector.dim, projector.dropout)
         self.left_out, self.depth = LeftOut.of(config), config.model.depth
+        self.context = ContextCourses.of(dataset, config)
+        if self.context is not None:  # behind all else, which so draws the same weights as without it
+            self.sim.temporal = context_transformer(config, self.context.patches)
         self.loss = configured(config)
         self.overlaps_are_negatives = config.loss.overlaps == "negatives"
         size = config.loss.queue
@@ -80,7 +84,7 @@ class Learner(nn.Module):
         if draws is not None:
             features = self.left_out.thinned(features, samples, draws)
             paths = self.left_out.paths(samples, draws, self.depth, self.device)
-        fmri = self.sim.embed_fmri(self.patches(samples, stored), paths)
+        fmri = self.sim.embed_fmri(self.patches(samples, stored), self._around(samples), paths)
         return {"fmri": fmri} | self.sim.embed_stimuli(features)
 
     def compared(self, samples: np.ndarray, draws: SampleDraws) -> dict[str, Tensor] | None:
@@ -88,8 +92,8 @@ class Learner(nn.Module):
         return self.left_out.compared(samples, draws, self.modalities, self.device)
 
     def embed_fmri(self, samples: np.ndarray, stored: Tensor) -> Tensor:
-        """(n, dim) from (n, frames, vertices) as stored."""
-        return self.sim.embed_fmri(self.patches(samples, stored))
+        """(n, dim) from (n, frames, vertices) as stored, and what is around them, if the model sees it."""
+        return self.sim.embed_fmri(self.patches(samples, stored), self._around(samples))
 
     def patches(self, samples: np.ndarray, stored: Tensor) -> Tensor:
         """(n, patches, vertices of one * frames) float32: what the encoder sees of BOLD as stored."""
@@ -111,6 +115,9 @@ class Learner(nn.Module):
         mask = false_negatives(samples["movie"], samples["second"], self.window)
         mask |= false_negatives(samples["movie"], samples["clip"], self.window)
         return torch.from_numpy(mask).to(self.device, non_blocking=True)
+
+    def _around(self, samples: np.ndarray) -> Context | None:
+        return None if self.context is None else self.context.of_samples(samples, self.device)
 
     def _index(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values.astype(np.int64)).to(self.device, non_blocking=True)

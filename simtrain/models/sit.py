@@ -215,11 +215,17 @@ class TransformerBlock(nn.Module):
             nn.Dropout(dropout),
         )
 
-    def forward(self, x: Tensor, paths: Tensor | None = None) -> Tensor:
-        """(batch, tokens, dim) -> the same; ``paths`` (batch, 2) are factors of attention and MLP."""
+    def forward(self, x: Tensor, paths: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+        """(batch, tokens, dim) -> the same.
+
+        Parameters
+        ----------
+        paths : (batch, 2) factors of attention and MLP
+        bias : as `Attention.forward` takes it
+        """
         of_attention, of_mlp = (None, None) if paths is None else paths[:, :, None, None].unbind(dim=1)
         if self.attention is not None:
-            x = x + _scaled(self.attention(x), of_attention)
+            x = x + _scaled(self.attention(x, bias), of_attention)
         return x + _scaled(self.mlp(x), of_mlp)
 
 
@@ -237,12 +243,18 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * heads * dim_head, bias=False)
         self.out = nn.Sequential(nn.Linear(heads * dim_head, dim), nn.Dropout(dropout))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, tokens, dim) -> the same shape."""
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """(batch, tokens, dim) -> the same shape.
+
+        Parameters
+        ----------
+        bias : (batch or 1, heads, tokens, tokens), what is added to scores of attention
+        """
         batch, tokens, _ = x.shape
         qkv = self.qkv(self.norm(x)).view(batch, tokens, 3, self.heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        mixed = scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)
+        bias = None if bias is None else bias.to(q.dtype)
+        mixed = scaled_dot_product_attention(q, k, v, bias, self.dropout if self.training else 0.0)
         return self.out(mixed.transpose(1, 2).reshape(batch, tokens, -1))
 
 

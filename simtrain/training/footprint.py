@@ -8,12 +8,15 @@ import torch
 
 from simtrain.common import processes
 from simtrain.config.resolved import Resolved
+from simtrain.config.schema import PretrainConfig
+from simtrain.models.learner import Learner
+from simtrain.models.masked_learner import MaskedLearner
 from simtrain.models.sit import ONE_TOKEN
 from simtrain.training.step import AnyTraining
 
 WEIGHT_BYTES = 16  # itself, its gradient, and AdamW's two moments
 BLOCK_ARRAYS = 17  # of the size of its input, in 16 bits, are what a block keeps for its gradient
-CONTEXT = 10**9  # what CUDA and its libraries take
+CUDA = 10**9  # what CUDA and its libraries take
 
 
 def training_bytes(training: AnyTraining, config: Resolved) -> int:
@@ -34,4 +37,18 @@ def training_bytes(training: AnyTraining, config: Resolved) -> int:
     scales = training.learner.frames.scales
     run_scales = 0 if scales is None else scales.nbytes
     kept = WEIGHT_BYTES * weights + inputs * layer + within * layer * BLOCK_ARRAYS
-    return CONTEXT + run_scales + of_batch + kept
+    return CUDA + run_scales + of_batch + kept + _context_bytes(training.learner, config, 2 * wide * samples)
+
+
+def _context_bytes(learner: Learner | MaskedLearner, config: Resolved, number: int) -> int:
+    """Bytes of the time courses that a model sees around its windows, and of the activations of its blocks.
+
+    Parameters
+    ----------
+    number : bytes of one number for all samples of a batch
+    """
+    if isinstance(config, PretrainConfig) or isinstance(learner, MaskedLearner) or learner.context is None:
+        return 0
+    tokens = 1 + learner.context.reach.seconds
+    blocks = number * tokens * config.model.dim * config.context.depth * BLOCK_ARRAYS
+    return learner.context.nbytes + number * tokens * learner.context.patches + blocks

@@ -93,7 +93,7 @@ def test_what_is_wrong_is_named(store):
         ({"feed": "tape"}, "feed: 'tape' is not one of"),
         ({"epochs": 0}, "epochs: 0 is less than 1"),
         ({"batch_size": 10**6}, "less than a batch"),
-        ({"frames": 17}, "data.frames"),
+        ({"frames": 101}, "data.frames"),
     ):
         with pytest.raises(UserError, match=message):
             simtrain.batches(store, **wrong)

@@ -21,6 +21,7 @@ from simtrain.attribution.maps import compute, correlations, randomised
 from simtrain.attribution.methods import METHODS, Method, modality_of
 from simtrain.cli.root import cli
 from simtrain.config.composition import load
+from simtrain.config.schema import ContextConfig
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.data.windows import by_hemisphere
 from simtrain.retrieval.selection import Selection
@@ -264,7 +265,10 @@ def test_mistakes_are_explained(run, store, tmp_path):
     with pytest.raises(UserError, match="rollout looks at the fMRI encoder alone"):
         modality_of(run, "rollout", "video")
     with pytest.raises(UserError, match="`by_frame`: attention does not tell the frames"):
-        Method("attention").must_suit(run.config.model, by_frame=True)
+        Method("attention").must_suit(run.config, by_frame=True)
+    around = run.config.model_copy(update={"context": ContextConfig(before=5)})
+    with pytest.raises(UserError, match="saliency: the model also sees 5 s of BOLD around a window"):
+        Method("sensitivity").must_suit(around, by_frame=False)
     write_sphere(tmp_path / "L.surf.gii", "L")
     write_sphere(tmp_path / "R.surf.gii", "R", "32k")
     with pytest.raises(UserError, match="give one file of L and one of R"):
