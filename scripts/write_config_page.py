@@ -18,7 +18,8 @@ HEAD = """\
 
 A configuration is a preset or a YAML file (`--config`; from Python `config=`), with changes of single keys on
 top (`--set train.steps=1000`; from Python `overrides={"train.steps": 1000}`). A file states only what differs
-from the defaults, the tiny encoder of SIM (Dahan et al., ICLR 2025) with a course of training of our own:
+from the defaults, the tiny encoder of SIM (Dahan et al., ICLR 2025) with a course of training of our own. The
+presets `sim-*` and `demo` have another patch embedding than that, `pca`:
 
 ```yaml
 modalities: [fmri, video]

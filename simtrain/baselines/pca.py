@@ -6,8 +6,6 @@ of them in memory.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 
@@ -40,7 +38,10 @@ def fit_axes(
     drawn = draw(by_hemisphere(windows, config.data.sides), samples, seed)
     frames = whole_hemisphere(dataset, config).to(device)
     blocks = decoded(dataset, drawn, frames, config.data.frames, device)
-    found = main_axes(blocks, components, seed)
-    if not 0 < float(found.total) < math.inf:
-        raise UserError("pca: the BOLD of the training windows is not finite, or the same in all of them")
+    try:
+        found = main_axes(blocks, components, seed)
+    except FloatingPointError:
+        raise UserError("pca: the BOLD of the training windows is not finite") from None
+    if not float(found.total):
+        raise UserError("pca: the BOLD of the training windows is the same in all of them")
     return found

@@ -2,8 +2,9 @@
 
 The defaults are the encoder and the projectors of SIM (Dahan et al., ICLR 2025, arXiv 2501.16471), tiny, and
 a course of training of our own: docs/published.md has every difference to the published code. A preset, a
-file or an override states only what differs from them; the run folder keeps the whole. What a key means
-stands here and nowhere else.
+file or an override states only what differs from them; the run folder keeps the whole. A default stays as it
+is, since runs from before a key was there take it: what has turned out better is a matter of presets. What a
+key means stands here and nowhere else.
 """
 
 from __future__ import annotations

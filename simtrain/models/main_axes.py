@@ -42,6 +42,11 @@ def main_axes(blocks: Callable[[], Iterable[Tensor]], components: int, seed: int
     """PCA of rows that come in blocks (n, groups, d), as often as they are asked for.
 
     Fewer components than asked for, if there are fewer rows or columns.
+
+    Raises
+    ------
+    FloatingPointError
+        If a row is not finite.
     """
     mean = next(iter(blocks())).mean(dim=0)  # near enough to begin with
     rank = min(components + OVERSAMPLE, mean.shape[1])
@@ -49,6 +54,8 @@ def main_axes(blocks: Callable[[], Iterable[Tensor]], components: int, seed: int
     basis = torch.linalg.qr(start.to(mean.device))[0]
     for _ in range(PASSES - 1):
         found = _pass(blocks(), mean, basis)
+        if not found.total.isfinite().all():
+            raise FloatingPointError("a row is not finite")
         mean, rank = found.mean, min(rank, found.count - 1)
         basis = torch.linalg.qr(found.image[..., :rank])[0]
     found = _pass(blocks(), mean, basis)

@@ -20,6 +20,7 @@ from torch import Tensor
 from simdata.common import json_text
 from simdata.common.errors import UserError
 from simtrain.common.finite import must_be_sound
+from simtrain.config import composition
 from simtrain.config.schema import Config, EncoderConfig, PretrainConfig
 from simtrain.models.factory import surface_encoder
 from simtrain.models.sit import SiT
@@ -193,7 +194,7 @@ def resolve_initial(config: Config, out: Path) -> tuple[Config, Initial | None]:
 
 def start_options(config: Config | PretrainConfig, run: Path) -> list[str]:
     """What `simtrain fit` must be given, beside the store and --out, to start from the encoder of a run."""
-    standard = Config()
+    standard = composition.load(composition.DEFAULT_PRESET)
     wanted = {
         "data": config.data.model_dump(include={"frames", "hemispheres", "normalise", "test_normalise"}),
         # Weights keep their order; an encoder without a class token gets one, as in the published code.

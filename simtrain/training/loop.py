@@ -18,11 +18,12 @@ from simtrain.common.interrupts import Interrupts
 from simtrain.config.schema import TrainConfig
 from simtrain.data.balance import Balance
 from simtrain.data.dataset import Dataset
-from simtrain.data.feeds import Batches, Stream, open_feed
+from simtrain.data.feeds import Batches, open_feed
 from simtrain.data.order import shuffled_batches
 from simtrain.data.windows import Windows
 from simtrain.models.learner import Learner
 from simtrain.training import checkpoint, validation
+from simtrain.training.broken_bold import broken_bold
 from simtrain.training.contrastive import ContrastiveTraining
 from simtrain.training.footprint import training_bytes
 from simtrain.training.guard import Diverged
@@ -32,8 +33,6 @@ from simtrain.training.run_folder import AnyRun, FitRun
 from simtrain.training.scalars import Metrics, NoMetrics, Report
 from simtrain.training.step import AnyTraining
 from simtrain.training.validation import Validation
-
-LOOKED_AT = 64  # samples, at once, for the cause of what is not finite
 
 
 def fit(
@@ -240,8 +239,8 @@ def _training_values(training: AnyTraining, losses: dict[str, torch.Tensor], rat
 def _advice(training: AnyTraining, held_out: np.ndarray, dataset: Dataset, run: AnyRun) -> str:
     """What to do about a training that has diverged, and what is left of it."""
     samples = held_out if training.guard.samples is None else training.guard.samples
-    if runs := _broken_runs(training, samples, dataset, run):
-        cause = f"the BOLD of {' and '.join(runs)} is not finite: build {dataset.path} again"
+    if broken := broken_bold(training.learner, samples, dataset, run.config.data.frames):
+        cause = broken
     else:
         precision = "" if training.precision is None else ", or train.amp=off,"
         cause = f"train with a lower train.learning_rate{precision} in another `out`"
@@ -250,22 +249,6 @@ def _advice(training: AnyTraining, held_out: np.ndarray, dataset: Dataset, run: 
         step = checkpoint.load(run.checkpoint)["step"]
         left = f"{run.checkpoint} is as it was at step {step}, from where the same command goes on"
     return f"{cause}; nothing of this was saved, {left}"
-
-
-def _broken_runs(training: AnyTraining, samples: np.ndarray, dataset: Dataset, run: AnyRun) -> list[str]:
-    """The runs of samples that the model cannot take as finite values, in all processes."""
-    found, frames, device = [], training.learner.frames, training.learner.device
-    parts = ((samples[start : start + LOOKED_AT], None) for start in range(0, len(samples), LOOKED_AT))
-    stream = Stream(BoldReader(dataset.path), run.config.data.frames, device)
-    with stream.batches(parts, LOOKED_AT) as batches:
-        for batch in batches:
-            side = torch.from_numpy(batch.samples["hemisphere"].astype(np.int64)).to(device)
-            finite_ones = frames(batch.stored, side).flatten(1).isfinite().all(dim=1).cpu().numpy()
-            found += batch.samples[~finite_ones][["subject", "movie"]].tolist()
-    return [
-        f"{dataset.subjects[subject]} in {dataset.movies[movie]}"
-        for subject, movie in sorted(set(distributed.gather_objects(found)))
-    ]
 
 
 def _progress(console: Console) -> Progress:

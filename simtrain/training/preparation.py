@@ -10,6 +10,7 @@ from torch import Tensor
 
 from simdata.common.errors import UserError
 from simdata.store import BoldReader
+from simtrain.common import distributed
 from simtrain.config.resolved import Resolved, ResolvedData
 from simtrain.data import windows
 from simtrain.data.dataset import Dataset
@@ -22,6 +23,7 @@ from simtrain.data.windows import Windows
 from simtrain.models.input import FramePatches
 from simtrain.models.masked_learner import MaskedLearner
 from simtrain.models.patch_table import kept_table
+from simtrain.training.broken_bold import broken_bold
 from simtrain.training.run_folder import AnyRun
 from simtrain.training.step import AnyLearner
 
@@ -57,7 +59,12 @@ def fit_embedding(learner: AnyLearner, samples: np.ndarray, dataset: Dataset, ru
     given = run.checkpoint.exists() or getattr(run.config.model, "init", None) is not None
     if learner.encoder.embed.fitted and not given:
         drawn = draw(samples, FITTED_ON, run.config.train.seed)
-        learner.encoder.fit(decoded(dataset, drawn, learner.frames, run.config.data.frames, learner.device))
+        length = run.config.data.frames
+        try:
+            learner.encoder.fit(decoded(dataset, drawn, learner.frames, length, learner.device))
+        except FloatingPointError:
+            large = f"the BOLD of {dataset.path} is too large to compute with"
+            distributed.must_suit_all(broken_bold(learner, drawn, dataset, length) or large)
 
 
 def draw(samples: np.ndarray, count: int, seed: int) -> np.ndarray:

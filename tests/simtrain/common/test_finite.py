@@ -43,7 +43,7 @@ COMMANDS = {
 def untrained(store, tmp_path_factory):
     """A run of random weights."""
     dataset = open_dataset(store)
-    config = resolve(load("demo", SMALL), dataset)
+    config = resolve(load("demo", [*SMALL, "model.patch_embedding=linear"]), dataset)
     run = FitRun.start(tmp_path_factory.mktemp("finite") / "run", config, dataset)
     embeddings = dataset.embeddings(config)
     torch.manual_seed(0)

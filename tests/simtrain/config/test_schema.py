@@ -1,12 +1,13 @@
+import pytest
 import yaml
 
 from simtrain.config.composition import load, parse
-from simtrain.config.schema import Config, changes
+from simtrain.config.schema import Config, PretrainConfig, changes
 
 
-def test_defaults_are_the_published_tiny_model():
-    config = load("sim-tiny")
-    assert config == Config()
+def test_defaults_are_the_published_tiny_model_and_stay_so():
+    config = Config()
+    assert (config.model.patch_embedding, config.model.positions) == ("linear", "sincos")
     assert (config.model.dim, config.model.depth, config.model.heads, config.model.ico) == (192, 12, 3, 3)
     assert config.pair_weights == {("fmri", "video"): 0.8, ("fmri", "audio"): 0.1, ("video", "audio"): 0.1}
 
@@ -17,7 +18,13 @@ def test_the_written_file_reads_back_equal():
 
 
 def test_changes_are_keys_with_both_values():
-    assert changes(Config(), load("sim-base")) == {"model.dim": (192, 768), "model.heads": (3, 12)}
+    assert changes(load("sim-tiny"), load("sim-base")) == {"model.dim": (192, 768), "model.heads": (3, 12)}
+
+
+@pytest.mark.parametrize("kind", [Config, PretrainConfig])
+@pytest.mark.parametrize("preset", ["sim-tiny", "sim-small", "sim-base", "demo"])
+def test_an_encoder_is_pretrained_with_the_embedding_that_it_is_trained_with(kind, preset):
+    assert load(preset, kind=kind).model.patch_embedding == "pca"
 
 
 def test_changes_have_keys_that_only_one_has():

@@ -45,7 +45,7 @@ def _settings():
 
 def test_a_fit_opens_the_store_once_and_reads_each_embedding_once(store, tmp_path, counted):
     _run("fit", store, "--out", tmp_path / "run", "--config", "demo", "--device", "cpu", *_settings())
-    assert (counted["opened"], counted["readers"]) == (1, 1)
+    assert (counted["opened"], counted["readers"]) == (1, 2)  # of which one looks for main components
     assert (counted["video_shapes"], counted["audio_tones"]) == (1, 1)
     assert not counted["bold"]
 
@@ -59,7 +59,7 @@ def test_a_retrieve_opens_the_store_once_and_reads_each_embedding_once(store, tr
 
 def test_a_pretraining_reads_no_embedding(store, tmp_path, counted):
     _run("pretrain", store, "--out", tmp_path / "run", "--device", "cpu", *_settings())
-    assert (counted["opened"], counted["readers"]) == (1, 1)
+    assert (counted["opened"], counted["readers"]) == (1, 2)
     assert not {"video_shapes", "audio_tones", "bold"} & counted.keys()
 
 

@@ -249,14 +249,15 @@ def test_a_registered_one_is_pretrained_and_trained_on(store, tmp_path, convolve
         "embed.time.weight",
     ]
     assert_equal(before, after)
-    with pytest.raises(UserError, match=r"model\.patch_embedding: convolved != linear"):
+    with pytest.raises(UserError, match=r"model\.patch_embedding: convolved != pca"):
         simtrain.fit(
             store, tmp_path / "other", "demo", overrides=[*SHORT, f"model.init={first.path}"], **QUIET
         )
 
 
 def test_a_run_from_before_there_was_a_choice_goes_on_as_linear(store, tmp_path):
-    run, _ = fit_run(store, tmp_path / "run", *SHORT)
+    linear = "model.patch_embedding=linear"
+    run, _ = fit_run(store, tmp_path / "run", *SHORT, linear)
     file = run.path / "config.yaml"
     config = yaml.safe_load(file.read_text())
     assert config["model"].pop("patch_embedding") == "linear"
@@ -264,7 +265,7 @@ def test_a_run_from_before_there_was_a_choice_goes_on_as_linear(store, tmp_path)
     longer = simtrain.fit(store, run.path, overrides={"train.steps": 4}, **QUIET)
     assert longer.metrics.step.tolist() == [1, 2, 3, 4]
     started = simtrain.fit(
-        store, tmp_path / "new", "demo", overrides=[*SHORT, f"model.init={run.path}"], **QUIET
+        store, tmp_path / "new", "demo", overrides=[*SHORT, linear, f"model.init={run.path}"], **QUIET
     )
     assert np.isfinite(started.metrics["train/loss"]).all()
 
