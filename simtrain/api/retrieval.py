@@ -328,24 +328,23 @@ def baseline(
         Folder; ``out``/KIND gets retrieval.json (or retrieval-val.json), its tables, what was fitted, and
         fit.json.
     kinds : str or iterable of str
-        ``ridge`` regression to stimulus embeddings, ``pca`` with SIM's projectors, or ``ceiling``, how far
-        subjects agree: one, or several, which share what they read.
+        ``ridge`` regression to stimulus embeddings, ``pca`` with SIM's projectors, or ``intersubject``, the
+        same with other subjects' mean BOLD in place of the film: one, or several, which share the main axes.
     modalities, config, overrides
-        As for `simtrain.fit`: window and encoders of all kinds, training of PCA's projectors.
+        As for `simtrain.fit`: window and encoders of all kinds, training of the projectors.
     inputs : {"patches", "vertices"}
         Ridge sees means of patches, z-scored over the run, or every vertex of the cortex as
         ``data.normalise`` has it (`simtrain.baselines.kernel_ridge`).
     ico : int, optional
-        Ridge and ceiling see means over the faces of this icosphere; None: of 2. Not beside ``vertices``,
-        unless for the ceiling.
+        Ridge sees means over the faces of this icosphere; None: of 2. Not beside ``vertices``.
     delays : tuple of int
         First and last s after the lag whose BOLD ridge sees.
     targets : int, optional
         Ridge predicts so many main components of an embedding; None: all of its features.
     components : int
-        Main axes of PCA.
+        Main axes, of ``pca`` and ``intersubject``.
     samples : int
-        Training windows that PCA's axes are fitted on, and ridge of ``vertices``, at most.
+        Training windows that main axes are fitted on, and ridge of ``vertices``, at most.
     lag : int, optional
         Seconds from stimulus to BOLD; None: as ``config`` says, or the store.
     splits : str, PathLike[str], dict or Splits, optional
@@ -421,7 +420,7 @@ def tested_baselines(
     asked = {"lag": resolved.data.lag} | {name: value for name, value in test.items() if value is not None}
     asked["split"] = set_to_test(test["split"], experiment, to_choose=False)
     protocol = named(asked.pop("protocol"), **asked)
-    must_suit(kinds, settings, protocol)
+    must_suit(kinds, settings)
     fits = Baselines(dataset, resolved, settings, where)
     for kind in kinds:
         fitted, notes = fits.fit(kind, out / kind, protocol.hemispheres)

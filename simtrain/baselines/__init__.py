@@ -1,1 +1,1 @@
-"""What a trained model has to beat, and what it cannot: ridge regression, PCA, and the noise ceiling."""
+"""What a trained model has to beat, and what it stands beside: ridge, PCA, and other subjects' BOLD."""

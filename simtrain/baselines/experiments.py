@@ -14,13 +14,14 @@ import torch
 from simdata.common import json_text
 from simdata.common.errors import UserError
 from simdata.surface.meshes import HEMISPHERES
-from simtrain.baselines.ceiling import Others, isc_maps, summary, write_maps
 from simtrain.baselines.courses import Courses
+from simtrain.baselines.intersubject import Aligned, InterSubjectLearner, Seen, mean_of_others
+from simtrain.baselines.isc import isc_maps, summary, write_maps
 from simtrain.baselines.kernel_ridge import KernelRidge, by_film_clips, fit_kernel_ridge
 from simtrain.baselines.pca import Axes, fit_axes
 from simtrain.baselines.projectors import ScoresLearner, embed_scores, train_projectors
 from simtrain.baselines.ridge import Ridge, film_folds, fit_ridge
-from simtrain.baselines.scores import Scores
+from simtrain.baselines.scores import Scores, ScoresFeed
 from simtrain.baselines.targets import Targets
 from simtrain.baselines.vertices import VertexCourses, Volumes
 from simtrain.common.choices import must_be_one_of
@@ -28,7 +29,7 @@ from simtrain.config.resolved import ResolvedConfig
 from simtrain.data.dataset import Dataset
 from simtrain.data.features import Stimuli
 from simtrain.data.moments import find_moments
-from simtrain.data.windows import Windows, training, validation, within_scene
+from simtrain.data.windows import Windows, by_hemisphere, training, validation, within_scene
 from simtrain.models.embeddings import units_of
 from simtrain.retrieval.cache import Bank
 from simtrain.retrieval.evaluation import RetrievalResult, put_to_test
@@ -50,10 +51,10 @@ class BaselineSettings:
     Attributes
     ----------
     inputs : what ridge regression sees, one of ``INPUTS``: means of patches, or every vertex of the cortex
-    ico : patches of ridge and ceiling are the faces of this icosphere, None: of ``ICO``
+    ico : patches of ridge are the faces of this icosphere, None: of ``ICO``
     delays : first and last, s after the lag, whose BOLD ridge regression sees
     targets : predict so many main components of an embedding, None: all of its features
-    components : main axes of a window's vertices
+    components : main axes of a window's vertices, of PCA and between subjects
     samples : windows that these, or ridge regression of vertices, are fitted on at most
     """
 
@@ -100,7 +101,8 @@ class Baselines:
         self._settings = replace(settings, ico=self._ico)
         self._used = used = Windows.of(dataset, config)
         self._embeddings, self._clips = used.embeddings, used.clips
-        self._training = training(used.find())
+        self._windows = used.find()
+        self._training = training(self._windows)
         found = find_moments(used, config.data.moments)
         self._of_pca, self._held_out = training(found), validation(found)
         if not len(self._training):
@@ -182,6 +184,7 @@ class Baselines:
             )
         return windows, np.arange(first, last + 1)
 
+    @cached_property
     def axes(self) -> Axes:
         """The main axes of training windows."""
         return fit_axes(
@@ -221,38 +224,56 @@ class Baselines:
 
     def _pca(self, out: Path, units: tuple[str, ...]) -> tuple[Test, dict[str, Any]]:
         Stimuli(self._embeddings).fit(self._clips)  # if features say nothing, so before the work begins
-        config, axes = self._config, self.axes()
-        torch.manual_seed(config.train.seed)
+        config, axes = self._config, self.axes
         learner = ScoresLearner(config, self._dataset, self._embeddings, axes.axes.shape[1])
         learner.stimuli.fit(self._clips)
-        learner.to(self._device)
-        trained = self._scores(axes, config)
-        train_projectors(learner, config, self._dataset, self._clips, self._of_pca, self._held_out, trained)
+        samples = by_hemisphere(np.concatenate([self._of_pca, self._held_out]), config.data.sides)
+        feed = ScoresFeed(samples, self._scores(config).of(samples))
+        train_projectors(learner.to(self._device), config, self._used, self._of_pca, self._held_out, feed)
         checkpoint.save(out / "pca.pt", {"axes": axes._asdict(), "learner": learner.state_dict()})
-        tested = self._scores(axes, config.as_tested)
+        tested = self._scores(config.as_tested)
 
         def test(windows: np.ndarray, name: str, protocol: RetrievalProtocol) -> RetrievalResult:
-            embed = partial(embed_scores, learner, tested, units)
-            bank = Bank(embed, self._dataset, units)
+            bank = self._bank(learner, tested, units)
             return put_to_test(learner, bank, self._dataset, windows, name, protocol)
 
         return test, {"components": axes.axes.shape[1], "explained_variance": float(axes.share)}
 
-    def _scores(self, axes: Axes, config: ResolvedConfig) -> Scores:
-        return Scores(axes, Volumes(self._dataset, config, self._device), config.data.frames)
-
-    def _ceiling(self, out: Path, units: tuple[str, ...]) -> tuple[Test, dict[str, Any]]:
-        lag, frames = self._config.data.lag, self._config.data.frames
-        maps = isc_maps(self._dataset, lag, self._config.data.sides)
+    def _intersubject(self, out: Path, units: tuple[str, ...]) -> tuple[Test, dict[str, Any]]:
+        config, axes, dataset = self._config, self.axes, self._dataset
+        maps = isc_maps(dataset, config.data.lag, config.data.sides)
         write_maps(maps, out / "isc.zarr")
+        aligned = Aligned.of(
+            self._training,
+            validation(self._windows),
+            self._scores(config),
+            config.data.sides,
+            dataset.segment.shape,
+        )
+        means = aligned.sums.mean / aligned.scale
+        learner = InterSubjectLearner(config, dataset, means, self._used.span, axes.axes.shape[1])
+        # Not among the candidates of validation: clips that lead out of all runs.
+        clips = np.where(means.isfinite().all(dim=2).cpu().numpy(), self._clips, 0)
+        used = replace(self._used, clips=clips)
+        train_projectors(
+            learner.to(self._device), config, used, aligned.windows, aligned.held_out, aligned.feed
+        )
+        kept = {"axes": axes._asdict(), "learner": learner.state_dict(), "scale": aligned.scale}
+        checkpoint.save(out / "intersubject.pt", kept)
+        tested = self._scores(config.as_tested)
 
-        courses = self.courses("mean")
+        def test(windows: np.ndarray, name: str, protocol: RetrievalProtocol) -> RetrievalResult:
+            others = mean_of_others(windows, tested, dataset, config.data) / aligned.scale
+            bank = self._bank(learner, tested, units)
+            return put_to_test(Seen(learner, others), bank, dataset, windows, name, protocol)
 
-        def sides(windows: np.ndarray) -> dict[str, TwoSided]:
-            tested = np.unique(windows["subject"])
-            return {"mean": Others(self._dataset, courses, tested, frames, lag)}
+        return test, {"components": axes.axes.shape[1], "isc": summary(maps)}
 
-        return partial(self._test, sides), {"isc": summary(maps)}
+    def _scores(self, config: ResolvedConfig) -> Scores:
+        return Scores(self.axes, Volumes(self._dataset, config, self._device), config.data.frames)
+
+    def _bank(self, learner: ScoresLearner, scores: Scores, units: tuple[str, ...]) -> Bank:
+        return Bank(partial(embed_scores, learner, scores, units), self._dataset, units)
 
     def _test(
         self,
@@ -277,31 +298,25 @@ class Baselines:
         return _joined(results)
 
 
-KINDS = {"ridge": Baselines._ridge, "pca": Baselines._pca, "ceiling": Baselines._ceiling}
+KINDS = {"ridge": Baselines._ridge, "pca": Baselines._pca, "intersubject": Baselines._intersubject}
 
 
-def must_suit(kinds: Collection[str], settings: BaselineSettings, protocol: RetrievalProtocol) -> None:
+def must_suit(kinds: Collection[str], settings: BaselineSettings) -> None:
     """Refuse what makes no sense of these kinds.
 
     Raises
     ------
     UserError
-        If the ceiling, which sees all of a window's BOLD at once, is to be tested by hemisphere, or options
-        are given that none of the kinds has.
+        If options are given that none of the kinds has.
     """
     must_be_one_of("inputs", settings.inputs, INPUTS)
     if settings.inputs == "vertices":
         if "ridge" not in kinds:
             raise UserError("`inputs` vertices: they are of ridge alone, which is not among the kinds")
-        if settings.ico is not None and "ceiling" not in kinds:
+        if settings.ico is not None:
             raise UserError(
                 f"`inputs` vertices, `ico` {settings.ico}: vertices have no patches; leave out `ico`"
             )
-    if "ceiling" in kinds and protocol.hemispheres != "mean":
-        raise UserError(
-            f"`hemispheres` {protocol.hemispheres}: the ceiling sees all hemispheres in use at once: test it "
-            "with `hemispheres` mean and one of them by data.hemispheres, and the other kinds by themselves"
-        )
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from simtrain.data.balance import Balance
 from simtrain.data.dataset import Dataset, Embedding
 from simtrain.data.lag_jitter import training_samples
 from simtrain.data.order import Cursor, shuffled_batches
-from simtrain.data.windows import by_hemisphere
+from simtrain.data.windows import Windows, by_hemisphere
 from simtrain.models.embeddings import in_units
 from simtrain.models.learner import Learner
 from simtrain.models.sim import SIM
@@ -40,6 +40,9 @@ class ScoresLearner(Learner):
         super().__init__(config, dataset, dict(embeddings))
         features = {"fmri": components}
         features |= {modality: embedding.values.shape[-1] for modality, embedding in embeddings.items()}
+        torch.manual_seed(
+            config.train.seed
+        )  # what the encoder has drawn, which is none of it, decides nothing
         self.sim = SIM(nn.Identity(), features, config.projector.dim, config.projector.dropout)
         self.left_out = self.left_out._replace(drop_path=0.0)  # there are no blocks
 
@@ -50,18 +53,18 @@ class ScoresLearner(Learner):
 def train_projectors(
     learner: ScoresLearner,
     config: ResolvedConfig,
-    dataset: Dataset,
-    clips: np.ndarray,
+    used: Windows,
     windows: np.ndarray,
     held_out: np.ndarray,
-    scores: Scores,
+    feed: ScoresFeed,
 ) -> None:
     """Train as `simtrain fit` trains SIM, and leave the weights that are best by validation, or the last.
 
     Parameters
     ----------
-    clips : (movies, seconds) as `simtrain.data.windows.clip_split` gives
+    used : its ``clips`` are those among which validation retrieves
     windows, held_out : WINDOW, to train on and to validate with
+    feed : of both, in all hemispheres in use
 
     Raises
     ------
@@ -69,7 +72,7 @@ def train_projectors(
         If there are too few windows for a batch, none of validation though training is to stop by it, or
         training diverges.
     """
-    data, train = config.data, config.train
+    data, train, dataset = config.data, config.train, used.dataset
     samples = training_samples(windows, data)
     if len(samples) < train.batch_size:
         raise UserError(
@@ -80,10 +83,8 @@ def train_projectors(
         raise UserError(
             f"train.patience, train.schedule plateau: {dataset.path} has no validation samples to judge by"
         )
-    training = ContrastiveTraining(config, learner, clips)
+    training = ContrastiveTraining(config, learner, used.clips)
     judged = validation.choose(by_hemisphere(held_out, data.sides), train)
-    looked_at = np.concatenate([by_hemisphere(windows, data.sides), judged])
-    feed = ScoresFeed(looked_at, scores.of(looked_at))
     validate = Validation(judged, feed, training) if len(judged) else None
     balance = Balance.of(samples, dataset.segment, train.balance)
     drawn = shuffled_batches(samples, train.batch_size, train.seed, Cursor(), data.lag_jitter, balance)

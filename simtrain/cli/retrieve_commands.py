@@ -174,12 +174,13 @@ SHARED = {"experiment", "protocol", *Protocol.__dataclass_fields__}
     type=click.Choice([*KINDS, ALL]),
     default=ALL,
     show_default=True,
-    help="Ridge regression to stimulus embeddings, PCA with SIM's projectors, or how far subjects agree.",
+    help="Ridge regression to stimulus embeddings, PCA with SIM's projectors, or the same with other "
+    "subjects' mean BOLD in place of the film.",
 )
 @modalities_option
 @click.option(
     "--config",
-    help="Preset or YAML file as for fit: window and encoders of all kinds, training of PCA's projectors.",
+    help="Preset or YAML file as for fit: window and encoders of all kinds, training of the projectors.",
 )
 @set_option("train.steps=1000")
 @splits_option("the store's own")
@@ -194,7 +195,7 @@ SHARED = {"experiment", "protocol", *Protocol.__dataclass_fields__}
     "--ico",
     type=click.IntRange(0, 5),
     show_default=str(ICO),
-    help="Ridge and ceiling see means over the faces of this icosphere.",
+    help="Ridge sees means over the faces of this icosphere.",
 )
 @click.option(
     "--delays",
@@ -211,14 +212,14 @@ SHARED = {"experiment", "protocol", *Protocol.__dataclass_fields__}
     type=click.IntRange(1),
     default=BaselineSettings.components,
     show_default=True,
-    help="Main axes of PCA.",
+    help="Main axes of PCA and between subjects.",
 )
 @click.option(
     "--samples",
     type=click.IntRange(2),
     default=BaselineSettings.samples,
     show_default=True,
-    help="Training windows that PCA's axes are fitted on, and ridge of vertices, at most.",
+    help="Training windows that main axes are fitted on, and ridge of vertices, at most.",
 )
 @device_option
 def baseline_command(

@@ -165,7 +165,7 @@ def test_baseline_gives_and_writes_what_the_command_does(store, tmp_path):
 
 def test_a_wrong_baseline_is_named_before_anything_is_fitted(store, tmp_path):
     for wrong, message in (
-        ({"kinds": ["ridge", "svm"]}, "kinds: 'svm' is not one of ridge, pca, ceiling"),
+        ({"kinds": ["ridge", "svm"]}, "kinds: 'svm' is not one of ridge, pca, intersubject"),
         ({"draws": 1}, "draws: 1 is less than 2"),
         ({"experiment": "old"}, "experiment: 'old' is not one of"),
         ({"delays": (-50, 50)}, "delays: no training window has all of -50 to 50 s"),

@@ -12,8 +12,8 @@ from sklearn.model_selection import PredefinedSplit
 
 from simdata.common.errors import UserError
 from simdata.store import BoldReader
-from simtrain.baselines.ceiling import SETS, film_seconds, isc_maps, summary, write_maps
 from simtrain.baselines.courses import Courses, delayed, zscore
+from simtrain.baselines.isc import SETS, film_seconds, isc_maps, summary, write_maps
 from simtrain.baselines.penalties import PENALTIES
 from simtrain.baselines.ridge import Fold, film_folds, solve
 from simtrain.baselines.targets import Targets
@@ -137,7 +137,7 @@ def test_isc_is_that_of_a_plain_loop(store, tmp_path):
     maps = isc_maps(dataset, LAG)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        write_maps(maps, tmp_path / "ceiling.zarr")
+        write_maps(maps, tmp_path / "isc.zarr")
     vertices = np.flatnonzero(dataset.cortex.all(axis=0))[::997]
     everybody = {"train": [0, 1, 2], "test": [4, 5], "all": list(range(6))}
     for movie, hemisphere in ((0, 0), (1, 1)):
@@ -162,7 +162,7 @@ def test_isc_is_that_of_a_plain_loop(store, tmp_path):
     assert figures["train"]["max"] <= 1
 
 
-def test_rest_and_the_repeated_clip_are_not_in_the_ceiling(store):
+def test_rest_and_the_repeated_clip_are_not_correlated_between_subjects(store):
     dataset = open_dataset(store)
     np.testing.assert_array_equal(film_seconds(dataset, 0, 6), [*range(8, 48), *range(50, 61)])
     assert film_seconds(dataset, 1, 10).max() == 60  # the run has 61 volumes

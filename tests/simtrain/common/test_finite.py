@@ -227,7 +227,7 @@ def test_features_that_do_not_vary_are_named(edited_store, tmp_path):
         result = CliRunner().invoke(cli, [*map(str, baseline), *sets(SMALL)])
         assert "audio_tones is the same in all" in _refused(result)
         assert not list((tmp_path / "base" / kind).glob("*"))
-    assert set(KINDS) == {"ridge", "pca", "ceiling"}
+    assert set(KINDS) == {"ridge", "pca", "intersubject"}
 
 
 def test_one_constant_feature_is_only_centred(edited_store):

@@ -62,7 +62,7 @@ def test_what_is_written_is_of_it_alone(runs, store, tmp_path):
     assert structures == ["CIFTI_STRUCTURE_CORTEX_LEFT"]
 
 
-@pytest.mark.parametrize("kind", ["ridge", "pca", "ceiling"])
+@pytest.mark.parametrize("kind", ["ridge", "pca", "intersubject"])
 def test_baselines_have_no_more_than_the_model(kind, store, left_store, tmp_path):
     overrides = sets([*LEFT, "train.steps=2"])
     results = []

@@ -12,8 +12,8 @@ import zarr
 
 from simdata.store import BoldReader
 from simtrain.attribution.methods import Attribution, Method
-from simtrain.baselines.ceiling import isc
 from simtrain.baselines.courses import Courses
+from simtrain.baselines.isc import isc
 from simtrain.baselines.vertices import whole_hemisphere
 from simtrain.config.composition import load
 from simtrain.config.schema import PretrainConfig
@@ -174,9 +174,9 @@ def test_courses_of_patches_are_of_what_has_data(partial, dataset, lacking):
         np.testing.assert_allclose(next(found), (course - course.mean()) / deviation, atol=1e-4)
 
 
-def test_the_ceiling_leaves_a_subject_out_where_it_has_none(partial, dataset, lacking):
+def test_inter_subject_correlation_leaves_a_subject_out_where_it_has_none(partial, dataset, lacking):
     seconds, subjects = np.arange(10, 50), np.arange(4)
-    found = isc(dataset, subjects, 0, 1, seconds)
+    (found,) = isc(dataset, [subjects], 0, 1, seconds)
     reader = BoldReader(partial)
     courses = np.stack([reader.read_run(subject, 0, 1)[seconds].astype(float) for subject in subjects])
     courses -= courses.mean(axis=1, keepdims=True)

@@ -195,8 +195,9 @@ def test_all_commands_take_them(run, store, tmp_path):
     call("saliency", tmp_path / "run", store, "--windows", 1, "--steps", 1, *options)
     record = json.loads(next((tmp_path / "run/saliency").glob("*.json")).read_text())
     assert list(record["windows"]) == ["s2"] or "s2" in json.dumps(record)
-    call("baseline", store, "--out", tmp_path / "b", "--kind", "ceiling", "--config", "demo", *options, *few)
-    rows = json.loads((tmp_path / "b/ceiling/retrieval.json").read_text())["tables"]["subjects"]
+    ridge = ["--kind", "ridge", "--ico", 0, "--config", "demo"]
+    call("baseline", store, "--out", tmp_path / "b", *ridge, *options, *few)
+    rows = json.loads((tmp_path / "b/ridge/retrieval.json").read_text())["tables"]["subjects"]
     assert {row["subject"] for row in rows} == {"s2"}
     small = [word for text in TINY for word in ("--set", text)]
     call("fit", store, "--out", tmp_path / "new", "--config", "demo", *small, *options)
