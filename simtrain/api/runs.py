@@ -163,7 +163,7 @@ def pretrain(
         Name of a preset of pretraining, path of a YAML file, mapping, or `PretrainConfig`; None: that of the
         run in ``out``, or sim-tiny.
     overrides : dict or iterable of str
-        ``{"mae.mask": "random"}``, or texts such as ``"mae.mask=random"``.
+        ``{"mae.ratio": 0.5}``, or texts such as ``"mae.ratio=0.5"``.
     splits, device, feed, progress
         As for `fit`.
 

@@ -70,7 +70,7 @@ def fit_command(
 @store_argument
 @run_option
 @config_option(PretrainConfig)
-@set_option("mae.mask=random")
+@set_option("mae.ratio=0.5")
 @splits_to_train
 @device_option
 @feed_option

@@ -467,6 +467,20 @@ class MaskingConfig(_Strict):
     normalise_target: bool = Field(
         default=False, description="Predict a token with its own mean taken off and divided by its s.d."
     )
+    decoding: Literal["linear", "per_patch", "pca"] = Field(
+        default="linear",
+        description="From a token of the decoder to the values of its patch: a linear map shared by all "
+        "patches (linear), one for each patch (per_patch), or one for each patch to its main components in "
+        "training windows (pca).",
+    )
+    components: Count = Field(
+        default=12, description="With decoding pca: main components of a patch that are predicted."
+    )
+    summary: bool = Field(
+        default=False,
+        description="Whether a hidden token begins with the mean of what the encoder gives of the visible "
+        "ones, beside its learned vector; with mask random, only if model.temporal is concat.",
+    )
     decoder_dim: int = Field(default=192, gt=0, multiple_of=2, description="Width of a token in the decoder.")
     decoder_depth: Count = Field(default=3, description="Number of transformer blocks in the decoder.")
     decoder_heads: Count = Field(default=3, description="Attention heads of a block in the decoder.")
@@ -502,6 +516,16 @@ class PretrainConfig(BaseConfig):
             raise ValueError(
                 f"model.temporal: {self.model.temporal} is not for pretraining: give channels, a token for "
                 "each patch, or concat, one for each patch and frame"
+            )
+        if self.mae.summary and self.mae.mask == "random" and self.model.temporal == "channels":
+            raise ValueError(
+                "mae.mask: random needs mae.summary: false, since the encoder sees every token, or "
+                "model.temporal: concat"
+            )
+        if self.mae.decoding == "pca" and self.mae.normalise_target:
+            raise ValueError(
+                "mae.normalise_target: true does not go with mae.decoding: pca, whose components are of "
+                "values as they are"
             )
         return self
 

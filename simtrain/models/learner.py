@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -61,6 +63,15 @@ class Learner(nn.Module):
         """The surface transformer."""
         assert isinstance(self.sim.encoder, SiT)  # as in all but PCA's learner
         return self.sim.encoder
+
+    @property
+    def fitted(self) -> bool:
+        """Whether `fit` needs training windows."""
+        return self.encoder.embed.fitted
+
+    def fit(self, blocks: Callable[[], Iterable[Tensor]]) -> None:
+        """Let what is fitted look at training windows, as `SiT.fit`."""
+        self.encoder.fit(blocks)
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -17,6 +17,10 @@ What is masked depends on what a token is, which the encoder's ``temporal`` says
   z-scored BOLD, and a learned vector per hidden frame added to the token. It costs about what training the
   encoder without masks does.
 
+With ``summary``, a token that the encoder did not see begins with the mean of those that it saw, beside the
+learned vector. Without, what visible patches tell reaches it through attention alone, which at first adds
+next to nothing to a token of its place, and pretraining is slow to begin (docs/training.md has by how much).
+
 Neighbouring patches share the vertices of their common edge, so some values of a hidden patch can be read
 off a visible neighbour, as in the published method: at ico3, 24 of a patch's 45 vertices are on its edge.
 """
@@ -28,6 +32,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from simtrain.models.masking import Mask
+from simtrain.models.patch_decodings import make_decoding
 from simtrain.models.positions import sincos_positions
 from simtrain.models.sit import SiT, TransformerBlock, layer_norms
 
@@ -44,15 +49,28 @@ class MAE(nn.Module):
     frames : in a window; ``encoder`` takes patches of vertices * frames values
     kind : "tubes" or "random", the masks that will come
     dim, depth, heads, dim_head : of the decoder
+    decoding, components : from its tokens to values (`simtrain.models.patch_decodings`)
+    summary : whether hidden tokens begin with the mean of the visible ones
     """
 
     positions: Tensor
 
     def __init__(
-        self, encoder: SiT, *, frames: int, kind: str, dim: int, depth: int, heads: int, dim_head: int
+        self,
+        encoder: SiT,
+        *,
+        frames: int,
+        kind: str,
+        dim: int,
+        depth: int,
+        heads: int,
+        dim_head: int,
+        decoding: str = "linear",
+        components: int = 0,
+        summary: bool = False,
     ) -> None:
         super().__init__()
-        self.encoder, self.frames = encoder, frames
+        self.encoder, self.frames, self.summary = encoder, frames, summary
         self.apart = encoder.temporal == "concat"  # each frame has tokens of its own
         tokens, width = encoder.places.shape[1], encoder.dim
         if kind == "random" and not self.apart:
@@ -68,7 +86,9 @@ class MAE(nn.Module):
             TransformerBlock(dim, heads, dim_head, 4 * dim, 0.0) for _ in range(depth)
         )
         self.norm = layer_norms(dim, encoder.final_norms if self.apart else 1)
-        self.to_values = nn.Linear(dim, encoder.patch_size // (frames if self.apart else 1))
+        per_patch = frames if self.apart else 1  # tokens
+        self.patches, values = tokens // per_patch, encoder.patch_size // per_patch
+        self.to_values = make_decoding(decoding, self.patches, dim, values, components)
 
     def forward(self, x: Tensor, mask: Mask) -> Tensor:
         """(batch, patches, patch_size) -> predictions of the same shape, for hidden and visible patches."""
@@ -92,7 +112,7 @@ class MAE(nn.Module):
         again = self.encoder.checkpointing and torch.is_grad_enabled()
         for block in self.blocks:
             x = checkpoint(block, x, use_reentrant=False) if again else block(x)
-        values = self.to_values(self.norm(x[:, first:]))
+        values = self.to_values(self.norm(x[:, first:]).unflatten(1, (-1, self.patches))).flatten(1, 2)
         if not self.apart:
             return values
         return self.encoder.arranged_back(
@@ -117,6 +137,8 @@ class MAE(nn.Module):
 
     def _with_mask_tokens(self, x: Tensor, visible: Tensor) -> Tensor:
         tokens = self.mask_token.to(x.dtype).expand(len(x), self.positions.shape[1], -1)
+        if self.summary:
+            tokens = tokens + x.mean(dim=1, keepdim=True)
         return tokens.scatter(1, _spread(visible, x), x)
 
 

@@ -56,25 +56,25 @@ def main_axes(blocks: Callable[[], Iterable[Tensor]], components: int, seed: int
         found = _pass(blocks(), mean, basis)
         if not found.total.isfinite().all():
             raise FloatingPointError("a row is not finite")
-        mean, rank = found.mean, min(rank, found.count - 1)
+        mean, rank = found.mean, min(rank, found.rows - 1)
         basis = torch.linalg.qr(found.image[..., :rank])[0]
     found = _pass(blocks(), mean, basis)
     values, vectors = torch.linalg.eigh(basis.mT @ found.image)
     values, vectors = values.flip(-1)[:, :components].clamp(min=0), vectors.flip(-1)[..., :components]
     axes = (basis @ vectors).mT.contiguous()
-    return Axes(found.mean, axes, values / (found.count - 1), found.total / (found.count - 1))
+    return Axes(found.mean, axes, values / (found.rows - 1), found.total / (found.rows - 1))
 
 
 class _Pass(NamedTuple):
-    """What a pass over n rows gives of each group, beside their number and mean.
+    """What a pass over rows gives of each group, beside their number and mean.
 
     Attributes
     ----------
-    image : (groups, d, k), what their scatter matrix (n times the covariance) makes of a basis
+    image : (groups, d, k), what their scatter matrix (rows times the covariance) makes of a basis
     total : (groups,), its trace
     """
 
-    count: int
+    rows: int
     mean: Tensor
     image: Tensor
     total: Tensor

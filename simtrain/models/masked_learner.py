@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -69,6 +70,9 @@ class MaskedLearner(nn.Module):
             depth=mae.decoder_depth,
             heads=mae.decoder_heads,
             dim_head=mae.decoder_dim_head,
+            decoding=mae.decoding,
+            components=mae.components,
+            summary=mae.summary,
         )
 
     @property
@@ -77,8 +81,18 @@ class MaskedLearner(nn.Module):
         return self.mae.encoder
 
     @property
+    def fitted(self) -> bool:
+        """Whether `fit` needs training windows."""
+        return self.encoder.embed.fitted or self.mae.to_values.fitted
+
+    def fit(self, blocks: Callable[[], Iterable[Tensor]]) -> None:
+        """Let what is fitted look at training windows, as `SiT.fit`."""
+        self.encoder.fit(blocks)
+        self.mae.to_values.fit(lambda: (self.encoder.by_token(block).flatten(0, -3) for block in blocks()))
+
+    @property
     def device(self) -> torch.device:
-        return self.mae.to_values.weight.device
+        return next(self.mae.to_values.parameters()).device
 
     def mask(self, samples: np.ndarray, seed: int, step: int) -> Mask:
         """The masks of samples: each a function of seed, step and the sample alone.

@@ -57,11 +57,11 @@ def find_samples(used: Windows, config: Resolved) -> tuple[np.ndarray, np.ndarra
 def fit_embedding(learner: AnyLearner, samples: np.ndarray, dataset: Dataset, run: AnyRun) -> None:
     """Let a patch embedding that has to know training windows look at some, unless the run has weights."""
     given = run.checkpoint.exists() or getattr(run.config.model, "init", None) is not None
-    if learner.encoder.embed.fitted and not given:
+    if learner.fitted and not given:
         drawn = draw(samples, FITTED_ON, run.config.train.seed)
         length = run.config.data.frames
         try:
-            learner.encoder.fit(decoded(dataset, drawn, learner.frames, length, learner.device))
+            learner.fit(decoded(dataset, drawn, learner.frames, length, learner.device))
         except FloatingPointError:
             large = f"the BOLD of {dataset.path} is too large to compute with"
             distributed.must_suit_all(broken_bold(learner, drawn, dataset, length) or large)

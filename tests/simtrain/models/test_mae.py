@@ -12,10 +12,10 @@ PATCHES, VERTICES, FRAMES = 20, 6, 3
 DECODER = dict(dim=16, depth=1, heads=2, dim_head=8)
 
 
-def _model(kind, **options):
+def _model(kind, decoder=DECODER, **options):
     torch.manual_seed(0)
     encoder = SiT(patches=PATCHES, patch_size=VERTICES * FRAMES, dim=24, depth=2, heads=3, **options)
-    return MAE(encoder, frames=FRAMES, kind=kind, **DECODER)
+    return MAE(encoder, frames=FRAMES, kind=kind, **decoder)
 
 
 def _mask(kind, ratio=0.75, seed=0, batch=2):
@@ -77,6 +77,19 @@ def test_what_is_hidden_does_not_reach_the_predictions(kind):
     other = torch.where(hidden, torch.randn_like(x), x)
     torch.testing.assert_close(model(x, mask), model(other, mask), rtol=0, atol=0)
     assert not torch.equal(model(x, mask), model(torch.where(hidden, x, other + 1), mask))
+
+
+def test_with_a_summary_hidden_tokens_begin_with_the_mean_of_the_visible_ones():
+    plain, summed = _model("tubes"), _model("tubes", {**DECODER, "summary": True})
+    seen, mask = torch.randn(2, 1 + 5, 24), _mask("tubes")
+    begun = []
+    for model in (plain, summed):
+        model.blocks[0].register_forward_pre_hook(lambda _, given: begun.append(given[0]))
+        model.decode(seen, mask)
+    summary = plain.to_decoder(seen)[:, 1:].mean(dim=1, keepdim=True)
+    hidden = mask.hidden[:, :, :1]
+    torch.testing.assert_close(begun[1][:, :1], begun[0][:, :1])
+    torch.testing.assert_close(begun[1][:, 1:], begun[0][:, 1:] + hidden * summary)
 
 
 def test_a_hidden_frame_is_told_from_one_that_is_zero():

@@ -31,14 +31,20 @@ from simtrain.training.pretraining_maps import load_learner, maps_of, write_reco
 from simtrain.training.run_folder import FitRun, PretrainRun
 
 CPU = torch.device("cpu")
+SHARED = ["model.patch_embedding=linear", "mae.decoding=linear", "mae.summary=false"]
+BY_COMPONENTS = ["model.patch_embedding=pca", "mae.decoding=pca", "mae.summary=true"]
 TINY = [
+    *SHARED,
     *("model.ico=1", "model.dim=16", "model.depth=1", "model.dim_head=8", "mae.decoder_dim=16"),
     *("train.steps=12", "train.batch_size=8", "train.log_every=1", "train.checkpoint_every=5"),
     *("train.validate_every=6", "train.validation_samples=16"),
 ]
 VSMAE = ["model.temporal=concat", "model.frame_positions=sequence", "model.class_token=false"]
-KINDS = {"tubes": [], "random": ["mae.mask=random"], "vsmae": VSMAE}
-LATER = [("model", "class_token"), ("model", "frame_positions"), ("mae", "loss"), ("mae", "counted")]
+KINDS = {"tubes": [], "random": ["mae.mask=random"], "vsmae": VSMAE, "components": BY_COMPONENTS}
+LATER = [
+    *(("model", "class_token"), ("model", "frame_positions"), ("mae", "loss"), ("mae", "counted")),
+    *(("mae", "decoding"), ("mae", "components"), ("mae", "summary")),
+]
 ALL_KINDS = KINDS | {
     "vsmae of any tokens": [*VSMAE, "mae.mask=random", "mae.counted=hidden", "mae.loss=l1"],
     "vsmae of everything": [*VSMAE, "mae.counted=all", "model.checkpointing=true"],
@@ -169,6 +175,33 @@ def test_it_learns_what_the_patches_of_a_window_share(store, settings, share):
     assert scores["unseen"] < share * scores["unseen-zero"]
 
 
+@pytest.mark.slow
+def test_components_of_patches_and_a_summary_find_what_patches_tell_of_each_other(store):
+    """Each patch has a pattern of its own, and all have the same amplitude, in much noise."""
+    steps = 200
+    pattern = np.random.default_rng(1).standard_normal(40962)
+
+    def windows_of(rng, batch):
+        amplitude = rng.standard_normal((*batch.stored.shape[:2], 1))
+        noise = rng.standard_normal(batch.stored.shape)
+        return torch.from_numpy((20 * (amplitude * pattern + noise)).clip(-127, 127).astype(np.int8))
+
+    def error(*settings):
+        sizes = [f"train.steps={steps}", "model.dim=16", "mae.decoder_dim=16", "train.learning_rate=5e-3"]
+        training, batch, _ = _training(store, *sizes, *settings)
+        learner, rng = training.learner, np.random.default_rng(0)
+        if learner.fitted:
+            seen = [learner.frames.of_samples(batch.samples, windows_of(rng, batch)) for _ in range(40)]
+            learner.fit(lambda: iter(seen))
+        for step in range(steps):
+            training.update(Batch(batch.samples, windows_of(rng, batch), Cursor(0, step)))
+        scores = training.scores(Batch(batch.samples, windows_of(rng, batch), None))
+        return (scores["unseen"] / scores["unseen-zero"]).item()
+
+    assert error(*BY_COMPONENTS) < 0.9  # of which .5 is noise
+    assert error() > 0.97
+
+
 def test_windows_are_those_of_training_scenes_and_subjects(store):
     dataset = open_dataset(store)
     config = resolve(load("demo", kind=PretrainConfig), dataset)
@@ -257,6 +290,16 @@ def test_a_token_of_one_frame_is_normalised_by_itself(store):
     torch.testing.assert_close(target, expected)
 
 
+def test_a_summary_is_refused_where_the_encoder_sees_all_tokens():
+    with pytest.raises(UserError, match=r"needs mae\.summary: false"):
+        load("sim-tiny", ["mae.mask=random"], kind=PretrainConfig)
+
+
+def test_components_of_values_are_not_for_targets_that_are_normalised():
+    with pytest.raises(UserError, match=r"mae\.normalise_target: true does not go with mae\.decoding: pca"):
+        load("sim-tiny", ["mae.normalise_target=true"], kind=PretrainConfig)
+
+
 def test_frames_that_are_no_tokens_of_one_sequence_are_refused():
     for temporal in ("average", "mean_frame"):
         with pytest.raises(UserError, match=f"model.temporal: {temporal} is not for pretraining"):
@@ -300,9 +343,9 @@ def test_the_presets_are_valid_and_of_the_encoders_of_fit():
     shape = patch_vertices(published.model.ico).shape
     encoder = surface_encoder(published.model, shape, published.data.frames)
     assert (encoder.places.shape[1], encoder.class_tokens) == (3840, 0)
-    base = load("sim-base", kind=PretrainConfig)
-    tiny = load("sim-tiny", kind=PretrainConfig)
+    tiny, base = (load(name, kind=PretrainConfig) for name in ("sim-tiny", "sim-base"))
     assert changes(tiny, base) == {"model.dim": (192, 768), "model.heads": (3, 12)}
+    assert (tiny.mae.decoding, tiny.mae.summary) == ("pca", True)
 
 
 @pytest.mark.parametrize("normalise", [False, True])
