@@ -46,6 +46,8 @@ PUBLISHED = {
     "train.validate_every": 50,
 }
 
+WARM = {**OURS, "train.steps": 1, "train.validation_samples": 16}
+
 Side = dict[
     str, Any
 ]  # seconds, step and retrieval of the last validation, whether it was enough, and all of them
@@ -131,6 +133,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--target", type=float, default=0.2, help="validation retrieval; chance is .03")
     parser.add_argument("--most", type=float, default=20, help="times our time that the other side has")
     options = parser.parse_args(words)
+    trained(options.store, WARM, 0, 0.0, 0.0)  # what the process does once, such as compiling, is no training
     pairs = json.loads(options.out.read_text())["seeds"] if options.out.exists() else []
     for seed in range(len(pairs), options.seeds):
         ours = trained(options.store, OURS, seed, options.target, float("inf"))

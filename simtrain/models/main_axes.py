@@ -82,15 +82,15 @@ class _Pass(NamedTuple):
 
 def _pass(blocks: Iterable[Tensor], near: Tensor, basis: Tensor) -> _Pass:
     """Over blocks of rows, of which a mean is known that is ``near`` enough to subtract before the sums."""
-    count, image = 0, torch.zeros_like(basis)
+    number, image = 0, torch.zeros_like(basis)
     sums, total = torch.zeros_like(near), near.new_zeros(len(near))
     for block in blocks:
         rows = block - near
-        count += len(rows)
+        number += len(rows)
         sums += rows.sum(dim=0)
         total += rows.square().sum(dim=(0, 2))
         of_groups = rows.transpose(0, 1)
         image += of_groups.mT @ (of_groups @ basis)
-    shift = sums / count
+    shift = sums / number
     image -= sums[..., None] * (shift[:, None] @ basis)
-    return _Pass(count, near + shift, image, total - count * shift.square().sum(dim=1))
+    return _Pass(number, near + shift, image, total - number * shift.square().sum(dim=1))
