@@ -172,7 +172,7 @@ def _steps(dataset: Dataset, overrides: dict[str, Any]) -> Any:
 
 
 def table(cells: dict[str, list[Figures]], cost: Figures) -> str:
-    """Markdown: mean and range over seeds, in percent."""
+    """Markdown: mean and range over seeds, in percent, and how many seeds there are."""
     columns = {
         "retrieval": "retrieval",
         "video, new subjects": "new-subjects-top1-video",
@@ -180,18 +180,19 @@ def table(cells: dict[str, list[Figures]], cost: Figures) -> str:
         "masks alone": "masks-retrieval",
         "of it new subjects, video": "masks-new-subjects-top1-video",
     }
-    rows = [f"| BOLD seen | {' | '.join(columns)} | cost of a step |", "| --- " * (len(columns) + 2) + "|"]
+    rows = [f"| BOLD seen | {' | '.join(columns)} | seeds | cost |", "| --- " * (len(columns) + 3) + "|"]
     for name, seeds in cells.items():
         values = [_spread([figures[key] for figures in seeds if key in figures]) for key in columns.values()]
         ratio = f"{cost[name]:.2f}" if name in cost else "-"
-        rows.append(f"| {name} | {' | '.join(values)} | {ratio} |")
+        rows.append(f"| {name} | {' | '.join(values)} | {len(seeds)} | {ratio} |")
     return "\n".join(rows)
 
 
 def _spread(values: list[float]) -> str:
     if not values:
         return "-"
-    return f"{100 * statistics.mean(values):.1f} ({100 * min(values):.1f} to {100 * max(values):.1f})"
+    mean = f"{100 * statistics.mean(values):.1f}"
+    return mean if len(values) == 1 else f"{mean} ({100 * min(values):.1f} to {100 * max(values):.1f})"
 
 
 def main() -> None:
