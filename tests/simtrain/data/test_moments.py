@@ -16,7 +16,7 @@ from simtrain.data.moments import find_moments
 from simtrain.data.windows import Windows, clip_split, covered, training, validation
 from simtrain.training.preparation import find_samples
 
-from .test_windows import _films
+from .test_windows import GUARD, _films
 
 TRAIN, TEST, LAG = 1, 3, 6
 
@@ -47,7 +47,7 @@ def _brute_force(dataset, embeddings, frames, lag, moments):
                 if not scene(movie, second):
                     continue
             sets = {scene(movie, s) for s in held} - {0}
-            if len(sets) < 2:
+            if len(sets) < 2 and GUARD not in sets:
                 split = sets.pop() if sets else TRAIN
                 yield subject, movie, second, clip, int(dataset.subject_split[subject]), split
 

@@ -23,6 +23,8 @@ from simtrain.data.windows import (
     validation,
 )
 
+GUARD = 4  # the code of film between sets that is in none
+
 
 @st.composite
 def _films(draw):
@@ -36,6 +38,9 @@ def _films(draw):
         values[gaps] = np.nan
         embeddings.append(Embedding(name, values, draw(st.integers(1, 4))))
     segment = draw(table)
+    sets = hnp.arrays(
+        np.int8, segment.shape, elements=st.sampled_from([0, 1, 1, 1, 2, GUARD]), fill=st.just(1)
+    )
     dataset = Dataset(
         path=Path(),
         subjects=[f"s{n}" for n in range(subjects)],
@@ -43,7 +48,7 @@ def _films(draw):
         volumes=draw(hnp.arrays(np.int64, movies, elements=st.integers(6, seconds))),
         complete=draw(hnp.arrays(bool, (subjects, movies))),
         segment=segment,
-        scene_split=np.where(segment == 0, 0, draw(table)).astype(np.int8),
+        scene_split=np.where(segment == 0, 0, draw(sets)).astype(np.int8),
         cortex=np.ones((2, 5), bool),
         lag=6,
         encoders={},
@@ -69,6 +74,8 @@ def _brute_force(dataset, embeddings, frames, lag):
                 scenes = {int(dataset.scene_split[movie, s]) for s in seconds}
                 features = [embedding.values[movie, clip] for embedding in embeddings]
                 if len(segments) > 1 or len(scenes) > 1 or 0 in segments | scenes or np.isnan(features).any():
+                    continue
+                if GUARD in scenes:
                     continue
                 yield subject, movie, second, clip, int(dataset.subject_split[subject]), scenes.pop()
 
