@@ -1,0 +1,141 @@
+"""What pretraining comes to: its error in validation, and the retrieval of models that start from it.
+
+The masked autoencoder is pretrained on the BOLD of all training subjects. Its error over what no visible
+patch shows is told beside that of predicting 0 and of a linear prediction (scripts/linear_reference.py).
+Models are then trained on a few of these subjects, as if the others had seen no film: from random weights,
+and from the pretrained encoder, with the same seeds. What counts is validation's retrieval; the store's
+test sets are in nothing here. Each training is a run folder and each cell a JSON file below --out; what is
+there is not done again.
+
+    OMP_NUM_THREADS=1 nice python scripts/measure_pretraining.py demo.zarr --out pretraining --seeds 0,1,2
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from linear_reference import errors
+
+import simtrain
+from simdata.common import json_text
+from simtrain.data.dataset import SPLITS, open_dataset
+from simtrain.training.run_folder import PretrainRun
+
+PRESET = "demo"
+Cell = dict[str, float]
+
+
+def pretrained(store: Path, out: Path, seed: int) -> Path:
+    """The run of a seed, of all training subjects."""
+    run = out / f"pretrained.{seed}"
+    simtrain.pretrain(store, run, PRESET, overrides={"train.seed": seed}, progress=False)
+    return run
+
+
+def error_of(store: Path, out: Path, seed: int) -> Cell:
+    """Of the pretrained model, of 0 and of the linear prediction, over what was unseen."""
+    file = out / f"error.{seed}.json"
+    if not file.exists():
+        write(file, errors(PretrainRun.open(pretrained(store, out, seed)), open_dataset(store)))
+    return read(file)
+
+
+def retrieval_of(store: Path, out: Path, labelled: int, start: str, seed: int) -> Cell:
+    """Validation's retrieval of a model of so many subjects, at its best step."""
+    file = out / f"{labelled}.{start}.{seed}.json"
+    if not file.exists():
+        overrides: dict[str, Any] = {"train.seed": seed}
+        if start == "pretrained":
+            overrides["model.init"] = str(pretrained(store, out, seed))
+        run = simtrain.fit(
+            store,
+            out / f"{labelled}.{start}.{seed}",
+            PRESET,
+            overrides=overrides,
+            splits=of_few(store, labelled),
+            progress=False,
+        )
+        validated = run.metrics.dropna(subset=["val/retrieval"])
+        best = validated.loc[validated["val/retrieval"].idxmax()]
+        write(
+            file,
+            {name: float(best[name]) for name in validated if name.startswith("val/") and "top1" in name},
+        )
+    return read(file)
+
+
+def of_few(store: Path, labelled: int) -> dict[str, Any]:
+    """The store's sets, with that many training subjects."""
+    dataset = open_dataset(store)
+    names: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for subject, split in zip(dataset.subjects, dataset.subject_split, strict=True):
+        names[SPLITS[split]].append(subject)
+    return {"subjects": names | {"train": names["train"][:labelled]}}
+
+
+def write(file: Path, found: Cell) -> None:
+    """Whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".writing")
+    temporary.write_text(json_text.dumps(found, indent=2) + "\n")
+    temporary.replace(file)
+
+
+def read(file: Path) -> Cell:
+    found: Cell = json.loads(file.read_text())
+    return found
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """Mean, and the s.d. of seeds if there are several."""
+    shown = f"{statistics.mean(values):.{digits}f}"
+    return f"{shown} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else shown
+
+
+def error_line(cells: Sequence[Cell]) -> str:
+    """Errors as shares of that of 0."""
+    model, linear = ([cell[name] / cell["zero"] for cell in cells] for name in ("model", "linear"))
+    return f"error, of that of 0: pretrained {spread(model, 4)}, linear prediction {spread(linear, 4)}"
+
+
+def table(cells: dict[tuple[int, str], list[Cell]]) -> str:
+    """Markdown: top-1 % in validation by subjects and start, mean ± s.d. of seeds."""
+    figures = list(next(iter(cells.values()))[0])
+    lines = [
+        ["subjects", "start", *(name.removeprefix("val/") for name in figures)],
+        ["---"] * (2 + len(figures)),
+    ]
+    for (labelled, start), found in cells.items():
+        points = [spread([100 * cell[name] for cell in found], 1) for name in figures]
+        lines.append([str(labelled), start, *points])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    numbers = dict(type=lambda text: [int(number) for number in text.split(",")])
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", default=[0, 1, 2], **numbers)
+    parser.add_argument("--subjects", default=[1, 2, 4], help="numbers of labelled subjects", **numbers)
+    asked = parser.parse_args(words)
+    print(error_line([error_of(asked.store, asked.out, seed) for seed in asked.seeds]), flush=True)
+    cells = {
+        (labelled, start): [
+            retrieval_of(asked.store, asked.out, labelled, start, seed) for seed in asked.seeds
+        ]
+        for labelled in asked.subjects
+        for start in ("random", "pretrained")
+    }
+    print(table(cells))
+
+
+if __name__ == "__main__":
+    main()
