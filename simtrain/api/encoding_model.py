@@ -85,6 +85,8 @@ class VertexEncoding:
         """Write GIFTI and CIFTI for wb_view, a JSON, and tables by parcel and a picture if given them."""
         of = f"{', '.join(self.record['features'])}\n{len(self._found.subjects)} subjects"
         for measure, mean in self._found.means.items():
+            if np.isnan(mean).all():
+                continue  # such as a normalised r where no vertex has a signal
             of_subjects = zip(self._found.subjects, self._found.maps[measure], strict=True)
             maps = {"mean": mean, **dict(of_subjects)}
             map_files.write(

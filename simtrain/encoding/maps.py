@@ -71,7 +71,7 @@ class Collected:
         means = {name: _mean(values) for name, values in averaged.items()}
         if "p" in maps:
             maps["q"] = np.stack([q_values(p) for p in maps["p"]]).astype(np.float32)
-            p = p_values(means["r"], self._null / len(maps["p"]))
+            p = p_values(len(maps["p"]) * means["r"], self._null)  # sums in place of means
             means["p"] = np.where(np.isnan(means["r"]), np.nan, p).astype(np.float32)
             means["q"] = q_values(means["p"]).astype(np.float32)
         if "normalised_r" in maps:

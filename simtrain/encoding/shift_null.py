@@ -22,6 +22,7 @@ from scipy.stats import false_discovery_control
 SHIFTS = 1000
 ROUNDING = 1e-6  # of r in float32
 SEED = 0
+PART = 4096  # targets at a time
 
 
 def draw_shifts(seconds: Mapping[int, int], count: int) -> np.ndarray:
@@ -50,14 +51,25 @@ def shifted_correlation(
     movie : (seconds,)
     shifts : movie -> (shifts,) by how many seconds what is predicted comes later
     """
-    one, other = (values - values.mean(axis=0, dtype=float) for values in (predicted, true))
-    products = 0
-    for number, by in shifts.items():
-        own = movie == number
-        spectrum = np.fft.rfft(other[own], axis=0) * np.fft.rfft(one[own], axis=0).conj()
-        products = products + np.fft.irfft(spectrum, n=own.sum(), axis=0)[by % own.sum()]
-    length = np.linalg.norm(one, axis=0) * np.linalg.norm(other, axis=0)
-    return (products / np.where(length > 0, length, 1)).astype(np.float32)
+    count = len(next(iter(shifts.values())))
+    found = np.empty((count, predicted.shape[1]), np.float32)
+    for start in range(0, predicted.shape[1], PART):
+        part = slice(start, start + PART)
+        one, other = (
+            values[:, part] - values[:, part].mean(axis=0, dtype=float) for values in (predicted, true)
+        )
+        products = np.zeros((count, one.shape[1]))
+        for number, by in shifts.items():
+            products += _circular(one[movie == number], other[movie == number])[by]
+        length = np.linalg.norm(one, axis=0) * np.linalg.norm(other, axis=0)
+        found[:, part] = products / np.where(length > 0, length, 1)
+    return found
+
+
+def _circular(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(seconds, targets): products with ``one`` moved round to come later by each number of seconds."""
+    spectrum = np.fft.rfft(other, axis=0) * np.fft.rfft(one, axis=0).conj()
+    return np.fft.irfft(spectrum, n=len(one), axis=0)
 
 
 def p_values(r: np.ndarray, null: np.ndarray) -> np.ndarray:

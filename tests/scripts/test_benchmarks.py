@@ -13,6 +13,7 @@ SMALLEST = {
     "bench_build": "--density 32k --volumes 40 --repeats 1 --workbench-repeats 0 --threads 1 --runs 5"
     " --workers-volumes 40 --workers-repeats 1 --lengths 30,40 --subjects 1,2",
     "bench_embed": "--seconds 4 --repeats 1",
+    "bench_encoding": "--vertices 8 16 --seconds 60 20",
     "bench_feeds": "--subjects 1 --seconds 20 --batch 4 --batches 2 --rounds 1",
     "bench_pretrain": "--ico 1 --batch 1 --steps 1 --threads 1",
     "bench_reader": "--subjects 1 --movies 1 --seconds 32 --rounds 1 --time 0.05 --cold-batches 1",

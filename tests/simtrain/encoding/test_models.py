@@ -80,6 +80,16 @@ def test_one_hemisphere_is_asked_for(store):
     assert not np.isnan(found.maps["r"][0, 1]).all()
 
 
+def test_seconds_without_features_are_left_out_with_those_whose_delays_reach_them(store):
+    dataset = open_dataset(store)
+    config = resolve(load("demo", [], "fmri,video"), dataset)
+    whole = EncodingModels(dataset, config, EncodingSettings((-1, 1)), CPU).of([4])
+    dataset.embedding("video_shapes").values[0, [20, 48]] = np.nan
+    holed = EncodingModels(dataset, config, EncodingSettings((-1, 1)), CPU).of([4])
+    assert (whole.seconds - holed.seconds).tolist() == [[3, 3]]
+    assert not np.isnan(holed.maps["r"][0][dataset.cortex]).any()
+
+
 def test_delays_longer_than_a_scene_are_refused(store):
     with pytest.raises(UserError, match="has no second of test scenes with all clips of `delays` 0 to 20"):
         _models(store, delays=(0, 20))
