@@ -8,6 +8,7 @@ __version__ = version("simdata")
 
 # Where each function of the public interface is: torch and the rest are imported at the first use of one.
 _PLACES: dict[str, str] = {
+    "adapt": "simtrain.api.adaptation",
     "baseline": "simtrain.api.retrieval",
     "batches": "simtrain.api.loading",
     "compare": "simtrain.api.comparison",

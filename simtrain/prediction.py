@@ -66,7 +66,8 @@ def predict(
     """
     if out.exists():
         raise UserError(f"{out} exists: give `out` a new path, or remove it first")
-    chosen = sorted({*positions("subject", subjects or dataset.subjects, dataset.subjects, dataset)})
+    everyone = dataset.subjects if dataset.only is None else [dataset.only]
+    chosen = sorted({*positions("subject", subjects or everyone, dataset.subjects, dataset)})
     learner = load_learner(run, dataset, device)
     used = Windows.of(dataset, run.config)
     clips = used.clips
@@ -209,6 +210,7 @@ def _attributes(run: FitRun, dataset: Dataset) -> dict[str, Any]:
         "weights_step": checkpoint.load_tested(run.tested)["step"],
         "store": dataset.identity,
         "trained_on": run.store,
+        **({} if run.adaptation is None else {"adaptation": str(run.adaptation)}),
         "software": software_versions(),
     }
     return flat(attributes)

@@ -39,10 +39,11 @@ class TrainedRun:
     path : the folder
     config : resolved, with the lag and the encoders that the store had
     notes : what one should know of how it was made, such as what has changed since it was last worked on
+    adaptation : to whom it was adapted, and how (`simtrain.training.adapted.Adaptation`); None if it was not
     """
 
     def __init__(self, run: AnyRun, notes: Sequence[str] | None = None) -> None:
-        self.path, self.config = run.path, run.config
+        self.path, self.config, self.adaptation = run.path, run.config, run.adaptation
         self.notes = list(run.notes if notes is None else notes)
 
     @property
@@ -61,7 +62,10 @@ class TrainedRun:
     def __repr__(self) -> str:
         kind = "pretrain" if isinstance(self.config, PretrainConfig) else "fit"
         step = max((record["step"] for record in scalars.records(self.path)), default=0)
-        return f"<{kind} run {self.path.name}: logged up to step {step} of {self.config.train.steps}>"
+        adapted = "" if self.adaptation is None else f", {self.adaptation}"
+        return (
+            f"<{kind} run {self.path.name}: logged up to step {step} of {self.config.train.steps}{adapted}>"
+        )
 
 
 def fit(

@@ -46,6 +46,7 @@ def record(
         "run": str(run.path.absolute()),
         "weights_sha256": sha256(run.tested),
         "weights_step": checkpoint.step_of(run.tested),
+        **({} if run.adaptation is None else {"adaptation": str(run.adaptation)}),
         "store": dataset.identity,
         "software": software_versions(),
     }

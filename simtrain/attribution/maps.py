@@ -109,6 +109,7 @@ def randomised(learner: Learner, run: FitRun, dataset: Dataset, seed: int) -> Le
         torch.manual_seed(seed)
         fresh = Learner(run.config.as_tested, dataset, dataset.embeddings(run.config))
     fresh.load_state_dict(learner.state_dict() | dict(fresh.named_parameters()))
+    fresh.alignment = learner.alignment
     return fresh.to(learner.device).eval()
 
 

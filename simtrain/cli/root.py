@@ -19,6 +19,10 @@ COMMANDS = {
         "fit_commands:pretrain_command",
         "Train the encoder alone on STORE, to fill in hidden patches of BOLD (a masked autoencoder).",
     ),
+    "adapt": (
+        "adapt_command:adapt_command",
+        "Adapt the model of RUN to a new subject of STORE, with minutes of their BOLD.",
+    ),
     "config": ("config_commands:config_commands", "Show what can be configured, and list the presets."),
     "retrieve": (
         "retrieve_commands:retrieve_command",

@@ -90,6 +90,7 @@ class Dataset:
     segments : code in ``segment`` -> name of the clip
     sources : "SUBJECT/MOVIE" -> hash of the file that the run was made of, where the store knows it
     given_splits : by which it is divided in place of its own
+    only : the subject whose runs alone are in use (`of_subject`)
     """
 
     path: str | Path
@@ -107,6 +108,7 @@ class Dataset:
     segments: dict[int, str] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     given_splits: Splits | None = None
+    only: str | None = None
     _embeddings: dict[str, Embedding] = field(default_factory=dict, compare=False)
 
     def __repr__(self) -> str:
@@ -149,6 +151,19 @@ class Dataset:
             identity=identity,
             given_splits=sets.splits,
         )
+
+    def of_subject(self, subject: str) -> Dataset:
+        """The same store with the runs of one subject alone, for a model that is adapted to them.
+
+        Raises
+        ------
+        UserError
+            If it has no such subject.
+        """
+        if subject not in self.subjects:
+            raise UserError(f"{self.path} has no subject {subject}, to whom the run is adapted")
+        own = np.array(self.subjects) == subject
+        return replace(self, complete=self.complete & own[:, None], only=subject)
 
     def embedding(self, variable: str) -> Embedding:
         """The features of an embedding, such as ``video_clip``: read when first asked for, and then kept.

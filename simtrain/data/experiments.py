@@ -13,6 +13,7 @@ from simtrain.data.dataset import SPLITS, Dataset
 
 HELD_OUT = {"new-subjects": (True, False), "new-scenes": (False, True), "both": (True, True)}
 EXPERIMENTS = tuple(HELD_OUT)
+ADAPTED = "both"  # the one for a run that is adapted to a subject, with training scenes of theirs
 SEEN = "seen"
 ALL = "all"  # of the experiments
 SET_NAMES = {"train": "training set", "val": "validation set", "test": "test set"}

@@ -36,8 +36,13 @@ def positions(kind: str, wanted: Sequence[str], known: Sequence[str], dataset: D
     Raises
     ------
     UserError
-        If it lacks one.
+        If it lacks one, or they are subjects, and another one's runs alone are in use.
     """
     if unknown := sorted(set(wanted) - set(known)):
         raise UserError(f"{dataset.path} has no {kind} {', '.join(unknown)}: see `simdata info`")
+    if kind == "subject" and dataset.only is not None and (others := sorted(set(wanted) - {dataset.only})):
+        raise UserError(
+            f"{', '.join(others)}: the run is adapted to {dataset.only}, and to nobody else: take the run "
+            "that it was made of, or adapt that one to them"
+        )
     return [known.index(name) for name in wanted]

@@ -18,7 +18,7 @@ import numpy as np
 from simdata.common.errors import UserError
 from simtrain.config.resolved import Resolved
 from simtrain.data.dataset import SPLITS, Dataset, Embedding
-from simtrain.data.experiments import experiments_in, why_none
+from simtrain.data.experiments import ADAPTED, experiments_in, why_none
 from simtrain.data.filters import narrowed
 
 TRAIN, VAL, TEST = (SPLITS.index(name) for name in ("train", "val", "test"))
@@ -190,6 +190,8 @@ class Windows:
     ) -> dict[str, np.ndarray]:
         """The windows of one experiment in a set, or of all that the store has windows for.
 
+        Of a run that is adapted to a subject all is one, ``ADAPTED``.
+
         Parameters
         ----------
         split, subjects, movies, in_no_set : as for `experiment`
@@ -199,7 +201,8 @@ class Windows:
         UserError
             If it has none, or lacks a subject or movie.
         """
-        names = [wanted] if wanted else list(experiments_in(split))
+        every = list(experiments_in(split)) if self.dataset.only is None else [ADAPTED]
+        names = [wanted] if wanted else every
         chosen = {name: self.experiment(name, lag, split, subjects, movies, in_no_set) for name in names}
         chosen = {name: windows for name, windows in chosen.items() if len(windows)}
         if not chosen:

@@ -12,6 +12,7 @@ from simtrain.config.resolved import ResolvedConfig
 from simtrain.data.dataset import Dataset, Embedding
 from simtrain.data.features import Stimuli
 from simtrain.data.windows import covered
+from simtrain.models.alignment import Alignment
 from simtrain.models.context import Context, ContextCourses
 from simtrain.models.draws import SampleDraws
 from simtrain.models.factory import context_transformer, freeze, surface_encoder
@@ -32,6 +33,10 @@ class Learner(nn.Module):
     Parameters
     ----------
     embeddings : the store's features of each stimulus modality
+
+    Attributes
+    ----------
+    alignment : of the subject that a trained model is adapted to; not part of the state_dict
     """
 
     def __init__(self, config: ResolvedConfig, dataset: Dataset, embeddings: dict[str, Embedding]) -> None:
@@ -57,6 +62,7 @@ class Learner(nn.Module):
         self.overlaps_are_negatives = config.loss.overlaps == "negatives"
         size = config.loss.queue
         self.queue = Queue(size, features, projector.dim, self.window) if size else None
+        self.alignment: Alignment | None = None
 
     @property
     def encoder(self) -> SiT:
@@ -108,7 +114,8 @@ class Learner(nn.Module):
 
     def patches(self, samples: np.ndarray, stored: Tensor) -> Tensor:
         """(n, patches, vertices of one * frames) float32: what the encoder sees of BOLD as stored."""
-        return self.frames.of_samples(samples, stored)
+        patches = self.frames.of_samples(samples, stored)
+        return patches if self.alignment is None else self.alignment(samples, patches)
 
     def embed_clips(self, movie: np.ndarray, clip: np.ndarray) -> dict[str, Tensor]:
         """(n, dim) of every stimulus modality for clips that begin at second ``clip`` of ``movie``."""

@@ -14,7 +14,7 @@ from simdata.common.errors import UserError
 from simdata.store import BoldReader
 from simtrain.common.finite import must_tell_apart
 from simtrain.data.dataset import Dataset
-from simtrain.data.experiments import SEEN
+from simtrain.data.experiments import ADAPTED, SEEN
 from simtrain.data.windows import Windows
 from simtrain.models.embeddings import embed_units, units_of
 from simtrain.retrieval.cache import Bank
@@ -136,6 +136,11 @@ def must_be_new(run: FitRun, dataset: Dataset, windows: np.ndarray, name: str, s
         the scenes are to be new, but a movie was divided otherwise in its training; if one is to be ``SEEN``
         and was not.
     """
+    if run.adaptation is not None and name != ADAPTED:
+        raise UserError(
+            f"{name}: {run.path} is {run.adaptation} of scenes of training: test it in new ones, "
+            f"`experiment` {ADAPTED}"
+        )
     subjects = {dataset.subjects[position] for position in np.unique(windows["subject"])}
     if name == SEEN:
         if unseen := subjects - run.seen_subjects:

@@ -5,12 +5,14 @@
 later ``retrieval.json``, ``retrieval/`` and ``reconstruction/``, of validation
 ``retrieval-val.json`` and so on; ``initial.pt`` and ``initial.json`` if
 training began from an encoder of another run, ``patches.csv`` if its patches have an order of their own,
-``best.pt`` if it is validated, and ``history.json`` if it went on otherwise than it began.
+``best.pt`` if it is validated, ``history.json`` if it went on otherwise than it began, and ``adapted.json``
+with ``alignment.pt`` if it is adapted to a subject (`training.adapted`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, Self
@@ -35,9 +37,15 @@ from simtrain.data.sets import with_splits
 from simtrain.models.patch_table import FILE, PatchTable
 from simtrain.training import checkpoint, fingerprints, lineage, records, software
 from simtrain.training import resumption as resuming
+from simtrain.training.adapted import Adaptation
 from simtrain.training.initial_weights import IMPORTED, RECORD, WEIGHTS, Initial, merged
 
 SPLITS = "splits.yaml"
+# The files that make up a trained model, with what it was trained on and how.
+MODEL = (
+    *("config.yaml", "store.json", SPLITS, software.FILE, fingerprints.FILE, WEIGHTS, RECORD, IMPORTED, FILE),
+    *(checkpoint.LAST, checkpoint.BEST, "metrics.jsonl", "history.json"),
+)
 # What a start that was killed may leave behind.
 BEGUN = {
     name
@@ -166,10 +174,18 @@ class RunFolder(Generic[AnyResolved]):
     def tested_weights(self) -> TestedWeights:
         """What is known of the weights that it is tested with."""
         step = checkpoint.step_of(self.tested)
+        adapted = "" if self.adaptation is None else f", {self.adaptation}"
         if self.tested == self.best:
-            return TestedWeights("best", step, f"the best by validation's {self.config.train.best_by}")
+            return TestedWeights(
+                "best", step, f"the best by validation's {self.config.train.best_by}{adapted}"
+            )
         note = "the last" if self.tests == "last" else "the last: the run has kept no best ones"
-        return TestedWeights("last", step, note)
+        return TestedWeights("last", step, f"{note}{adapted}")
+
+    @cached_property
+    def adaptation(self) -> Adaptation | None:
+        """To whom it was adapted (`simtrain.adaptation`), if it was."""
+        return Adaptation.read(self.path)
 
     @property
     def store(self) -> lineage.Record:
@@ -189,10 +205,11 @@ class RunFolder(Generic[AnyResolved]):
         """A store with the sets in which the run goes on or is tested: those of ``splits``.
 
         What these leave out, and all without them, is as in its training, if the store is of the same data
-        set; else as the store has it.
+        set; else as the store has it. Of an adapted run, with the runs of its subject alone.
         """
         same = self.store["catalog_name"] == dataset.identity["catalog_name"]
-        return with_splits(dataset, splits, self.splits if same else None, str(self.path / SPLITS))
+        found = with_splits(dataset, splits, self.splits if same else None, str(self.path / SPLITS))
+        return found if self.adaptation is None else found.of_subject(self.adaptation.subject)
 
     @property
     def seen_subjects(self) -> set[str]:
@@ -206,8 +223,9 @@ class RunFolder(Generic[AnyResolved]):
 
     @property
     def seen_scenes(self) -> dict[str, set[str]]:
-        """For each movie, hashes of its clips and their sets in this training and in those before it."""
-        return merged(self.store.get("scenes", {}), Initial.seen_scenes(self.path))
+        """For each movie, hashes of its clips and their sets in this training, before it and behind it."""
+        found = merged(self.store.get("scenes", {}), Initial.seen_scenes(self.path))
+        return found if self.adaptation is None else merged(self.adaptation.scenes, found)
 
     def must_have_projectors(self, step: int) -> None:
         """Raise a UserError if it has but an imported encoder, beside projectors of random weights."""
@@ -234,6 +252,11 @@ class RunFolder(Generic[AnyResolved]):
 
     def _go_on(self, config: AnyResolved, dataset: Dataset) -> Self:
         """The run with what may change in its configuration, which its history tells."""
+        if self.adaptation is not None:
+            raise UserError(
+                f"{self.path} is {self.adaptation}, and is not trained further: go on with the run that it "
+                "was made of, or give another `out`"
+            )
         changes = schema.changes(self.config, config)
         if faults := resuming.refused(self.config, changes):
             raise UserError(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 
 from simdata.common.errors import UserError
+from simtrain.common.finite import must_be_sound
 from simtrain.data.dataset import Dataset
+from simtrain.models.alignment import Alignment, Components
 from simtrain.models.learner import Learner
 from simtrain.training import checkpoint
+from simtrain.training.adapted import WEIGHTS
 from simtrain.training.run_folder import FitRun
 
 
@@ -33,4 +37,17 @@ def load_learner(run: FitRun, dataset: Dataset, device: torch.device) -> Learner
         raise UserError(f"{run.path} does not fit {dataset.path}: {error}") from None
     if not 0 < (temperature := learner.loss.temperature) < math.inf:
         raise UserError(f"{run.path} has a temperature of {temperature}: {checkpoint.USELESS}")
-    return learner.to(device).eval()
+    learner.to(device)
+    if run.adaptation is not None and run.adaptation.penalty is not None:
+        subject = dataset.subjects.index(run.adaptation.subject)
+        learner.alignment = _alignment(learner, run.path, subject)
+    return learner.eval()
+
+
+def _alignment(learner: Learner, run: Path, subject: int) -> Alignment:
+    file = run / WEIGHTS
+    state = checkpoint.load(file)
+    must_be_sound(state, file, "adapt the run anew")
+    state = {name: tensor.to(learner.device) for name, tensor in state.items()}
+    rotations = state.pop("rotations")
+    return Alignment(Components(**state), rotations, learner.sides, subject)

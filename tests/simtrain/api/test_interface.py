@@ -38,6 +38,7 @@ def test_names_are_those_of_the_docs():
             "import_weights",
             "reproduce",
             "encode",
+            "adapt",
         ),
         *("load_run", "load_config", "open_dataset", "batches", "__version__"),
     }

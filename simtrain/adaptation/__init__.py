@@ -1,0 +1,1 @@
+"""A trained model for a new subject, from minutes of their BOLD."""
