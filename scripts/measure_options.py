@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import simtrain
+from simdata.common import json_text
 from simtrain.data.dataset import SPLITS, open_dataset
 
 Settings = dict[str, Any]
@@ -98,10 +99,7 @@ def cell(store: Path, file: Path, settings: Settings, seed: int, splits: dict[st
             )
             last = run.metrics.dropna(subset=["val/loss"]).iloc[-1]
         found = {figure: float(last[f"val/{figure}"]) for figure in FIGURES}
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(".writing")
-        temporary.write_text(json.dumps(found, indent=2) + "\n")
-        temporary.replace(file)
+        json_text.write(file, found)
     cached: Cell = json.loads(file.read_text())
     return cached
 
@@ -142,6 +140,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--options", type=lambda text: text.split(";"), default=list(OPTIONS))
     parser.add_argument("--patch-embedding", default="pca")
     asked = parser.parse_args(words)
+    asked.out.mkdir(parents=True, exist_ok=True)
     splits, names = apart(asked.store), list(dict.fromkeys([USUAL, *asked.options]))
     cells: dict[str, list[Cell]] = {name: [] for name in names}
     for seed in asked.seeds:

@@ -41,7 +41,7 @@ def error_of(store: Path, out: Path, seed: int) -> Cell:
     """Of the pretrained model, of 0 and of the linear prediction, over what was unseen."""
     file = out / f"error.{seed}.json"
     if not file.exists():
-        write(file, errors(PretrainRun.open(pretrained(store, out, seed)), open_dataset(store)))
+        json_text.write(file, errors(PretrainRun.open(pretrained(store, out, seed)), open_dataset(store)))
     return read(file)
 
 
@@ -62,7 +62,7 @@ def retrieval_of(store: Path, out: Path, labelled: int, start: str, seed: int) -
         )
         validated = run.metrics.dropna(subset=["val/retrieval"])
         best = validated.loc[validated["val/retrieval"].idxmax()]
-        write(
+        json_text.write(
             file,
             {name: float(best[name]) for name in validated if name.startswith("val/") and "top1" in name},
         )
@@ -76,14 +76,6 @@ def of_few(store: Path, labelled: int) -> dict[str, Any]:
     for subject, split in zip(dataset.subjects, dataset.subject_split, strict=True):
         names[SPLITS[split]].append(subject)
     return {"subjects": names | {"train": names["train"][:labelled]}}
-
-
-def write(file: Path, found: Cell) -> None:
-    """Whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(".writing")
-    temporary.write_text(json_text.dumps(found, indent=2) + "\n")
-    temporary.replace(file)
 
 
 def read(file: Path) -> Cell:
@@ -126,6 +118,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", default=[0, 1, 2], **numbers)
     parser.add_argument("--subjects", default=[1, 2, 4], help="numbers of labelled subjects", **numbers)
     asked = parser.parse_args(words)
+    asked.out.mkdir(parents=True, exist_ok=True)
     print(error_line([error_of(asked.store, asked.out, seed) for seed in asked.seeds]), flush=True)
     cells = {
         (labelled, start): [

@@ -205,7 +205,7 @@ def run_condition(without: tuple[str, ...], models: Collection[str], seed: int, 
         started = time.monotonic()
         figures = MODELS[model](store, place / model, seed, options.steps)
         figures["seconds"] = round(time.monotonic() - started)
-        write(cell_file(options.out, without, seed, model), figures)
+        json_text.write(cell_file(options.out, without, seed, model), figures)
     if not options.keep:
         shutil.rmtree(place)
 
@@ -222,16 +222,8 @@ def built(without: tuple[str, ...], seed: int, place: Path, options: Options) ->
     write_demo(release, kind="study", without=without, subjects=options.subjects, seed=seed)
     simdata.build("demo-study", source=release / "hcp", movies=release / "movies", out=store)
     shutil.rmtree(release)
-    write(place / "built.json", {"seconds": round(time.monotonic() - started)})
+    json_text.write(place / "built.json", {"seconds": round(time.monotonic() - started)})
     return store
-
-
-def write(path: Path, figures: Figures) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"writing-{path.name}")
-    temporary.write_text(json_text.dumps(figures, indent=2) + "\n")
-    temporary.replace(path)
 
 
 def cells_of(out: Path, without: Collection[str], seed: int, models: Collection[str]) -> Cells | None:
@@ -315,6 +307,7 @@ def main() -> None:
     only = given.only or list(CLAIMS)
     conditions = {COMPLETE: (given.cell,)} if given.cell else needed(only)
     if not given.table:
+        (options.out / "cells").mkdir(parents=True, exist_ok=True)
         same_sizes(options)
         for seed in given.seeds:
             for without, models in conditions.items():
@@ -328,7 +321,7 @@ def same_sizes(options: Options) -> None:
     record = options.out / "sizes.json"
     if record.exists() and (there := json.loads(record.read_text())) != sizes:
         sys.exit(f"{options.out} has cells of {there}, and {sizes} are asked for: give another --out")
-    write(record, sizes)
+    json_text.write(record, sizes)
 
 
 if __name__ == "__main__":

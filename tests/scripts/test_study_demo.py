@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from simdata.common import json_text
 from simtrain.models.main_axes import main_axes
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -51,7 +52,9 @@ def planted(out, gain):
                 if model == "linear":  # better in the test, worse in validation
                     found = {name: dict.fromkeys(study_demo.DIRECTIONS, 0.99) for name in found}
                 cell = {"validation": 0.1 if model == "linear" else 0.2, "top-1": found}
-                study_demo.write(study_demo.cell_file(out, without, seed, model), cell)
+                file = study_demo.cell_file(out, without, seed, model)
+                file.parent.mkdir(exist_ok=True)
+                json_text.write(file, cell)
 
 
 @pytest.mark.parametrize(("gain", "said"), [(7, "gain"), (-7, "loss")])
