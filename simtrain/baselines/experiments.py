@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,19 +64,6 @@ class BaselineSettings:
     targets: int | None = None
     components: int = 256
     samples: int = 20_000
-
-
-class TwoSided(Protocol):
-    """A baseline that compares windows with clips in a space of their own for each modality."""
-
-    @property
-    def modalities(self) -> tuple[str, ...]: ...
-
-    def from_windows(self, windows: np.ndarray, modality: str) -> np.ndarray:
-        """(n, dim) of windows."""
-
-    def from_clips(self, movie: np.ndarray, clip: np.ndarray, modality: str) -> np.ndarray:
-        """(n, dim) of clips."""
 
 
 class Baselines:
@@ -206,7 +193,7 @@ class Baselines:
             model.save(out / ("ridge.npz" if unit == "mean" else f"ridge_{unit}.npz"))
             sides[unit] = _RidgeSides(tuple(model.columns), predict, self.targets)
             notes[unit] = _told(model)
-        test = partial(self._test, lambda windows: sides)
+        test = partial(self._test_ridge, sides)
         return test, notes.get("mean", notes)
 
     def _ridge_of(self, unit: str) -> tuple[Ridge | KernelRidge, Predict]:
@@ -275,9 +262,9 @@ class Baselines:
     def _bank(self, learner: ScoresLearner, scores: Scores, units: tuple[str, ...]) -> Bank:
         return Bank(partial(embed_scores, learner, scores, units), self._dataset, units)
 
-    def _test(
+    def _test_ridge(
         self,
-        sides: Callable[[np.ndarray], Mapping[str, TwoSided]],
+        of_units: Mapping[str, _RidgeSides],
         windows: np.ndarray,
         name: str,
         protocol: RetrievalProtocol,
@@ -286,10 +273,9 @@ class Baselines:
 
         Parameters
         ----------
-        sides : from windows to a baseline for each unit that is tested; clips are the same to all of them
+        of_units : what is fitted to each unit that is tested; clips are the same to all of them
         """
-        of_units, results = sides(windows), []
-        any_unit = next(iter(of_units.values()))
+        results, any_unit = [], next(iter(of_units.values()))
         for modality in any_unit.modalities:
             embed = partial(_by_unit, list(of_units.values()), modality)
             bank = Bank(embed, self._dataset, tuple(of_units))
@@ -336,9 +322,9 @@ class _RidgeSides:
 
 @dataclass(frozen=True)
 class _OneModality:
-    """One modality of a baseline, as the retrieval test takes it."""
+    """One modality of ridge regression, as the retrieval test takes it."""
 
-    sides: TwoSided
+    sides: _RidgeSides
     modality: str
     window: int
 
@@ -359,7 +345,7 @@ def _told(model: Ridge | KernelRidge) -> dict[str, Any]:
     return {"features": model.features, "penalty_min_median_max": penalty}
 
 
-def _by_unit(of_units: Iterable[TwoSided], modality: str, windows: np.ndarray) -> np.ndarray:
+def _by_unit(of_units: Iterable[_RidgeSides], modality: str, windows: np.ndarray) -> np.ndarray:
     """(n, units, dim): what baselines make of the BOLD of a window that each of them sees."""
     embedded = [_unit_length(partial(one.from_windows, modality=modality), windows) for one in of_units]
     return np.stack(embedded, axis=1)

@@ -68,15 +68,16 @@ class ScoresFeed:
     def __init__(self, samples: np.ndarray, scores: Tensor) -> None:
         self._sizes = tuple(int(samples[axis].max()) + 1 for axis in ("subject", "movie", "second"))
         code = self._code(samples)
-        order = np.argsort(code)
-        self._known, self._scores = code[order], scores[torch.from_numpy(order)]
+        self._order = np.argsort(code)
+        self._known, self._scores = code[self._order], scores
 
     def batches(self, asked: Asked, size: int) -> _Batches:
         return _Batches(asked, self)
 
     def __getitem__(self, samples: np.ndarray) -> Tensor:
         """(n, k) of ``samples`` (SAMPLE)."""
-        return self._scores[torch.from_numpy(np.searchsorted(self._known, self._code(samples)))]
+        place = self._order[np.searchsorted(self._known, self._code(samples))]
+        return self._scores[torch.from_numpy(place)]
 
     def _code(self, samples: np.ndarray) -> np.ndarray:
         """(n,) int64: of the same BOLD the same, whatever clip it is held against."""

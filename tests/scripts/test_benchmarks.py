@@ -10,6 +10,7 @@ import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 SMALLEST = {
+    "bench_baselines": "--windows 40 --features 30 --components 8 --steps 5",
     "bench_build": "--density 32k --volumes 40 --repeats 1 --workbench-repeats 0 --threads 1 --runs 5"
     " --workers-volumes 40 --workers-repeats 1 --lengths 30,40 --subjects 1,2",
     "bench_embed": "--seconds 4 --repeats 1",

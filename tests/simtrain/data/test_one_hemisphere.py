@@ -14,7 +14,7 @@ from simtrain.training import checkpoint
 
 LEFT = ["data.hemispheres=L", "model.ico=1", "model.dim=16", "model.depth=1", "model.dim_head=16"]
 LEFT += ["train.steps=4", "train.batch_size=16", "train.validation_samples=16", "train.validate_every=2"]
-TEST = ("--experiment", "new-subjects", "--pool", "8", "--clips", "20")
+TEST = ("--experiment", "new-subjects", "--pool", "8")
 
 
 @pytest.fixture(scope="module")
