@@ -143,7 +143,7 @@ def test_a_crashed_run_goes_on_with_its_queue_bit_for_bit(store, tmp_path, strai
     assert (state["learner"]["queue.moments"] >= 0).all()
     assert int(state["learner"]["queue.place"]) == 12 * 8 % 20
     learner = load_learner(run, open_dataset(store), CPU)  # as retrieval does
-    assert torch.equal(learner.queue.fmri, state["learner"]["queue.fmri"])
+    assert torch.equal(learner.queue.fmri, checkpoint.load(run.tested)["learner"]["queue.fmri"])
 
 
 def test_more_negatives_make_the_task_harder_and_parts_of_a_batch_do_not_matter(store, tmp_path, straight):
