@@ -147,7 +147,7 @@ def test_feeds(partial, dataset, expected, kind):
 
 
 def test_pretraining_neither_predicts_nor_counts_them(dataset, stored, expected, lacking):
-    overrides = [*TINY, "mae.decoder_dim=16", "mae.normalise_target=true"]
+    overrides = [*TINY, "mae.decoder_dim=16", "mae.decoding=linear", "mae.normalise_target=true"]
     config = resolve(load("demo", overrides, kind=PretrainConfig), dataset)
     learner = MaskedLearner(config, dataset)
     filled = learner.fill(SAMPLES, torch.from_numpy(stored), learner.mask(SAMPLES, 0, 1))
