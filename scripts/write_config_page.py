@@ -13,7 +13,7 @@ from simtrain.config.reference import KINDS, Group, Key, groups, settings_of_pre
 
 PAGE = Path(__file__).parents[1] / "docs" / "config.md"
 HEAD = """\
-<!-- scripts/write_config_page.py writes this page from simtrain/config/schema.py: change it there. -->
+<!-- scripts/write_config_page.py writes this page from the sections in simtrain/config: change it there. -->
 # Configuration
 
 A configuration is a preset or a YAML file (`--config`; from Python `config=`), with changes of single keys on

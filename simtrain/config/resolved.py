@@ -11,7 +11,8 @@ from typing import Annotated, TypeVar
 from pydantic import Field
 
 from simtrain.config import modalities as named
-from simtrain.config.schema import Config, DataConfig, PretrainConfig, WindowConfig
+from simtrain.config.data_sections import DataConfig, WindowConfig
+from simtrain.config.schema import Config, PretrainConfig
 
 Lag = Annotated[int, Field(ge=0)]
 

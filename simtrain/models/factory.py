@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from simtrain.config.schema import Config, EncoderConfig, PretrainConfig
+from simtrain.config.model_sections import EncoderConfig
+from simtrain.config.schema import Config, PretrainConfig
 from simtrain.models import losses
 from simtrain.models.patch_embeddings import find
 from simtrain.models.sit import SiT

@@ -31,12 +31,12 @@ class PatchDecoding(nn.Module):
         """As that of `PatchEmbedding`: blocks (n, patches, values), as often as it is called."""
 
 
-class Linear(nn.Linear, PatchDecoding):
+class LinearDecoding(nn.Linear, PatchDecoding):
     """One linear map, the same for every patch."""
 
 
-class PerPatch(PatchDecoding):
-    """A linear map for each patch; all of them begin as one and the same, as `Linear`."""
+class PerPatchDecoding(PatchDecoding):
+    """A linear map for each patch; all of them begin as one and the same, as `LinearDecoding`."""
 
     def __init__(self, patches: int, dim: int, values: int) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class PerPatch(PatchDecoding):
         return torch.einsum("...pd,pdv->...pv", x, self.weight.unflatten(0, (self.patches, -1))) + self.bias
 
 
-class PatchPCA(PatchDecoding):
+class PCADecoding(PatchDecoding):
     """A linear map for each patch to its main components, in units of their s.d., and these to values.
 
     It begins at the mean of training windows, with components of 0.
@@ -83,7 +83,7 @@ class PatchPCA(PatchDecoding):
 def make_decoding(name: str, patches: int, dim: int, values: int, components: int) -> PatchDecoding:
     """A new one, by its name in the configuration."""
     if name == "linear":
-        return Linear(dim, values)
+        return LinearDecoding(dim, values)
     if name == "per_patch":
-        return PerPatch(patches, dim, values)
-    return PatchPCA(patches, dim, values, components)
+        return PerPatchDecoding(patches, dim, values)
+    return PCADecoding(patches, dim, values, components)

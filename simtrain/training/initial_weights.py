@@ -21,7 +21,8 @@ from simdata.common import json_text
 from simdata.common.errors import UserError
 from simtrain.common.finite import must_be_sound
 from simtrain.config import composition
-from simtrain.config.schema import Config, EncoderConfig, PretrainConfig
+from simtrain.config.model_sections import EncoderConfig
+from simtrain.config.schema import Config, PretrainConfig
 from simtrain.models.factory import surface_encoder
 from simtrain.models.sit import SiT
 from simtrain.surface.patches import patch_vertices

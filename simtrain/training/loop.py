@@ -15,7 +15,7 @@ from simdata.common.errors import UserError
 from simdata.store import BoldReader
 from simtrain.common import distributed, finite, interrupts, processes
 from simtrain.common.interrupts import Interrupts
-from simtrain.config.schema import TrainConfig
+from simtrain.config.training_sections import TrainConfig
 from simtrain.data.balance import Balance
 from simtrain.data.dataset import Dataset
 from simtrain.data.feeds import Batches, open_feed

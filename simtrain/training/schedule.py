@@ -6,7 +6,7 @@ import math
 from typing import TypedDict
 
 from simtrain.common.counts import share_up
-from simtrain.config.schema import TrainConfig
+from simtrain.config.training_sections import TrainConfig
 
 
 class PlateauState(TypedDict):

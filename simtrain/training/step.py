@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from simdata.common.errors import UserError
 from simtrain.common import distributed, finite, processes
 from simtrain.config.resolved import Resolved
-from simtrain.config.schema import TrainConfig
+from simtrain.config.training_sections import TrainConfig
 from simtrain.data.feeds import Batch
 from simtrain.data.order import Cursor
 from simtrain.models.input import FramePatches

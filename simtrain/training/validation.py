@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from simtrain.common import distributed, processes
-from simtrain.config.schema import TrainConfig
+from simtrain.config.training_sections import TrainConfig
 from simtrain.data.feeds import Feed
 from simtrain.data.order import epoch_order
 from simtrain.training.step import SPREAD, AnyTraining, Scores, judge, listed

@@ -21,7 +21,7 @@ from simtrain.attribution.maps import compute, correlations, randomised
 from simtrain.attribution.methods import METHODS, Method, modality_of
 from simtrain.cli.root import cli
 from simtrain.config.composition import load
-from simtrain.config.schema import ContextConfig
+from simtrain.config.model_sections import ContextConfig
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.data.windows import by_hemisphere
 from simtrain.retrieval.selection import Selection

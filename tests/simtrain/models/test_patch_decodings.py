@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from simtrain.models.patch_decodings import PatchPCA, PerPatch, make_decoding
+from simtrain.models.patch_decodings import PCADecoding, PerPatchDecoding, make_decoding
 
 PATCHES, DIM, VALUES, COMPONENTS = 5, 8, 12, 3
 
@@ -25,10 +25,10 @@ def test_maps_of_each_patch_begin_as_the_shared_one():
     torch.testing.assert_close(own(tokens), shared(tokens))
 
 
-@pytest.mark.parametrize("kind", [PerPatch, PatchPCA])
+@pytest.mark.parametrize("kind", [PerPatchDecoding, PCADecoding])
 def test_a_patch_has_weights_of_its_own(kind):
-    decoding = _made("per_patch" if kind is PerPatch else "pca")
-    if kind is PatchPCA:
+    decoding = _made("per_patch" if kind is PerPatchDecoding else "pca")
+    if kind is PCADecoding:
         decoding.axes.normal_()
     decoding(torch.randn(2, PATCHES, DIM))[:, 1].sum().backward()
     of_patches = decoding.weight.grad.unflatten(0, (PATCHES, -1)).abs().amax(dim=(1, 2))
