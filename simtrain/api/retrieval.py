@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from simdata.common.errors import UserError
 from simdata.common.local_path import local
 from simdata.release.splits_files import SplitsLike
 from simtrain.api.arguments import RunLike, names_in, open_run, set_to_test, tested_or_all
@@ -25,6 +26,7 @@ from simtrain.retrieval import clip_sheets, evaluation, report, tables
 from simtrain.retrieval import figures as pictures
 from simtrain.retrieval.best_and_worst import RankedClip, find_best_and_worst, must_be_shown
 from simtrain.retrieval.by_modality import Gap, Pool
+from simtrain.retrieval.joint import NONE, Joint, JointWeights
 from simtrain.retrieval.named_protocols import OURS, named, title_of
 from simtrain.retrieval.protocol import Protocol
 from simtrain.training.checkpoint import CHECKPOINTS
@@ -91,6 +93,11 @@ class Retrieval:
         return pd.DataFrame(rows).astype(dict.fromkeys(spread, float))
 
     @property
+    def joint(self) -> JointWeights | None:
+        """The weights of all modalities in one query; None if there was none."""
+        return next(iter(self.results.values())).joint
+
+    @property
     def tables(self) -> dict[str, pd.DataFrame]:
         """``subjects``, ``rows``, ``clips``, ``lags`` (if asked for) and ``windows``, as in the CSV files."""
         rows = tables.build(self.results, self._dataset)
@@ -138,6 +145,7 @@ def retrieve(
     average_windows: int = Protocol.average_windows,
     hemispheres: str | None = None,
     gap: Gap | None = None,
+    joint: Joint | None = None,
     subjects: str | Iterable[str] = (),
     movies: str | Iterable[str] = (),
     lags: Iterable[int] | None = None,
@@ -195,6 +203,11 @@ def retrieve(
     gap : int or mapping, optional
         Seconds between a tested window and a negative of its movie, at least, or as a mapping, as of
         ``pool``. Of ours: 3, or what a window covers if that is more.
+    joint : {"validation", "equal", "none"} or mapping, optional
+        Weights of all modalities of the stimulus in one query, a direction such as ``fmri->video+audio``:
+        those that retrieve best in the validation set, as of ours; the same for each; or as given, as
+        ``{"video": 0.7, "audio": 0.3}``. none, as published: there is no such query, nor is there where
+        modalities have other pools.
     subjects, movies : str or iterable of str
         Whose windows are tested and make up the pools; none: those of all. They change what is drawn.
     lags : iterable of int, optional
@@ -243,6 +256,8 @@ def retrieve(
     ['top-1', 'top-5', 'top-10', 'median_rank', 'percentile']
     """
     trained = open_run(run, checkpoint)
+    if joint not in (None, NONE) and len(trained.config.stimuli) < 2:
+        raise UserError(f"`joint` {joint}: {trained.path} has but one modality of the stimulus")
     curve = [] if lags is None else list(lags)
     test = named(
         protocol,
@@ -259,6 +274,7 @@ def retrieve(
         average_windows=average_windows,
         hemispheres=hemispheres,
         gap=gap,
+        joint=joint,
         subjects=names_in(subjects),
         movies=names_in(movies),
         metrics=names_in(metrics),
@@ -311,6 +327,7 @@ def baseline(
     average_windows: int = Protocol.average_windows,
     hemispheres: str | None = None,
     gap: Gap | None = None,
+    joint: Joint | None = None,
     subjects: str | Iterable[str] = (),
     movies: str | Iterable[str] = (),
     shuffle: bool = Protocol.shuffle,
@@ -351,7 +368,7 @@ def baseline(
         Sets of subjects and scenes, as for `simtrain.fit`; None: the store's own.
     experiment, split, protocol, pool, clips, clips_of, draws, negatives
         As for `retrieve`.
-    average_subjects, average_windows, hemispheres, gap, subjects, movies
+    average_subjects, average_windows, hemispheres, gap, joint, subjects, movies
         As for `retrieve`.
     shuffle, metrics, seed, device
         As for `retrieve`.
@@ -389,6 +406,7 @@ def baseline(
         "average_windows": average_windows,
         "hemispheres": hemispheres,
         "gap": gap,
+        "joint": joint,
         "subjects": names_in(subjects),
         "movies": names_in(movies),
         "metrics": names_in(metrics),

@@ -33,7 +33,9 @@ from simtrain.data.windows import Windows, by_hemisphere, training, validation, 
 from simtrain.models.embeddings import units_of
 from simtrain.retrieval.cache import Bank
 from simtrain.retrieval.evaluation import RetrievalResult, put_to_test
+from simtrain.retrieval.examination import Examinee
 from simtrain.retrieval.protocol import Protocol as RetrievalProtocol
+from simtrain.retrieval.weighting import ExamineeOf
 from simtrain.training import checkpoint
 from simtrain.training.software import software_versions
 
@@ -41,7 +43,6 @@ ICO = 2
 INPUTS = ("patches", "vertices")
 
 Predict = Callable[[np.ndarray, str], np.ndarray]  # from windows and a modality to embeddings
-Test = Callable[[np.ndarray, str, RetrievalProtocol], RetrievalResult]
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Baselines:
                 f"{dataset.path} has no training windows at a lag of {config.data.lag} s: see `simdata info`"
             )
 
-    def fit(self, kind: str, out: Path, hemispheres: str = "mean") -> tuple[Test, dict[str, Any]]:
+    def fit(self, kind: str, out: Path, hemispheres: str = "mean") -> tuple[ExamineeOf, dict[str, Any]]:
         """Fit one of ``KINDS``, and write what was fitted to the folder ``out``.
 
         Parameters
@@ -107,21 +108,20 @@ class Baselines:
 
         Returns
         -------
-        test : from windows, the name of their experiment and a protocol to a result
+        fitted : what is tested, from the windows of an experiment
         notes : what is worth knowing of the fit, as plain types; ``out``/fit.json holds them with the
             configuration, the store and the versions of software
         """
         out.mkdir(parents=True, exist_ok=True)
-        test, notes = KINDS[kind](self, out, units_of(hemispheres, self._config.data.sides))
+        fitted, notes = KINDS[kind](self, out, units_of(hemispheres, self._config.data.sides))
         self._describe(out / "fit.json", notes)
-        return test, notes
+        return fitted, notes
 
     def test(
-        self, test: Test, experiment: str | None, protocol: RetrievalProtocol
+        self, fitted: ExamineeOf, experiment: str | None, protocol: RetrievalProtocol
     ) -> dict[str, RetrievalResult]:
         """What `fit` gave, in one experiment or in all that the store has windows for."""
-        chosen = self._used.experiments(experiment, protocol.lag, **protocol.which)
-        return {name: test(windows, name, protocol) for name, windows in chosen.items()}
+        return put_to_test(fitted, self._used, experiment, protocol)
 
     def _describe(self, path: Path, notes: dict[str, Any]) -> None:
         content = {
@@ -184,7 +184,7 @@ class Baselines:
             device=self._device,
         )
 
-    def _ridge(self, out: Path, units: tuple[str, ...]) -> tuple[Test, dict[str, Any]]:
+    def _ridge(self, out: Path, units: tuple[str, ...]) -> tuple[ExamineeOf, dict[str, Any]]:
         for old in out.glob("ridge*.npz"):
             old.unlink()
         sides, notes = {}, {}
@@ -193,8 +193,7 @@ class Baselines:
             model.save(out / ("ridge.npz" if unit == "mean" else f"ridge_{unit}.npz"))
             sides[unit] = _RidgeSides(tuple(model.columns), predict, self.targets)
             notes[unit] = _told(model)
-        test = partial(self._test_ridge, sides)
-        return test, notes.get("mean", notes)
+        return (lambda windows: self._tested_ridge(sides)), notes.get("mean", notes)
 
     def _ridge_of(self, unit: str) -> tuple[Ridge | KernelRidge, Predict]:
         """What was fitted to a unit, and what predicts of its windows in tests."""
@@ -209,7 +208,7 @@ class Baselines:
         of_vertices = self.vertex_ridge(trained)
         return of_vertices, partial(of_vertices.predict, tested)
 
-    def _pca(self, out: Path, units: tuple[str, ...]) -> tuple[Test, dict[str, Any]]:
+    def _pca(self, out: Path, units: tuple[str, ...]) -> tuple[ExamineeOf, dict[str, Any]]:
         Stimuli(self._embeddings).fit(self._clips)  # if features say nothing, so before the work begins
         config, axes = self._config, self.axes
         learner = ScoresLearner(config, self._dataset, self._embeddings, axes.axes.shape[1])
@@ -220,13 +219,12 @@ class Baselines:
         checkpoint.save(out / "pca.pt", {"axes": axes._asdict(), "learner": learner.state_dict()})
         tested = self._scores(config.as_tested)
 
-        def test(windows: np.ndarray, name: str, protocol: RetrievalProtocol) -> RetrievalResult:
-            bank = self._bank(learner, tested, units)
-            return put_to_test(learner, bank, self._dataset, windows, name, protocol)
+        def examinee_of(windows: np.ndarray) -> Examinee:
+            return Examinee(learner, self._banks(learner, tested, units), self._dataset)
 
-        return test, {"components": axes.axes.shape[1], "explained_variance": float(axes.share)}
+        return examinee_of, {"components": axes.axes.shape[1], "explained_variance": float(axes.share)}
 
-    def _intersubject(self, out: Path, units: tuple[str, ...]) -> tuple[Test, dict[str, Any]]:
+    def _intersubject(self, out: Path, units: tuple[str, ...]) -> tuple[ExamineeOf, dict[str, Any]]:
         config, axes, dataset = self._config, self.axes, self._dataset
         maps = isc_maps(dataset, config.data.lag, config.data.sides)
         write_maps(maps, out / "isc.zarr")
@@ -249,39 +247,28 @@ class Baselines:
         checkpoint.save(out / "intersubject.pt", kept)
         tested = self._scores(config.as_tested)
 
-        def test(windows: np.ndarray, name: str, protocol: RetrievalProtocol) -> RetrievalResult:
+        def examinee_of(windows: np.ndarray) -> Examinee:
             others = mean_of_others(windows, tested, dataset, config.data) / aligned.scale
-            bank = self._bank(learner, tested, units)
-            return put_to_test(Seen(learner, others), bank, dataset, windows, name, protocol)
+            return Examinee(Seen(learner, others), self._banks(learner, tested, units), dataset)
 
-        return test, {"components": axes.axes.shape[1], "isc": summary(maps)}
+        return examinee_of, {"components": axes.axes.shape[1], "isc": summary(maps)}
 
     def _scores(self, config: ResolvedConfig) -> Scores:
         return Scores(self.axes, Volumes(self._dataset, config, self._device), config.data.frames)
 
-    def _bank(self, learner: ScoresLearner, scores: Scores, units: tuple[str, ...]) -> Bank:
-        return Bank(partial(embed_scores, learner, scores, units), self._dataset, units)
+    def _banks(self, learner: ScoresLearner, scores: Scores, units: tuple[str, ...]) -> dict[str, Bank]:
+        """The same for all modalities, which have one space."""
+        bank = Bank(partial(embed_scores, learner, scores, units), self._dataset, units)
+        return dict.fromkeys(learner.modalities, bank)
 
-    def _test_ridge(
-        self,
-        of_units: Mapping[str, _RidgeSides],
-        windows: np.ndarray,
-        name: str,
-        protocol: RetrievalProtocol,
-    ) -> RetrievalResult:
-        """One experiment, modality by modality: the pools of one don't depend on the others.
-
-        Parameters
-        ----------
-        of_units : what is fitted to each unit that is tested; clips are the same to all of them
-        """
-        results, any_unit = [], next(iter(of_units.values()))
-        for modality in any_unit.modalities:
-            embed = partial(_by_unit, list(of_units.values()), modality)
-            bank = Bank(embed, self._dataset, tuple(of_units))
-            model = _OneModality(any_unit, modality, self._used.span)
-            results.append(put_to_test(model, bank, self._dataset, windows, name, protocol))
-        return _joined(results)
+    def _tested_ridge(self, of_units: Mapping[str, _RidgeSides]) -> Examinee:
+        """By what is fitted to each unit that is tested; clips are the same to all of them."""
+        sides, units = list(of_units.values()), tuple(of_units)
+        banks = {
+            modality: Bank(partial(_by_unit, sides, modality), self._dataset, units)
+            for modality in sides[0].modalities
+        }
+        return Examinee(_ClipSide(sides[0], self._used.span), banks, self._dataset)
 
 
 KINDS = {"ridge": Baselines._ridge, "pca": Baselines._pca, "intersubject": Baselines._intersubject}
@@ -321,20 +308,18 @@ class _RidgeSides:
 
 
 @dataclass(frozen=True)
-class _OneModality:
-    """One modality of ridge regression, as the retrieval test takes it."""
+class _ClipSide:
+    """What ridge regression is compared with of clips, as the retrieval test takes it."""
 
     sides: _RidgeSides
-    modality: str
     window: int
 
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        return (self.modality,)
-
     def embed_clips(self, movie: np.ndarray, clip: np.ndarray) -> dict[str, torch.Tensor]:
-        values = _unit_length(partial(self.sides.from_clips, modality=self.modality), movie, clip)
-        return {self.modality: torch.from_numpy(values)}
+        of_each = {
+            modality: _unit_length(partial(self.sides.from_clips, modality=modality), movie, clip)
+            for modality in self.sides.modalities
+        }
+        return {modality: torch.from_numpy(values) for modality, values in of_each.items()}
 
 
 def _told(model: Ridge | KernelRidge) -> dict[str, Any]:
@@ -355,15 +340,6 @@ def _unit_length(embed: Callable[..., np.ndarray], *arguments: np.ndarray) -> np
     values = embed(*arguments)
     length = np.linalg.norm(values, axis=1, keepdims=True)
     return (values / np.where(length > 0, length, 1)).astype(np.float32)
-
-
-def _joined(results: list[RetrievalResult]) -> RetrievalResult:
-    """Results of the same experiment in different modalities."""
-    first = results[0]
-    scores = {direction: score for result in results for direction, score in result.scores.items()}
-    measures = {direction: one for result in results for direction, one in result.measures.items()}
-    tested = {direction: windows for result in results for direction, windows in result.tested.items()}
-    return RetrievalResult(scores, measures, tested, first.subjects, first.windows, {}, first.units)
 
 
 def shown(notes: Any) -> str:

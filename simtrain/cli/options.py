@@ -17,6 +17,7 @@ from simtrain.config import composition
 from simtrain.config.schema import SomeConfig
 from simtrain.data.experiments import ALL, EXPERIMENTS, SEEN, TESTED_SETS
 from simtrain.data.feeds import KINDS
+from simtrain.retrieval.joint import WAYS
 from simtrain.retrieval.named_protocols import NAMED
 from simtrain.retrieval.protocol import EXACT, WHOLE_MOVIE
 from simtrain.surface.vertices import MESHES
@@ -72,6 +73,24 @@ class Draws(click.ParamType["int | str"]):
 
 
 SECONDS = ByModality(1, "is no number of seconds (1 or more)")
+
+
+class Weights(click.ParamType[Any]):
+    """A word, or ``MODALITY=WEIGHT,...``: a mapping."""
+
+    name = f"{'|'.join(WAYS)}|MODALITY=W,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str) or value in WAYS:
+            return value
+        parts = [part.partition("=") for part in value.split(",")]
+        try:
+            found = {name.strip(): float(text) for name, _, text in parts}
+        except ValueError:
+            self.fail(f"{value!r} is neither one of {', '.join(WAYS)} nor MODALITY=WEIGHT,...", param, ctx)
+        if len(found) < len(parts):
+            self.fail(f"{value!r} names a modality twice", param, ctx)
+        return found
 
 
 class Location(click.ParamType[str | Path]):

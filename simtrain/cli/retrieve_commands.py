@@ -16,6 +16,7 @@ from simtrain.cli.options import (
     SECONDS,
     Draws,
     Lags,
+    Weights,
     checkpoint_option,
     device_option,
     metric_option,
@@ -104,6 +105,13 @@ from simtrain.retrieval.protocol import CLIPS_OF, DRAWN_CLIPS, HEMISPHERES, NEGA
     show_default="ours: 3, or what a window covers",
     help="Seconds between a tested clip and negatives of its movie, at least, or by modality, such as "
     "video=4,audio=1.",
+)
+@click.option(
+    "--joint",
+    type=Weights(),
+    show_default=f"ours: {Protocol.joint}",
+    help="Weights of all modalities of the stimulus in one query, such as fmri->video+audio: the best in the "
+    "validation set, all alike, or given, such as video=0.7,audio=0.3; none: no such query.",
 )
 @subject_option
 @movie_option

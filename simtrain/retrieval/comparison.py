@@ -23,6 +23,7 @@ from simtrain.common.choices import must_be_one_of
 from simtrain.data.experiments import file_of
 from simtrain.retrieval.bootstrap import Bootstrap
 from simtrain.retrieval.by_modality import of_modality
+from simtrain.retrieval.joint import NONE
 from simtrain.retrieval.metrics import RetrievalMetric, chosen
 from simtrain.retrieval.named_protocols import NAMED, OURS, name_of
 from simtrain.retrieval.protocol import EXACT, SETTINGS, Protocol
@@ -34,7 +35,7 @@ SOME_WAYS = 10_000
 WINDOW = ["draw", "subject", "hemisphere", "movie", "second", "clip_second", "candidates", "pool"]
 TEXTS = dict.fromkeys(("experiment", "direction", "subject", "hemisphere", "movie"), str)
 # What tests did before there was a choice.
-SINCE = {"split": "test", "clips_of": "experiment", "subjects": [], "movies": []}
+SINCE = {"split": "test", "joint": NONE, "clips_of": "experiment", "subjects": [], "movies": []}
 AGAIN = "test it again with `simtrain retrieve` or `simtrain baseline`"
 
 
@@ -247,9 +248,18 @@ def _narrowed(tested: RankTable, subjects: Sequence[str], movies: Sequence[str])
 
 
 def _settings(protocol: Mapping[str, Any], direction: str) -> dict[str, Any]:
-    """Those of one direction: a pool for a modality that only one model has makes no other test."""
-    (modality,) = (name for name in direction.split("->") if name != "fmri")
-    return {name: of_modality(name, setting, modality) for name, setting in protocol.items()}
+    """Those of one direction: a pool for a modality that only one model has makes no other test.
+
+    Neither do the weights of modalities in one query, where one is tested by itself.
+    """
+    (stimulus,) = (name for name in direction.split("->") if name != "fmri")
+    modalities = stimulus.split("+")
+    found = {
+        name: of_modality(name, setting, modalities[0])
+        for name, setting in protocol.items()
+        if name != "joint"
+    }
+    return found if len(modalities) == 1 else {**found, "joint": protocol["joint"]}
 
 
 def _shared(one: RankTable, other: RankTable, experiment: str | None) -> list[tuple[str, str]]:

@@ -5,45 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol as Interface
 
 import numpy as np
 import torch
 
 from simdata.common.errors import UserError
 from simdata.store import BoldReader
-from simtrain.common.finite import must_tell_apart
 from simtrain.data.dataset import Dataset
 from simtrain.data.experiments import ADAPTED, SEEN
 from simtrain.data.windows import Windows
 from simtrain.models.embeddings import embed_units, units_of
 from simtrain.retrieval.cache import Bank
-from simtrain.retrieval.metrics import chosen
-from simtrain.retrieval.pools import gap
+from simtrain.retrieval.examination import DirectionOutcome, Examination, Examinee
+from simtrain.retrieval.joint import JointWeights
 from simtrain.retrieval.protocol import Protocol
-from simtrain.retrieval.scores import SHIFTS, Score, draw_shifts
-from simtrain.retrieval.summary import Measure, rows_of, summarise
-from simtrain.retrieval.trials import EmbeddedWindows, trials_of
-from simtrain.retrieval.units import average_clips, average_fmri, find_units, members
+from simtrain.retrieval.scores import Score
+from simtrain.retrieval.summary import Measure
+from simtrain.retrieval.weighting import ExamineeOf, MustBeNew, joint_weights
 from simtrain.training.run_folder import FitRun
 from simtrain.training.trained_model import load_learner
-
-
-class TestedModel(Interface):
-    """What is tested: a `Learner`, or a baseline.
-
-    ``window`` is how many s its windows cover, the longer of BOLD and clip; ``modalities`` are those of the
-    stimulus.
-    """
-
-    @property
-    def window(self) -> int: ...
-
-    @property
-    def modalities(self) -> tuple[str, ...]: ...
-
-    def embed_clips(self, movie: np.ndarray, clip: np.ndarray) -> dict[str, torch.Tensor]:
-        """(n, dim) of every stimulus modality for clips that begin at second ``clip`` of ``movie``."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +37,7 @@ class RetrievalResult:
     units : what of a window was tested: ``mean`` of its hemispheres, or hemispheres by themselves
     subjects, windows : how many the experiment has to test
     lags : direction -> lag in s -> figures, all of the same clips of the same subjects
+    joint : the weights of all modalities in one query, if there is one
     """
 
     scores: dict[str, Score]
@@ -66,6 +47,7 @@ class RetrievalResult:
     windows: int
     lags: dict[str, dict[int, dict[str, Measure]]]
     units: tuple[str, ...] = ("mean",)
+    joint: JointWeights | None = None
 
 
 def retrieve(
@@ -88,37 +70,62 @@ def retrieve(
         If the run has no model yet, does not fit the store, or there are too few windows for the protocol.
     """
     learner = load_learner(run, dataset, device)
-    used = Windows.of(dataset, run.config)
-    frames, reader = run.config.data.frames, BoldReader(dataset.path)
-    units = units_of(protocol.hemispheres, learner.sides)
-    results = {}
-    for name, windows in used.experiments(experiment, protocol.lag, **protocol.which).items():
-        must_be_new(run, dataset, windows, name, protocol.split)
-        bank = Bank(partial(embed_units, learner, reader, units, frames=frames), dataset, units)
-        result = put_to_test(learner, bank, dataset, windows, name, protocol)
+    reader, units = BoldReader(dataset.path), units_of(protocol.hemispheres, learner.sides)
+    embed = partial(embed_units, learner, reader, units, frames=run.config.data.frames)
+
+    def examinee_of(windows: np.ndarray) -> Examinee:
+        """With one bank for all modalities, which have one space."""
+        return Examinee(learner, dict.fromkeys(learner.modalities, Bank(embed, dataset, units)), dataset)
+
+    used, new = Windows.of(dataset, run.config), partial(must_be_new, run, dataset)
+    return put_to_test(examinee_of, used, experiment, protocol, lags, new)
+
+
+def put_to_test(
+    examinee_of: ExamineeOf,
+    used: Windows,
+    experiment: str | None,
+    protocol: Protocol,
+    lags: Sequence[int] = (),
+    must_be_new: MustBeNew = lambda windows, name, split: None,
+) -> dict[str, RetrievalResult]:
+    """Test a model or a baseline in one experiment, or in all that the store has windows for.
+
+    Parameters
+    ----------
+    examinee_of : what is tested, from the windows of an experiment
+    lags : as for `retrieve`
+    must_be_new : raises a UserError if it may have seen the windows of an experiment in a set
+    """
+    chosen = used.experiments(experiment, protocol.lag, **protocol.which)
+    for name, windows in chosen.items():
+        must_be_new(windows, name, protocol.split)
+    joint: JointWeights | None = None
+    results: dict[str, RetrievalResult] = {}
+    for name, windows in chosen.items():
+        tested = examinee_of(windows)
+        if not results:
+            joint = joint_weights(tested.modalities, examinee_of, used, protocol, must_be_new)
+        result = _result(_outcomes(tested, windows, name, protocol, joint, [protocol.lag]), windows)
         if lags:
             common = _at_all(used.experiment(name, max(lags), **protocol.which), lags)
             if not len(common):
                 raise UserError(f"{name}: no clip has BOLD at all of these lags: use shorter `lags`")
-            outcomes = _outcomes(learner, bank, dataset, common, name, protocol, lags)
-            result = replace(result, lags=_curve(outcomes))
-        results[name] = result
+            result = replace(result, lags=_curve(_outcomes(tested, common, name, protocol, joint, lags)))
+        results[name] = replace(result, units=tested.units, joint=joint)
     return results
 
 
-def put_to_test(
-    model: TestedModel, bank: Bank, dataset: Dataset, windows: np.ndarray, name: str, protocol: Protocol
-) -> RetrievalResult:
-    """One experiment with anything that embeds clips, and a bank of what it makes of BOLD."""
-    outcomes = _outcomes(model, bank, dataset, windows, name, protocol, [protocol.lag])[protocol.lag]
+def _result(outcomes: _Outcomes, windows: np.ndarray) -> RetrievalResult:
+    """Of one experiment at its lag."""
+    (of_lag,) = outcomes.values()
     return RetrievalResult(
-        {direction: outcome.score for direction, outcome in outcomes.items()},
-        {direction: outcome.measures for direction, outcome in outcomes.items()},
-        {direction: outcome.tested for direction, outcome in outcomes.items()},
+        {direction: outcome.score for direction, outcome in of_lag.items()},
+        {direction: outcome.measures for direction, outcome in of_lag.items()},
+        {direction: outcome.tested for direction, outcome in of_lag.items()},
         len(np.unique(windows["subject"])),
         int((windows["scene_split"] != 0).sum()),
         {},
-        bank.units,
     )
 
 
@@ -168,16 +175,7 @@ def _at_all(windows: np.ndarray, lags: Sequence[int]) -> np.ndarray:
     return windows[windows["clip"] + min(lags) >= 0]
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """One direction of one experiment; ``tested`` is as in `RetrievalResult`."""
-
-    score: Score
-    measures: dict[str, Measure]
-    tested: np.ndarray
-
-
-_Outcomes = dict[int, dict[str, _Outcome]]  # by lag in s and direction
+_Outcomes = dict[int, dict[str, DirectionOutcome]]  # by lag in s and direction
 
 
 def _curve(outcomes: _Outcomes) -> dict[str, dict[int, dict[str, Measure]]]:
@@ -189,126 +187,21 @@ def _curve(outcomes: _Outcomes) -> dict[str, dict[int, dict[str, Measure]]]:
 
 
 def _outcomes(
-    model: TestedModel,
-    bank: Bank,
-    dataset: Dataset,
+    tested: Examinee,
     windows: np.ndarray,
     name: str,
     protocol: Protocol,
+    joint: JointWeights | None,
     lags: Sequence[int],
 ) -> _Outcomes:
     """Modalities that have the same pool and gap are tested together."""
     alike: dict[Protocol, list[str]] = {}
-    for modality in model.modalities:
+    for modality in tested.modalities:
         alike.setdefault(protocol.of(modality), []).append(modality)
     found: _Outcomes = {lag: {} for lag in lags}
     for own, modalities in alike.items():
         told = name if len(alike) == 1 else f"{name}, {' and '.join(modalities)}"
-        test = _Test(model, bank, dataset, windows, told, own, modalities)
-        for lag, of_lag in test.outcomes(lags).items():
+        test = Examination(tested, windows, told, own, modalities)
+        for lag, of_lag in test.outcomes(lags, joint).items():
             found[lag] |= of_lag
     return found
-
-
-class _Test:
-    """Windows to test, pools and shifts, drawn once; they can be scored at any lag.
-
-    Parameters
-    ----------
-    windows : (n,) WINDOW of one experiment
-    name : of the experiment, for messages
-    protocol : of the ``modalities``
-    """
-
-    def __init__(
-        self,
-        model: TestedModel,
-        bank: Bank,
-        dataset: Dataset,
-        windows: np.ndarray,
-        name: str,
-        protocol: Protocol,
-        modalities: Sequence[str],
-    ) -> None:
-        self._model, self._bank, self._protocol, self._modalities = model, bank, protocol, modalities
-        seconds = protocol.average_windows
-        units = find_units(windows, dataset.segment, seconds, protocol.average_subjects)
-        if not len(units):
-            raise UserError(
-                f"{name}: no film clip has {seconds} windows in a row: use smaller `average_windows`"
-            )
-        self._name = name
-        rng = np.random.default_rng(protocol.seed)
-        # Stimulus rows: every clip of the experiment once, by movie and time.
-        self._clips, row = np.unique(units[["movie", "clip"]], return_inverse=True)
-        film_clip = dataset.segment[units["movie"], units["clip"]]
-        trials = trials_of(rng, units, film_clip, protocol, gap(protocol, model.window), name)
-        shifts = draw_shifts(rng, self._clips["movie"], SHIFTS)
-        self._shifts = np.concatenate([np.arange(len(self._clips))[None], shifts])
-        self._order = np.arange(len(self._clips))
-        if protocol.shuffle:
-            self._order = rng.permutation(len(self._clips))
-        self._tested = np.tile(units[trials.tested], len(bank.units))
-        self._table_row = rows_of(self._tested, len(bank.units))
-        # From here on, only what is in a pool.
-        used = trials.used
-        self._units, self._row, self._trials = units[used], row[used], trials.among(used)
-        self._metrics = chosen(protocol.metrics)
-        self._windows = windows[members(self._units, windows, seconds)]
-
-    def outcomes(self, lags: Sequence[int]) -> _Outcomes:
-        """At each of ``lags``, in s.
-
-        Raises
-        ------
-        UserError
-            If embeddings are not finite, or those of a modality all the same.
-        """
-        self._bank.add(np.concatenate([_moved(self._windows, lag) for lag in lags]))
-        stimuli = average_clips(
-            self._embed_clips, self._clips["movie"], self._clips["clip"], self._protocol.average_windows
-        )
-        for modality, vectors in stimuli.items():
-            must_tell_apart(vectors, modality, "clips", self._name)
-        return {
-            lag: {
-                direction: self._outcome(score)
-                for direction, score in self._directions(self._fmri(lag), stimuli).items()
-            }
-            for lag in lags
-        }
-
-    def _outcome(self, score: Score) -> _Outcome:
-        measures = summarise(score, self._tested["subject"], self._table_row, self._protocol.seed)
-        return _Outcome(score, measures, self._tested)
-
-    def _fmri(self, lag: int) -> np.ndarray:
-        windows = _moved(self._windows, lag)
-        units, embedded = _moved(self._units, lag), self._bank[windows]
-        averaged = [
-            average_fmri(units, windows, of_unit, self._protocol.average_windows)
-            for of_unit in embedded.transpose(1, 0, 2)
-        ]
-        for vectors in averaged:
-            must_tell_apart(vectors, "fmri", "windows", f"{self._name}, lag {lag} s")
-        return np.stack(averaged)
-
-    def _directions(self, fmri: np.ndarray, stimuli: dict[str, np.ndarray]) -> dict[str, Score]:
-        scores: dict[str, Score] = {}
-        for modality, embedded in stimuli.items():
-            both = EmbeddedWindows(fmri, embedded[self._order], self._row)
-            there, back = self._trials.scores(both, self._shifts, self._metrics)
-            scores |= {f"fmri->{modality}": there, f"{modality}->fmri": back}
-        return scores
-
-    @torch.no_grad()
-    def _embed_clips(self, movie: np.ndarray, clip: np.ndarray) -> dict[str, np.ndarray]:
-        embedded = self._model.embed_clips(movie, clip)
-        return {modality: embedded[modality].float().cpu().numpy() for modality in self._modalities}
-
-
-def _moved(windows: np.ndarray, lag: int) -> np.ndarray:
-    """The same clips with the BOLD of another lag."""
-    moved = windows.copy()
-    moved["second"] = moved["clip"] + lag
-    return moved

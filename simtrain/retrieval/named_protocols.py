@@ -11,10 +11,11 @@ from typing import Any
 
 from simtrain.common.choices import must_be_one_of
 from simtrain.retrieval.by_modality import as_text
+from simtrain.retrieval.joint import NONE
 from simtrain.retrieval.protocol import DRAWN_CLIPS, EXACT, OR_RETEST, Protocol
 
 OURS = Protocol.based_on
-OF_EACH_RUN = {"hemispheres": "each", "clips": 100, "clips_of": "run", "draws": 1}
+OF_EACH_RUN = {"hemispheres": "each", "clips": 100, "clips_of": "run", "draws": 1, "joint": NONE}
 NAMED: dict[str, dict[str, Any]] = {
     OURS: {},
     "published-code": {

@@ -11,6 +11,7 @@ from simtrain.common.choices import must_be_at_least, must_be_one_of
 from simtrain.data.experiments import SET_NAMES
 from simtrain.retrieval import by_modality
 from simtrain.retrieval.by_modality import Gap, Pool
+from simtrain.retrieval.joint import NONE, VALIDATION, WAYS, Joint
 from simtrain.retrieval.metrics import chosen
 
 OR_RETEST = "other-clips-or-retest"
@@ -47,6 +48,8 @@ class Protocol:
     gap : s between a tested window and a negative of its movie, at least; None: 3, or what a window covers if
         that is more; or a mapping, as of ``pool``
     subjects, movies : whose windows are tested and make up the pools; none: those of all
+    joint : how the modalities of the stimulus are weighted in one query of all (`simtrain.retrieval.joint`):
+        by validation, equal, none (there is no such query), or a mapping from modalities to weights
     metrics : beside the standard ones (`simtrain.retrieval.metrics`); they change no rank
     based_on : the name that it goes by, of `simtrain.retrieval.named_protocols`, with what is not as there
 
@@ -71,6 +74,7 @@ class Protocol:
     gap: Gap | None = None
     subjects: tuple[str, ...] = ()
     movies: tuple[str, ...] = ()
+    joint: Joint = field(default=VALIDATION, kw_only=True)
     metrics: tuple[str, ...] = ()
     based_on: str = "ours"
 
@@ -101,6 +105,10 @@ class Protocol:
         must_be_one_of("clips_of", self.clips_of, CLIPS_OF)
         must_be_one_of("negatives", self.negatives, NEGATIVES)
         must_be_one_of("hemispheres", self.hemispheres, HEMISPHERES)
+        if isinstance(self.joint, str):
+            must_be_one_of("joint", self.joint, WAYS)
+        else:
+            by_modality.values("joint", self.joint)
 
     def _must_draw_what_it_says(self) -> None:
         if self.draws != EXACT:
@@ -134,7 +142,7 @@ class Protocol:
             by_modality.of_modality(name, setting, modality)
             for name, setting in (("pool", self.pool), ("gap", self.gap))
         )
-        return replace(self, pool=pool, gap=gap)
+        return replace(self, pool=pool, gap=gap, joint=NONE)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -151,6 +159,12 @@ class Protocol:
             "movies": self.movies,
             "in_no_set": self.negatives == OR_RETEST,
         }
+
+    @property
+    def in_validation(self) -> Protocol:
+        """The same test of all windows of the validation set, to choose by."""
+        plain = replace(self, split="val", shuffle=False, subjects=(), movies=(), metrics=())
+        return replace(plain, draws=EXACT, clips=None, clips_of=CLIPS_OF[0])
 
     @property
     def pool_negatives(self) -> int | None:

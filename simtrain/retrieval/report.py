@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from simtrain.data.experiments import SEEN, SET_NAMES, file_of
 from simtrain.retrieval import figures, tables
 from simtrain.retrieval.bootstrap import CONFIDENCE, RESAMPLES
 from simtrain.retrieval.evaluation import RetrievalResult
+from simtrain.retrieval.joint import JointWeights
 from simtrain.retrieval.metrics import POSITIONS, STANDARD, RetrievalMetric, Top1, chosen
 from simtrain.retrieval.named_protocols import name_of, title_of
 from simtrain.retrieval.protocol import EXACT, Protocol
@@ -52,7 +53,7 @@ def show(
     for name, result in results.items():
         for direction, measures in result.measures.items():
             cells = [_cell(measures[one], metric, protocol) for one, metric in columns.items()]
-            table.add_row(name, direction, *cells, f"{measures['top-1'].p:.3f}")
+            table.add_row(name, _narrow(direction), *cells, f"{measures['top-1'].p:.3f}")
             table.add_row(
                 "", "  chance", *(_chance(measures[one], metric) for one, metric in columns.items())
             )
@@ -105,6 +106,7 @@ def write(
     splits : by which the store was divided, if that is known
     weights : of a model, which were tested
     """
+    joint = _joint(results)
     content = {
         **({} if weights is None else {"weights": weights._asdict()}),
         "protocol": {
@@ -114,12 +116,18 @@ def write(
             "resamples": RESAMPLES,
             "confidence": CONFIDENCE,
         },
+        "joint": None if joint is None else joint._asdict(),
         "splits": None if splits is None else splits.as_json(),
         "nominal": None if protocol.pools_differ else _nominal(next(iter(results.values()))),
         "experiments": {name: _as_json(result) for name, result in results.items()},
         "tables": {name: table for name, table in rows.items() if name != "windows"},
     }
     json_text.write(path, content)
+
+
+def _joint(results: Mapping[str, RetrievalResult]) -> JointWeights | None:
+    """The same in all experiments."""
+    return next(iter(results.values())).joint
 
 
 def _as_json(result: RetrievalResult) -> dict[str, Any]:
@@ -158,7 +166,7 @@ def _lag_table(results: Mapping[str, RetrievalResult], protocol: Protocol) -> Ta
         note += "; of the test set, so no lag may be chosen by it"
     table = narrow_table(f"Top-1 % by lag, {SET_NAMES[protocol.split]}", note)
     table.add_column("experiment", no_wrap=True)
-    for column in ("lag s", *directions):
+    for column in ("lag s", *(_narrow(one).replace("->", "->\n") for one in directions)):
         table.add_column(column, justify="right", no_wrap=True)
     top1 = Top1()
     for name, result in found.items():
@@ -184,10 +192,19 @@ def _table_of_others(results: Mapping[str, RetrievalResult], protocol: Protocol)
                 one = measures[key]
                 told = _chance(one, metric), _number(one.nominal, metric), f"{one.p:.3f}"
                 table.add_row(
-                    name, direction, metric.heading or key, _with_interval(one, metric, protocol), *told
+                    name,
+                    _narrow(direction),
+                    metric.heading or key,
+                    _with_interval(one, metric, protocol),
+                    *told,
                 )
         table.add_section()
     return table
+
+
+def _narrow(direction: str) -> str:
+    """In a line for each modality of the stimulus."""
+    return direction.replace("+", "+\n")
 
 
 def _columns(protocol: Protocol) -> dict[str, RetrievalMetric]:
@@ -238,14 +255,16 @@ def _number(value: float, metric: RetrievalMetric) -> str:
     return f"{100 * value:.1f}" if metric.percent else f"{value:.{metric.digits}f}"
 
 
-def _caption(protocol: Protocol, experiments: Collection[str]) -> str:
+def _caption(protocol: Protocol, results: Mapping[str, RetrievalResult]) -> str:
     interval = (
         "no interval: the mean of subjects was tested"
         if protocol.average_subjects
         else f"below: {CONFIDENCE} % interval over subjects"
     )
     notes = [f"{one.heading or name}: {one.note}" for name, one in _columns(protocol).items() if one.note]
-    if SEEN in experiments:
+    if SEEN in results:
         notes.append(NOTE_ON_SEEN)
+    if (joint := _joint(results)) is not None:
+        notes.append(str(joint))
     chance = f"chance: mean of {SHIFTS} shifts of the stimulus in time/what 95 % of them do not surpass"
     return f"{_spread_of(protocol)}; {interval}; {'; '.join(notes)}; {chance}; p: of top-1, against these"

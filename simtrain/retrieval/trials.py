@@ -37,6 +37,14 @@ class EmbeddedWindows:
     stimulus: np.ndarray
     row: np.ndarray
 
+    @classmethod
+    def joined(cls, parts: Mapping[str, EmbeddedWindows], weights: Mapping[str, float]) -> EmbeddedWindows:
+        """Those whose products are the weighted sums of the parts' products: no longer of unit length."""
+        stimulus = [np.float32(weight) * parts[name].stimulus for name, weight in weights.items()]
+        fmri = [parts[name].fmri for name in weights]
+        row = next(iter(parts.values())).row
+        return cls(np.concatenate(fmri, axis=-1), np.concatenate(stimulus, axis=-1), row)
+
 
 @dataclass(frozen=True)
 class Drawn:

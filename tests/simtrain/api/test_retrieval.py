@@ -99,7 +99,7 @@ def test_a_protocol_by_its_name_is_its_options_and_what_is_given_counts_before_i
         out=tmp_path,
     )
     options = ("--hemispheres", "each", "--pool", "video=12,audio=8", "--negatives", "same-clip", "--gap", 3)
-    runs = ("--clips-of", "run", "--draws", 1)
+    runs = ("--clips-of", "run", "--draws", 1, "--joint", "none")
     shown = call("retrieve", commanded, store, "--experiment", "new-subjects", *options, *runs)
     told = json.loads((commanded / "retrieval.json").read_text())
     here = json.loads((tmp_path / "retrieval.json").read_text())

@@ -22,7 +22,7 @@ from simtrain.training import checkpoint
 
 CPU = torch.device("cpu")
 LAG = 6  # of the small store
-PROTOCOL = Protocol(pool=32, clips=40, draws=3, lag=LAG, negatives="same-movie", shuffle=False, seed=0)
+PROTOCOL = Protocol(pool=32, clips=40, draws=3, lag=LAG, negatives="same-movie", joint="none", seed=0)
 SETTINGS = BaselineSettings(ico=1, components=8, samples=96)
 SMALL = ["model.ico=1", "model.dim=16", "model.depth=1", "train.steps=50", "train.batch_size=32"]
 KINDS = ("ridge", "pca", "intersubject")

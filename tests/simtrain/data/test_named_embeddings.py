@@ -27,9 +27,25 @@ def run(rich_store, tmp_path_factory):
 
 
 def test_each_embedding_is_trained_and_tested_by_its_name(run, rich_store):
-    call("retrieve", run, rich_store, "--experiment", "new-subjects", "--pool", "8", "--clips", "20")
-    found = json.loads((run / "retrieval.json").read_text())["experiments"]["new-subjects"]["directions"]
-    assert set(found) == {d for name in NAMES for d in (f"fmri->{name}", f"{name}->fmri")}
+    call(
+        "retrieve",
+        run,
+        rich_store,
+        "--experiment",
+        "new-subjects",
+        "--pool",
+        "8",
+        "--clips",
+        "20",
+        "--draws",
+        "2",
+    )
+    written = json.loads((run / "retrieval.json").read_text())
+    found, weights = written["experiments"]["new-subjects"]["directions"], written["joint"]["weights"]
+    assert set(weights) == set(NAMES)
+    tested = [*NAMES, "+".join(weights)]
+    assert set(found) == {d for name in tested for d in (f"fmri->{name}", f"{name}->fmri")}
+    assert weights["video_noise"] < weights["video_shapes"]
     assert found["fmri->video_shapes"]["top-1"]["mean"] > 0.3  # chance: 0.125
     assert found["fmri->video_shapes"]["top-1"]["mean"] > found["fmri->video_noise"]["top-1"]["mean"] + 0.1
     assert found["fmri->text_words"]["top-1"]["mean"] > 0.2
@@ -47,7 +63,7 @@ def test_the_other_commands_know_the_names(run, rich_store, tmp_path):
     assert list((run / "saliency").glob("integrated-gradients.video_noise*"))
     call("reconstruct", run, rich_store, "--experiment", "new-subjects")
     ridge = ("--kind", "ridge", "--config", "demo", "--modalities", MODALITIES, "--ico", "1")
-    pools = ("--experiment", "new-subjects", "--pool", "8", "--clips", "20")
+    pools = ("--experiment", "new-subjects", "--pool", "8", "--clips", "20", "--draws", "2")
     call("baseline", rich_store, "--out", tmp_path / "baselines", *ridge, *pools)
     found = json.loads((tmp_path / "baselines/ridge/retrieval.json").read_text())
     assert "fmri->video_noise" in found["experiments"]["new-subjects"]["directions"]

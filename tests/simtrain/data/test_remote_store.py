@@ -17,7 +17,7 @@ from simtrain.training import checkpoint
 TINY = ["model.ico=1", "model.dim=16", "model.depth=1", "model.dim_head=16", "train.steps=3"]
 TINY += ["train.batch_size=8", "train.validation_samples=8", "train.validate_every=3"]
 SETTINGS = sets(TINY)
-POOLS = ("--experiment", "new-subjects", "--pool", "8", "--clips", "20")
+POOLS = ("--experiment", "new-subjects", "--pool", "8", "--clips", "20", "--draws", "2")
 
 
 @pytest.mark.parametrize("feed", ["stream", "memory"])

@@ -13,7 +13,7 @@ from simtrain.data.dataset import open_dataset
 
 TINY = ["model.ico=1", "model.dim=16", "model.depth=1", "model.dim_head=16", "train.steps=3"]
 TINY += ["train.batch_size=8", "train.validation_samples=8", "train.validate_every=3"]
-POOLS = ("--experiment", "new-subjects", "--pool", "8", "--clips", "20")
+POOLS = ("--experiment", "new-subjects", "--pool", "8", "--clips", "20", "--draws", "2")
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_a_copy_with_a_variable_more_gives_the_same_figures(store, selected, tmp
 def test_a_part_is_trained_and_tested_on(selected, tmp_path):
     part = selected(subject=["s5", "s4", "s2", "s1"], movie=["M1"], second=slice(0, 57))
     call("fit", part, "--config", "demo", *sets(TINY), "--out", tmp_path / "run")
-    call("retrieve", tmp_path / "run", part, "--experiment", "new-subjects", "--pool", "4", "--clips", "4")
+    call("retrieve", tmp_path / "run", part, "--experiment", "new-subjects", "--pool", "4")
     call("predict", tmp_path / "run", part, "--out", tmp_path / "predicted.zarr")
     predicted = xr.open_zarr(tmp_path / "predicted.zarr")
     assert predicted.subject.values.tolist() == ["s5", "s4", "s2", "s1"]

@@ -26,7 +26,7 @@ from simtrain.retrieval.units import EVERYONE
 from simtrain.training.trained_model import load_learner
 
 CPU = torch.device("cpu")
-PROTOCOL = Protocol(pool=32, clips=60, draws=4, lag=6, negatives="same-movie", shuffle=False, seed=0)
+PROTOCOL = Protocol(pool=32, clips=60, draws=4, lag=6, negatives="same-movie", joint="none", seed=0)
 DIRECTIONS = ["fmri->video", "video->fmri", "fmri->audio", "audio->fmri"]
 
 
@@ -214,7 +214,7 @@ def test_the_command_writes_tables_and_figures_and_clears_old_ones(trained, stor
     assert 0 < written["experiments"]["new-subjects"]["nominal"]["top-1"] < 0.1
     with (folder / "lags.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["lag"] for row in rows] == ["5", "6", "7"] * 4
+    assert [row["lag"] for row in rows] == ["5", "6", "7"] * 6
     assert [float(row["top1"]) for row in rows] == [row["top1"] for row in written["tables"]["lags"]]
 
     result = _call(trained, store, "--pool", 12, "--negatives", "nearest", "--clips", 20, "--draws", 2)
@@ -333,7 +333,7 @@ def by_unit(trained, store):
     dataset = open_dataset(store)
 
     def tested(hemispheres):
-        protocol = Protocol(lag=6, clips=30, draws=3, hemispheres=hemispheres)
+        protocol = Protocol(lag=6, clips=30, draws=3, hemispheres=hemispheres, joint="equal")
         return retrieve(trained, dataset, "new-subjects", protocol, torch.device("cpu"))["new-subjects"]
 
     return {hemispheres: tested(hemispheres) for hemispheres in ("mean", "each", "L", "R")}

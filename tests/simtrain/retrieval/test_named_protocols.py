@@ -55,6 +55,7 @@ def test_no_part_of_a_protocol_stands_in_no_name():
         "gap": 9,
         "subjects": ("s5",),
         "movies": ("M1",),
+        "joint": {"video": 2, "audio": 1},
     }
     assert {*other, "lag", "seed"} == set(Protocol(lag=6).settings)
     for setting in other.keys() - {"split"}:  # which is told beside the name

@@ -138,7 +138,7 @@ def test_a_kind_counts_for_its_modalities_and_a_name_before_it():
     protocol = replace(PROTOCOL, pool={"video": 64, "audio": 32, "video_clip": "movie"}, gap={"video": 4})
     assert (protocol.of("video_vjepa2").pool, protocol.of("video_vjepa2").gap) == (64, 4)
     assert protocol.of("video_clip").pool == "movie"
-    assert replace(protocol, gap=None).of("audio") == replace(PROTOCOL, pool=32)
+    assert replace(protocol, gap=None).of("audio") == replace(PROTOCOL, pool=32, joint="none")
     with pytest.raises(UserError, match="`gap` video=4: says nothing of audio"):
         protocol.of("audio")
     assert str(replace(protocol, gap={"video": 4, "audio": 1})).startswith(
