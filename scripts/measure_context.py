@@ -175,10 +175,11 @@ def table(cells: dict[str, list[Figures]], cost: Figures) -> str:
     """Markdown: mean and range over seeds, in percent, and how many seeds there are."""
     columns = {
         "retrieval": "retrieval",
-        "video, new subjects": "new-subjects-top1-video",
-        "video, new scenes": "new-scenes-top1-video",
+        "new subjects, video": "new-subjects-top1-video",
+        "new subjects, audio": "new-subjects-top1-audio",
+        "new scenes, video": "new-scenes-top1-video",
+        "new scenes, audio": "new-scenes-top1-audio",
         "masks alone": "masks-retrieval",
-        "of it new subjects, video": "masks-new-subjects-top1-video",
     }
     rows = [f"| BOLD seen | {' | '.join(columns)} | seeds | cost |", "| --- " * (len(columns) + 3) + "|"]
     for name, seeds in cells.items():

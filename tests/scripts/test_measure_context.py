@@ -67,7 +67,7 @@ def test_the_table_has_means_and_ranges_in_percent():
     cells = {"3 s": [{"retrieval": 0.2}, {"retrieval": 0.3}], "10 s": [{"retrieval": 0.5}]}
     lines = measuring.table(cells, {"3 s": 1.0, "10 s": 1.25}).split("\n")
     assert lines[2].startswith("| 3 s | 25.0 (20.0 to 30.0) | - |")
-    assert lines[2].endswith("| 1.00 |")
+    assert lines[2].endswith("| 2 | 1.00 |")
     assert lines[3].startswith("| 10 s | 50.0 |")
     assert lines[3].endswith("| 1.25 |")
 
