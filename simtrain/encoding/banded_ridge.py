@@ -2,8 +2,8 @@
 
 Spaces are scaled by a mix (`simtrain.encoding.mixes`) and regressed together with one penalty; each target
 has the mix and penalty whose squared error over held-out folds is least. All targets share the design, so
-every mix is decomposed once in each fold, and targets go through in parts: memory does not grow with their
-number. himalaya's random search makes the same choice (tests compare); it decomposes anew for every part.
+every mix is decomposed once in each fold, and targets go through in parts. himalaya's random search makes the
+same choice (tests compare).
 """
 
 from __future__ import annotations
