@@ -8,10 +8,13 @@ import xarray as xr
 import zarr
 from command_line import call
 from examples import must_run
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 from training_runs import TINY, fit_run
 
 import simtrain
 from simdata.common.errors import UserError
+from simdata.surface.meshes import icosphere
 from simtrain.training import adapted as records
 from simtrain.training import checkpoint
 from simtrain.training.adapted import Adaptation
@@ -117,6 +120,25 @@ def test_nothing_of_test_scenes_or_of_other_new_subjects_is_looked_at(adapted, b
         bold[subject] = 7
     again = simtrain.adapt(base, other, "s5", tmp_path / "again", minutes=1, device="cpu")
     assert same_files(again.path, adapted.path)
+
+
+def test_a_planted_warp_is_undone(trained, store, tmp_path):
+    """The subject's cortex answers 20 mm from where that of the others does, and so is read less well."""
+    warped, points = tmp_path / "warped.zarr", icosphere(6)[0]
+    shutil.copytree(store, warped)
+    turned = Rotation.from_rotvec([0, 0, 0.2]).apply(points.copy())
+    where = cKDTree(points).query(turned)[1]
+    bold = zarr.open_array(warped, path="bold", mode="r+")
+    own = bold[4]
+    moved = np.where(own[..., where] == -128, 0, own[..., where])  # of the medial wall, nothing
+    bold[4] = np.where(own == -128, own, moved)
+    as_it_was = simtrain.adapt(trained, store, "s5", tmp_path / "plain", device="cpu").adaptation
+    found = simtrain.adapt(trained, warped, "s5", tmp_path / "moved", device="cpu").adaptation
+    assert found.losses["before"] > as_it_was.losses["before"] + 0.1
+    assert found.penalty is not None
+    assert as_it_was.penalty is None  # who needs no alignment has none
+    gained = found.losses["before"] - found.losses["after"]
+    assert gained > 0.3 * (found.losses["before"] - as_it_was.losses["before"])
 
 
 def test_the_model_stays(adapted, base):
