@@ -90,7 +90,8 @@ def lines(rows: Rows, minutes: list[str]) -> list[str]:
             }
             none, here, most = (statistics.mean(values[one]) for one in (minutes[0], length, TRAINING))
             spread = f" ± {statistics.stdev(values[length]):.1f}" if len(values[length]) > 1 else ""
-            cells += [f"{here:.1f}{spread}", f"{100 * (here - none) / (most - none):.0f}"]
+            closed = "" if none == most else f"{100 * (here - none) / (most - none):+.0f}"
+            cells += [f"{here:.1f}{spread}", closed]
         found.append(f"| {' | '.join(cells)} |")
     return found
 
