@@ -20,7 +20,7 @@ from simtrain.common.device import torch_device
 from simtrain.config.composition import DEFAULT_PRESET
 from simtrain.config.schema import Config
 from simtrain.data.dataset import STIMULI, Dataset, StoreLike, open_dataset, resolve
-from simtrain.data.experiments import TESTED_SETS
+from simtrain.data.experiments import TESTED_SETS, file_of
 from simtrain.data.filters import positions
 from simtrain.data.sets import SplitsLike, with_splits
 from simtrain.encoding import mixes as sought
@@ -74,6 +74,11 @@ class VertexEncoding:
         means = {measure: (places, values) for measure, values in found.means.items()}
         self.mean = xr.Dataset(means, {"hemisphere": list(HEMISPHERES)})
 
+    @property
+    def stem(self) -> str:
+        """What names of files begin with: ``encoding``, or of validation scenes ``encoding-val``."""
+        return file_of("encoding", self.record["split"])
+
     def save(
         self,
         folder: str | PathLike[str],
@@ -91,7 +96,7 @@ class VertexEncoding:
             maps = {"mean": mean, **dict(of_subjects)}
             map_files.write(
                 local(folder, "folder"),
-                f"encoding.{measure}",
+                f"{self.stem}.{measure}",
                 {name: values for name, values in maps.items() if not np.isnan(values).all()},
                 mesh,
                 parcels=parcels,

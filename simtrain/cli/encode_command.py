@@ -101,5 +101,5 @@ def encode_command(
     for note in found.notes:
         click.echo(f"note: {note}")
     click.echo(
-        f"wrote {out}; open encoding.r.{mesh}.dscalar.nii of it in wb_view, with the spheres beside it"
+        f"wrote {out}; open {found.stem}.r.{mesh}.dscalar.nii of it in wb_view, with the spheres beside it"
     )

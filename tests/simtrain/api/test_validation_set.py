@@ -136,6 +136,14 @@ def test_a_baseline_is_tested_in_validation_too(store, tmp_path):
     }
 
 
+def test_encoding_models_have_files_of_their_own_too(store, tmp_path):
+    asked = {"splits": {"scenes": {"clips": {"val": ["gamma"], "test": ["delta"]}}}, "subjects": ["s5"]}
+    for split in ("val", "test"):
+        simtrain.encode(store, tmp_path, split=split, delays=(0, 1), device="cpu", **asked)
+    stems = {path.name.partition(".")[0] for path in tmp_path.glob("*.json")}
+    assert stems == {"encoding", "encoding-val"}
+
+
 def test_a_set_that_makes_no_sense_is_refused(run, store):
     with pytest.raises(UserError, match="split: 'valid' is not one of test, val"):
         simtrain.retrieve(run, store, split="valid", **FEW)
