@@ -22,7 +22,8 @@ from simtrain.retrieval.named_protocols import NAMED, name_of
 
 Row = dict[str, float]
 SPREADS = (
-    "draws: s.d. over draws; rows: s.d. over rows (subject, movie and hemisphere); subjects: 95 % interval"
+    "draws: s.d. over draws; rows: s.d. over rows (subject, movie and hemisphere); interval: 95 %, for other "
+    "subjects and film clips"
 )
 
 
@@ -68,10 +69,10 @@ def cell(row: Row) -> str:
     spreads = {
         "draws": percent(row["sd_over_draws"]),
         "rows": percent(row["sd_over_rows"]),
-        "subjects": None if pd.isna(row["low"]) else f"{percent(row['low'])} to {percent(row['high'])}",
+        "interval": None if pd.isna(row["low"]) else f"{percent(row['low'])} to {percent(row['high'])}",
     }
     told = "; ".join(f"{name} {value}" for name, value in spreads.items() if value is not None)
-    return f"**{percent(row['mean'])}** ({told}; chance {percent(row['chance'])})"
+    return f"**{percent(row['mean'])}** ({told}; nominal chance {percent(row['nominal'])})"
 
 
 def percent(value: float) -> str | None:

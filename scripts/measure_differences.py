@@ -65,13 +65,13 @@ CHANGES: dict[str, Settings] = {
 class Effect(NamedTuple):
     """Top-1 in one direction with a change, and less that without it, as shares.
 
-    ``low`` and ``high`` bound all seeds' 95 % intervals over subjects.
+    ``low`` and ``high`` bound all seeds' 95 % intervals, None where there are too few subjects or clips.
     """
 
     top1: float
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 def subjects_apart(store: Path) -> dict[str, Any]:
@@ -108,8 +108,8 @@ def effects(changed: Sequence[Path], usual: Sequence[Path]) -> dict[str, Effect]
         direction: Effect(
             statistics.mean(row.one for row in rows),
             statistics.mean(row.difference for row in rows),
-            min(row.low for row in rows),
-            max(row.high for row in rows),
+            min((row.low for row in rows if row.low is not None), default=None),
+            max((row.high for row in rows if row.high is not None), default=None),
         )
         for direction, rows in found.items()
     }
@@ -124,8 +124,9 @@ def table(rows: dict[str, dict[str, Effect]]) -> str:
     for name, of_row in rows.items():
         cells = [name]
         for direction in DIRECTIONS:
-            top1, difference, low, high = (100 * value for value in of_row[direction])
-            cells += [f"{top1:.1f}", f"{difference:+.1f} ({low:+.1f} to {high:+.1f})"]
+            top1, difference, low, high = of_row[direction]
+            bounds = "" if low is None or high is None else f" ({100 * low:+.1f} to {100 * high:+.1f})"
+            cells += [f"{100 * top1:.1f}", f"{100 * difference:+.1f}{bounds}"]
         lines.append(cells)
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -26,8 +26,9 @@ class Comparison:
     compared : the metrics, by their names
     differences : the rows of ``metrics``, each with its fields
     metrics : a row for each experiment, direction and figure: ``one`` and ``other``, means over tested
-        windows; ``difference``, the first less the second, with ``low`` and ``high``, its 95 % interval over
-        subjects; ``p``, two-sided, and the number of ``subjects``
+        windows; ``difference``, the first less the second, with ``low`` and ``high``, its 95 % interval for
+        other subjects and other film clips; ``p``, two-sided; ``family_p``, corrected for all rows; and the
+        numbers of ``subjects`` and film ``clips``
     subjects : a row for each subject as well; ``n`` is how many windows were tested
     """
 
@@ -76,8 +77,8 @@ def compare(
 ) -> Comparison:
     """Tell whether a model is better than another model, or than a baseline, in the same retrieval test.
 
-    Windows are compared one by one, and the interval and the p-value are over subjects
-    (`simtrain.retrieval.comparison`).
+    Windows are compared one by one; intervals are for other subjects and other film clips, and the p-value is
+    over subjects (`simtrain.retrieval.comparison`).
 
     Parameters
     ----------
@@ -110,7 +111,7 @@ def compare(
     --------
     >>> compared = simtrain.compare(run, untrained)
     >>> compared.metrics.columns.tolist()  # doctest: +ELLIPSIS
-    ['experiment', 'direction', 'figure', 'one', 'other', 'difference', 'low', 'high', 'p', 'subjects']
+    ['experiment', 'direction', 'figure', 'one', 'other', 'difference', 'low', 'high', 'p', 'family_p', ...]
     >>> top1 = compared.metrics.query("figure == 'top-1' and direction == 'fmri->video'")
     >>> bool((top1.difference > 0).all())
     True

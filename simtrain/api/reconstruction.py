@@ -43,13 +43,14 @@ class Reconstructions:
         self.folder = folder
         self.settings, self.results = reconstructor.settings, results
         self.reconstructor, self._dataset = reconstructor, dataset
-        self._rows = score_tables.tables(results, dataset, self.settings.seed)
+        self._rows = score_tables.tables(results, dataset)
 
     @property
     def metrics(self) -> pd.DataFrame:
         """A row for each experiment, score and ``from``, what made the pictures.
 
-        ``mean`` is over windows, ``low`` and ``high`` bound its 95 % interval over subjects; ``chance`` and
+        ``mean`` is over windows, ``low`` and ``high`` bound its 95 % interval for other subjects and film
+        clips; ``chance`` and
         ``p`` are against BOLD of other moments; ``two_way_...`` the same of two-way identification, a share.
         SSIM, correlation and cosines are without unit, PSNR is in dB. What is not computed is NaN.
         """

@@ -22,7 +22,7 @@ from simtrain.config.schema import Config
 from simtrain.data.dataset import Dataset, StoreLike, open_dataset, resolve
 from simtrain.data.experiments import ALL, file_of
 from simtrain.data.sets import with_splits
-from simtrain.retrieval import clip_sheets, evaluation, report, tables
+from simtrain.retrieval import clip_sheets, evaluation, family, report, tables
 from simtrain.retrieval import figures as pictures
 from simtrain.retrieval.best_and_worst import RankedClip, find_best_and_worst, must_be_shown
 from simtrain.retrieval.by_modality import Gap, Pool
@@ -66,10 +66,13 @@ class Retrieval:
         ``mean`` is over tested windows and their pools: a share from 0 to 1 for ``top-1``, ``top-5`` and
         ``top-10``, percent for ``percentile``, and what other metrics give; ``median_rank`` is a median, from
         1. ``sd_over_draws`` and ``sd_over_rows`` (a subject, a movie and a hemisphere) are of the same unit,
-        and ``low`` and ``high`` bound the 95 % interval over subjects. ``chance`` is the mean over shifts of
+        and ``low`` and ``high`` bound the 95 % interval, for other subjects and other film clips
+        (`simtrain.retrieval.intervals`). ``chance`` is the mean over shifts of
         the stimulus in time, ``chance_95`` what 95 % of them do not surpass, ``nominal`` what is expected if
-        all ranks are as likely (k / pool), and ``p`` is against the shifts. What is not computed is NaN.
+        all ranks are as likely (k / pool), ``p`` is against the shifts, and ``family_p`` the same corrected
+        for all rows (`simtrain.retrieval.family`). What is not computed is NaN.
         """
+        corrected = family.of_results(self.results)
         rows = [
             {
                 "experiment": name,
@@ -84,6 +87,7 @@ class Retrieval:
                 "chance_95": one.chance_95,
                 "nominal": one.nominal,
                 "p": one.p,
+                "family_p": corrected[name, direction, figure],
             }
             for name, result in self.results.items()
             for direction, measures in result.measures.items()
@@ -224,7 +228,7 @@ def retrieve(
     figures : bool
         Write pictures too; needs matplotlib.
     seed : int
-        Of draws, pools and intervals.
+        Of draws, pools and shifts.
     checkpoint : {"best", "last"}
         Test the weights that were best by validation, if the run kept any, or the last.
     device : {"auto", "cpu", "cuda"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,10 @@ from simtrain.cli.options import (
     tested_option,
 )
 from simtrain.data.experiments import SEEN, SET_NAMES
-from simtrain.retrieval.bootstrap import CONFIDENCE
 from simtrain.retrieval.comparison import Difference
+from simtrain.retrieval.intervals import CONFIDENCE, FEWEST
 from simtrain.retrieval.metrics import RetrievalMetric
-from simtrain.retrieval.report import NOTE_ON_SEEN, narrow_table
+from simtrain.retrieval.report import FAMILY_P, NOTE_ON_SEEN, narrow_table
 
 
 @click.command("compare")
@@ -48,7 +48,7 @@ def compare_command(
     """Tell whether RUN does better than OTHER in the retrieval test that both were put to.
 
     Each is the folder of a run after `simtrain retrieve`, or of a baseline, such as baselines/ridge. Windows
-    are compared one by one; interval and p-value are over subjects.
+    are compared one by one; differences are to hold for other subjects and other film clips.
     """
     found = compare(one, other, experiment=experiment, **which)
     Console().print(_table(found))
@@ -59,11 +59,10 @@ def compare_command(
 
 def _table(found: Comparison) -> Table:
     one, other = found.names
-    subjects = max(row.subjects for row in found.differences)
     caption = (
-        f"difference: {one} less {other}, below it the {CONFIDENCE} % interval over {subjects} subjects; p: "
-        "two-sided, by flipping the signs of subjects' differences; %ile: percent of the negatives that come "
-        "first, less is better"
+        f"difference: {one} less {other}{_on_intervals(found.differences)}; family p: two-sided, by flipping "
+        f"the signs of subjects' differences, against the largest of all {len(found.differences)} figures; "
+        "%ile: percent of the negatives that come first, less is better"
     )
     if any(row.experiment == SEEN for row in found.differences):
         caption += f"; {NOTE_ON_SEEN}"
@@ -71,15 +70,23 @@ def _table(found: Comparison) -> Table:
     table = narrow_table(title, caption)
     for column in ("experiment", "direction", "figure"):
         table.add_column(column, no_wrap=True)
-    for column in (one, other, "difference", "p"):
+    for column in (one, other, "difference", FAMILY_P):
         table.add_column(column, justify="right")
     for _, of_experiment in groupby(found.differences, key=lambda row: row.experiment):
         for row in of_experiment:
             table.add_row(
-                row.experiment, row.direction, *_cells(row, found.compared[row.figure]), f"{row.p:.3f}"
+                row.experiment, row.direction, *_cells(row, found.compared[row.figure]), f"{row.family_p:.3f}"
             )
         table.add_section()
     return table
+
+
+def _on_intervals(differences: Sequence[Difference]) -> str:
+    sizes = {(row.subjects, row.clips): row.low is not None for row in differences}
+    told = f", below it the {CONFIDENCE} % interval, for other subjects and other film clips"
+    few = [f"{subjects} and {clips}" for (subjects, clips), shown in sizes.items() if not shown]
+    missing = f"; no interval with fewer than {FEWEST} subjects or film clips: there are {', '.join(few)}"
+    return (told if any(sizes.values()) else "") + (missing if few else "")
 
 
 def _cells(row: Difference, metric: RetrievalMetric) -> Iterator[str]:

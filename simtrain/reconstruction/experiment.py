@@ -42,7 +42,7 @@ from simtrain.reconstruction.thumbnails import rounded
 from simtrain.retrieval.evaluation import must_be_new
 from simtrain.retrieval.pools import NEAREST
 from simtrain.retrieval.scores import SHIFTS, SMALLEST_SHIFT, draw_shifts
-from simtrain.retrieval.units import EVERYONE, average_fmri, find_units
+from simtrain.retrieval.units import EVERYONE, average_fmri, film_clips, find_units
 from simtrain.training.run_folder import FitRun
 from simtrain.training.trained_model import load_learner
 
@@ -113,12 +113,14 @@ class ReconstructionResult:
     Attributes
     ----------
     windows : (n,) WINDOW, all that were tested
+    film_clip : (n,) int, the film clip of each, counted over all movies
     nearest : (n, 2) int, movie and second of the nearest clip
     scores, two_way : by who made it and the name of the score
     gallery : (smallest, largest) number of clips in a target's gallery
     """
 
     windows: np.ndarray
+    film_clip: np.ndarray
     nearest: np.ndarray
     scores: dict[tuple[str, str], Outcome]
     two_way: dict[tuple[str, str], Outcome]
@@ -239,7 +241,7 @@ class Reconstructor:
                     film.add_decoded(made, self._decode(self._decoding, units, fmri))
                 book.add(film, units, made, perfect, shifts[:, here] - here[0], panels.get(which, []))
             progress(name, number, len(movies))
-        return book.result()
+        return book.result(self._dataset.segment)
 
     def _by_subject(self, windows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Units of every subject, or of their mean, in one movie, by time, with their embeddings."""
@@ -339,11 +341,14 @@ class _Book:
             self._references.setdefault((maker, name), Reference()).add(values)
         self._panels += [_panel(film, units[row], made, perfect, row) for row in shown]
 
-    def result(self) -> ReconstructionResult:
+    def result(self, segment: np.ndarray) -> ReconstructionResult:
+        """What was collected; ``segment`` is (movies, seconds), the film clip of each second."""
+        windows = np.concatenate(self._windows)
         scores = {key: tally.outcome() for key, tally in self._scores.items()}
         scores |= {key: reference.outcome() for key, reference in self._references.items()}
         return ReconstructionResult(
-            windows=np.concatenate(self._windows),
+            windows=windows,
+            film_clip=film_clips(windows, segment),
             nearest=np.concatenate(self._nearest),
             scores=scores,
             two_way={key: tally.outcome() for key, tally in self._two_way.items()},

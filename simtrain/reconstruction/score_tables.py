@@ -15,7 +15,7 @@ from simtrain.data.film_frames import describe_frames
 from simtrain.reconstruction.experiment import ReconstructionResult, Reconstructor
 from simtrain.reconstruction.identification import Outcome
 from simtrain.reconstruction.lookup import WITHOUT_BOLD
-from simtrain.retrieval.bootstrap import CONFIDENCE, RESAMPLES, Bootstrap
+from simtrain.retrieval.intervals import CONFIDENCE, FEWEST, Crossed
 from simtrain.retrieval.report import narrow_table
 from simtrain.retrieval.scores import SHIFTS
 from simtrain.retrieval.tables import Row, labels
@@ -24,7 +24,7 @@ TABLES = ("scores", "subjects", "clips", "windows")
 
 
 def show(results: Mapping[str, ReconstructionResult], made: Reconstructor, console: Console) -> None:
-    """Print a table for each experiment: intervals over subjects are below what depends on BOLD."""
+    """Print a table for each experiment: intervals are below what depends on BOLD."""
     for name, result in results.items():
         sizes = "-".join(map(str, dict.fromkeys(result.gallery)))
         table = narrow_table(f"{name}: {made.settings}, {sizes} clips", _caption(made))
@@ -33,7 +33,7 @@ def show(results: Mapping[str, ReconstructionResult], made: Reconstructor, conso
         for column in ("mean", "chance", "p", "two-way %", "p"):
             table.add_column(column, justify="right", no_wrap=True)
         last = None
-        for row in summary(name, result, made.settings.seed):
+        for row in summary(name, result):
             if row["score"] != last and last is not None:
                 table.add_section()
             marked = row["score"].removeprefix("video_") + "*" * (row["score"] == made.trained_on)
@@ -42,12 +42,12 @@ def show(results: Mapping[str, ReconstructionResult], made: Reconstructor, conso
         console.print(table)
 
 
-def tables(results: Mapping[str, ReconstructionResult], dataset: Dataset, seed: int) -> dict[str, list[Row]]:
+def tables(results: Mapping[str, ReconstructionResult], dataset: Dataset) -> dict[str, list[Row]]:
     """Rows of every table of ``TABLES``; two-way identification as a share."""
     rows: dict[str, list[Row]] = {name: [] for name in TABLES}
     for name, result in results.items():
         subject, movie, scene = labels(result.windows, dataset)
-        rows["scores"] += summary(name, result, seed)
+        rows["scores"] += summary(name, result)
         rows["subjects"] += _grouped(name, {"subject": subject}, result)
         rows["clips"] += _grouped(name, {"movie": movie, "clip": scene}, result)
         of_each = {"subject": subject, "movie": movie, "clip": scene}
@@ -68,7 +68,6 @@ def write(
         "settings": {
             **asdict(made.settings),
             "shifts": SHIFTS,
-            "resamples": RESAMPLES,
             "confidence": CONFIDENCE,
         },
         "temperature": made.temperature,
@@ -88,36 +87,40 @@ def write(
     json_text.write(path, content)
 
 
-def summary(experiment: str, result: ReconstructionResult, seed: int) -> list[Row]:
-    """One row for each score and each maker: means over windows, with intervals over subjects."""
+def summary(experiment: str, result: ReconstructionResult) -> list[Row]:
+    """One row for each score and each maker: means over windows, with their intervals."""
     rows = []
     # By score, and in it as they were made; pixels first.
     for score in dict.fromkeys(score for _, score in result.scores):
         for maker in (maker for maker, name in result.scores if name == score):
-            subject = None if maker in WITHOUT_BOLD else result.windows["subject"]
+            whose = None if maker in WITHOUT_BOLD else result
             rows.append(
                 {
                     "experiment": experiment,
                     "score": score,
                     "from": maker,
-                    **_figures("", result.scores[maker, score], subject, seed),
-                    **_figures("two_way_", result.two_way.get((maker, score)), subject, seed),
+                    **_figures("", result.scores[maker, score], whose),
+                    **_figures("two_way_", result.two_way.get((maker, score)), whose, (0, 1)),
                 }
             )
     return rows
 
 
-def _figures(prefix: str, outcome: Outcome | None, subject: np.ndarray | None, seed: int) -> Row:
-    """Mean over windows, interval over subjects, chance and p; None for all that is undefined."""
+def _figures(
+    prefix: str,
+    outcome: Outcome | None,
+    whose: ReconstructionResult | None,
+    bounds: tuple[float, float] | None = None,
+) -> Row:
+    """Mean over windows, its interval, chance and p; None for all that is undefined."""
     found: Row = dict.fromkeys(f"{prefix}{name}" for name in ("mean", "low", "high", "chance", "p"))
     if outcome is None or np.isnan(outcome.value).all():
         return found
     known = ~np.isnan(outcome.value)  # not where a short film clip has no other target to be told from
     low = high = None
-    if subject is not None and (
-        interval := Bootstrap(subject[known][None], seed).mean(outcome.value[known][None])
-    ):
-        low, high = interval
+    if whose is not None:
+        both = Crossed(whose.windows["subject"][known], whose.film_clip[known])
+        low, high = both.mean(outcome.value[known], bounds) or (None, None)
     values = (float(outcome.value[known].mean()), low, high, _mean(outcome.chance), outcome.p)
     return dict(zip(found, values, strict=True))
 
@@ -191,7 +194,8 @@ def _caption(made: Reconstructor) -> str:
     linear = made.linear is not None and made.settings.split == "val"
     chosen = "; this set has chosen the penalty of the decoder's features" if linear else ""
     return (
-        f"mean over windows, below it the {CONFIDENCE} % interval over subjects; psnr in dB; chance and p: "
+        f"mean over windows, below it the {CONFIDENCE} % interval for other subjects and film clips, if "
+        f"there are {FEWEST} or more of both; psnr in dB; chance and p: "
         f"the same with BOLD of other moments ({SHIFTS} shifts); two-way: told from another moment of the "
         f"same {made.settings.exclude}, 50 is chance; {', '.join(WITHOUT_BOLD)}: without BOLD; "
         f"*: the model was trained on this embedding{chosen}"

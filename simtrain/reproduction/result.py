@@ -24,7 +24,7 @@ class Cell(NamedTuple):
     """Top-1 in percent of a row in one direction, such as ``fmri->video``; None where there is none.
 
     ``sd`` is over rows of the test (a subject, a movie and a hemisphere), ``low`` and ``high`` bound the 95 %
-    interval over subjects.
+    interval for other subjects and film clips, None where there are few.
     """
 
     row: str
@@ -99,7 +99,9 @@ class Reproduction:
     def _notes(self) -> Sequence[str]:
         """What it is, in sentences."""
         test = self._asked["test"]
-        notes = [f"Top-1 in percent ± s.d. over rows [95 % interval over subjects]; test: {test}."]
+        notes = [
+            f"Top-1 in percent ± s.d. over rows [95 % interval for other subjects and clips]; test: {test}."
+        ]
         if self._asked["demo"]:
             notes.append("Demo size: it shows that the path works; no figure compares with another.")
         sources = dict.fromkeys(cell.source for cell in self.cells if cell.source)

@@ -1,10 +1,10 @@
 """Two models, or a model and a baseline, in the same retrieval test: what is between them, and is it chance?
 
-Both were tested on the same windows against the same pools, so that hits are compared window by window. Other
-subjects are what a difference is to hold for: its interval draws subjects with replacement
-(`retrieval.bootstrap`), and its p-value, two-sided, flips the sign of each subject's sum of differences, all
-ways for up to 12 subjects and 10,000 ways beyond (Nichols & Holmes 2002, Human Brain Mapping 15, on flipping
-signs).
+Both were tested on the same windows against the same pools, so that hits are compared window by window. A
+difference is to hold for other subjects and other film clips, and so does its interval
+(`retrieval.intervals`). Its p-value, two-sided, flips the sign of each subject's differences in all figures,
+all ways for up to 12 subjects and 10,000 ways beyond (Nichols & Holmes 2002, Human Brain Mapping 15, on
+flipping signs), and is corrected for all figures that are compared (`retrieval.family`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import pandas as pd
 from simdata.common.errors import UserError
 from simtrain.common.choices import must_be_one_of
 from simtrain.data.experiments import file_of
-from simtrain.retrieval.bootstrap import Bootstrap
 from simtrain.retrieval.by_modality import of_modality
+from simtrain.retrieval.family import family_p
+from simtrain.retrieval.intervals import Crossed
 from simtrain.retrieval.joint import NONE
 from simtrain.retrieval.metrics import RetrievalMetric, chosen
 from simtrain.retrieval.named_protocols import NAMED, OURS, name_of
@@ -33,7 +34,7 @@ ALL_WAYS = 12  # subjects: 4,096 ways of signs
 SOME_WAYS = 10_000
 # What both tests must have alike.
 WINDOW = ["draw", "subject", "hemisphere", "movie", "second", "clip_second", "candidates", "pool"]
-TEXTS = dict.fromkeys(("experiment", "direction", "subject", "hemisphere", "movie"), str)
+TEXTS = dict.fromkeys(("experiment", "direction", "subject", "hemisphere", "movie", "clip"), str)
 # What tests did before there was a choice.
 SINCE = {"split": "test", "joint": NONE, "clips_of": "experiment", "subjects": [], "movies": []}
 AGAIN = "test it again with `simtrain retrieve` or `simtrain baseline`"
@@ -42,8 +43,9 @@ AGAIN = "test it again with `simtrain retrieve` or `simtrain baseline`"
 class Difference(NamedTuple):
     """One figure of one direction: means over tested windows, ``difference`` is ``one`` less ``other``.
 
-    ``low`` and ``high`` bound the 95 % interval over subjects, None if there is only one. Shares are from 0
-    to 1, ``percentile`` is percent.
+    ``low`` and ``high`` bound the 95 % interval for other subjects and clips, None with fewer than 5 of one.
+    ``p`` is of this figure alone, ``family_p`` corrected for all that are compared. Shares are from 0 to 1,
+    ``percentile`` is percent.
     """
 
     experiment: str
@@ -55,7 +57,9 @@ class Difference(NamedTuple):
     low: float | None
     high: float | None
     p: float
+    family_p: float
     subjects: int
+    clips: int
 
 
 class SubjectDifference(NamedTuple):
@@ -111,8 +115,8 @@ class RankTable:
             # Named anew, since what a name stands for may have changed since.
             based_on = content["protocol"].get("name", OURS).partition(",")[0]
             tested_by = Protocol(**protocol, based_on=based_on)
-            if "candidates" not in windows:
-                windows["candidates"] = windows["pool"]  # before there was a choice, pools were drawn
+            if "candidates" not in windows:  # pools were drawn, and film clips not written
+                windows = windows.assign(candidates=windows["pool"], clip="")
             draws = 1 if tested_by.draws == EXACT else tested_by.draws
             expected = {
                 (experiment, direction): draws * of_experiment["tested_clips"]
@@ -154,7 +158,7 @@ def compare_tests(
         If the tests differ in more than the model, or subjects were averaged.
     """
     compared = compared_metrics() if metrics is None else metrics
-    overall: list[Difference] = []
+    found: list[_Paired] = []
     of_subjects: list[SubjectDifference] = []
     one, other = (_narrowed(of, subjects, movies) for of in (one, other))
     shared = _shared(one, other, experiment)
@@ -166,13 +170,13 @@ def compare_tests(
                 f"{name}, {direction}: {one.name} and {other.name} were tested on other windows: "
                 "store, frames, lag and the windows of their embeddings must be the same"
             )
-        subject = first["subject"].to_numpy()
+        subject, both = first["subject"].to_numpy(), _crossed(first)
         for figure, metric in compared.items():
             hits, others = (expected(metric, _ranks(of)) for of in (first, second))
             head = name, direction, figure
-            overall.append(_overall(head, hits, others, subject, one.protocol["seed"]))
+            found.append(_Paired(head, hits, others, subject, both))
             of_subjects += _by_subject(head, hits, others, subject)
-    return overall, of_subjects
+    return _differences(found, one.protocol["seed"]), of_subjects
 
 
 def must_be_by(tested: RankTable, protocol: str | None) -> None:
@@ -208,16 +212,21 @@ def compared_metrics(names: Iterable[str] = ()) -> dict[str, RetrievalMetric]:
     return {name: metric for name, metric in found.items() if metric.reduce == "mean"}
 
 
-def sign_flip_p(sums: np.ndarray, seed: int) -> float:
-    """Two-sided p-value of the total of (subjects,) sums, if each could as well have the other sign."""
-    if len(sums) <= ALL_WAYS:
-        ways = 1 - 2 * (np.arange(2 ** len(sums))[:, None] >> np.arange(len(sums)) & 1)
+def sign_flips(sums: np.ndarray, seed: int) -> np.ndarray:
+    """(n, ways) totals of n figures, if all of each subject had the other sign; first as they are.
+
+    Parameters
+    ----------
+    sums : (n, subjects)
+    """
+    subjects = sums.shape[1]
+    if subjects <= ALL_WAYS:
+        ways = 1 - 2 * (np.arange(2**subjects)[:, None] >> np.arange(subjects) & 1)
     else:
         rng = np.random.default_rng([seed, 2])
-        ways = rng.choice([-1, 1], (SOME_WAYS, len(sums)))
+        ways = rng.choice([-1, 1], (SOME_WAYS, subjects))
         ways[0] = 1  # as it was
-    totals = abs(ways @ sums)
-    return float(np.mean(totals >= totals[0] * (1 - 1e-12)))  # sums in another order differ in the last digit
+    return np.asarray(sums @ ways.T)
 
 
 def _must_be_one_test(one: RankTable, other: RankTable, directions: Iterable[str]) -> None:
@@ -288,15 +297,40 @@ def _ranks(windows: pd.DataFrame) -> Ranks:
     return Ranks(*(windows[name].to_numpy() for name in ("rank", "candidates", "pool")))
 
 
-def _overall(
-    head: tuple[str, str, str], one: np.ndarray, other: np.ndarray, subject: np.ndarray, seed: int
-) -> Difference:
-    difference = one - other
-    _, whose = np.unique(subject, return_inverse=True)
-    low, high = Bootstrap(subject[None], seed).mean(difference[None]) or (None, None)
-    p = sign_flip_p(np.bincount(whose, weights=difference), seed)
-    means = float(one.mean()), float(other.mean()), float(difference.mean())
-    return Difference(*head, *means, low, high, p, int(whose.max() + 1))
+def _crossed(windows: pd.DataFrame) -> Crossed:
+    clip = windows.groupby(["movie", "clip"]).ngroup().to_numpy()
+    return Crossed(windows["subject"].to_numpy(), clip)
+
+
+class _Paired(NamedTuple):
+    """One figure of one direction: values of the tested windows, whose they are, and of which clips."""
+
+    head: tuple[str, str, str]
+    one: np.ndarray
+    other: np.ndarray
+    subject: np.ndarray
+    both: Crossed
+
+    @property
+    def difference(self) -> np.ndarray:
+        return self.one - self.other
+
+
+def _differences(found: Sequence[_Paired], seed: int) -> list[Difference]:
+    everyone = np.unique(np.concatenate([one.subject for one in found]))
+    sums = [
+        np.bincount(np.searchsorted(everyone, one.subject), one.difference, len(everyone)) for one in found
+    ]
+    totals = abs(sign_flips(np.stack(sums), seed))
+    as_good = totals >= totals[:, :1] * (1 - 1e-12)  # sums in another order differ in the last digit
+    rows = zip(found, as_good.mean(axis=1).tolist(), family_p(totals).tolist(), strict=True)
+    return [_told(one, p, corrected) for one, p, corrected in rows]
+
+
+def _told(paired: _Paired, p: float, corrected: float) -> Difference:
+    low, high = paired.both.mean(paired.difference) or (None, None)
+    means = float(paired.one.mean()), float(paired.other.mean()), float(paired.difference.mean())
+    return Difference(*paired.head, *means, low, high, p, corrected, paired.both.subjects, paired.both.clips)
 
 
 def _by_subject(

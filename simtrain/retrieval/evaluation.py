@@ -21,6 +21,7 @@ from simtrain.retrieval.joint import JointWeights
 from simtrain.retrieval.protocol import Protocol
 from simtrain.retrieval.scores import Score
 from simtrain.retrieval.summary import Measure
+from simtrain.retrieval.units import film_clips
 from simtrain.retrieval.weighting import ExamineeOf, MustBeNew, joint_weights
 from simtrain.training.run_folder import FitRun
 from simtrain.training.trained_model import load_learner
@@ -35,7 +36,7 @@ class RetrievalResult:
     tested : direction -> (draws, tested) WINDOW, those that its scores are of, once for each of ``units`` in
         turn
     units : what of a window was tested: ``mean`` of its hemispheres, or hemispheres by themselves
-    subjects, windows : how many the experiment has to test
+    subjects, clips, windows : how many subjects, film clips and windows the experiment has to test
     lags : direction -> lag in s -> figures, all of the same clips of the same subjects
     joint : the weights of all modalities in one query, if there is one
     """
@@ -44,6 +45,7 @@ class RetrievalResult:
     measures: dict[str, dict[str, Measure]]
     tested: dict[str, np.ndarray]
     subjects: int
+    clips: int
     windows: int
     lags: dict[str, dict[int, dict[str, Measure]]]
     units: tuple[str, ...] = ("mean",)
@@ -106,7 +108,9 @@ def put_to_test(
         tested = examinee_of(windows)
         if not results:
             joint = joint_weights(tested.modalities, examinee_of, used, protocol, must_be_new)
-        result = _result(_outcomes(tested, windows, name, protocol, joint, [protocol.lag]), windows)
+        result = _result(
+            _outcomes(tested, windows, name, protocol, joint, [protocol.lag]), windows, used.dataset
+        )
         if lags:
             common = _at_all(used.experiment(name, max(lags), **protocol.which), lags)
             if not len(common):
@@ -116,15 +120,17 @@ def put_to_test(
     return results
 
 
-def _result(outcomes: _Outcomes, windows: np.ndarray) -> RetrievalResult:
+def _result(outcomes: _Outcomes, windows: np.ndarray, dataset: Dataset) -> RetrievalResult:
     """Of one experiment at its lag."""
     (of_lag,) = outcomes.values()
+    in_set = windows[windows["scene_split"] != 0]
     return RetrievalResult(
         {direction: outcome.score for direction, outcome in of_lag.items()},
         {direction: outcome.measures for direction, outcome in of_lag.items()},
         {direction: outcome.tested for direction, outcome in of_lag.items()},
         len(np.unique(windows["subject"])),
-        int((windows["scene_split"] != 0).sum()),
+        len(np.unique(film_clips(in_set, dataset.segment))),
+        len(in_set),
         {},
     )
 

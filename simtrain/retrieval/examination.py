@@ -13,6 +13,7 @@ from simdata.common.errors import UserError
 from simtrain.common.finite import must_tell_apart
 from simtrain.data.dataset import Dataset
 from simtrain.retrieval.cache import Bank
+from simtrain.retrieval.intervals import Crossed
 from simtrain.retrieval.joint import JointWeights
 from simtrain.retrieval.metrics import Top1, chosen
 from simtrain.retrieval.pools import gap
@@ -20,7 +21,7 @@ from simtrain.retrieval.protocol import Protocol
 from simtrain.retrieval.scores import SHIFTS, Score, draw_shifts
 from simtrain.retrieval.summary import Measure, rows_of, summarise
 from simtrain.retrieval.trials import EmbeddedWindows, trials_of
-from simtrain.retrieval.units import average_clips, average_fmri, find_units, members
+from simtrain.retrieval.units import average_clips, average_fmri, film_clips, find_units, members
 
 
 class TestedModel(Interface):
@@ -108,6 +109,7 @@ class Examination:
             self._order = rng.permutation(len(self._clips))
         self._tested = np.tile(units[trials.tested], len(tested.units))
         self._table_row = rows_of(self._tested, len(tested.units))
+        self._crossed = Crossed(self._tested["subject"], film_clips(self._tested, dataset.segment))
         # From here on, only what is in a pool.
         used = trials.used
         self._units, self._row, self._trials = units[used], row[used], trials.among(used)
@@ -161,7 +163,7 @@ class Examination:
         return found
 
     def _outcome(self, score: Score) -> DirectionOutcome:
-        measures = summarise(score, self._tested["subject"], self._table_row, self._protocol.seed)
+        measures = summarise(score, self._crossed, self._table_row)
         return DirectionOutcome(score, measures, self._tested)
 
     def _fmri(self, bank: Bank, lag: int) -> np.ndarray:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simdata.common.errors import UserError
-from simtrain.retrieval.bootstrap import CONFIDENCE
 from simtrain.retrieval.evaluation import RetrievalResult
+from simtrain.retrieval.intervals import CONFIDENCE
 from simtrain.retrieval.metrics import TOP
 from simtrain.retrieval.tables import Row
 
@@ -27,7 +27,7 @@ INCH, DPI = 4.5, 150
 LETTERS = 13  # an inch, of a title
 NOMINAL = "dashed: nominal chance"
 CHANCE = "dashed: chance, dotted: what 95 % of shifts do not surpass"
-SPREAD = f"{CONFIDENCE} % intervals over subjects, if several were tested; {CHANCE}"
+SPREAD = f"{CONFIDENCE} % intervals over subjects and film clips, if there are enough; {CHANCE}"
 
 
 def require(parameter: str = "`figures`", instead: str = "leave it out") -> None:

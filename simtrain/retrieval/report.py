@@ -14,8 +14,7 @@ from simdata.common import json_text
 from simdata.release.splits import Splits
 from simtrain.data.dataset import Dataset
 from simtrain.data.experiments import SEEN, SET_NAMES, file_of
-from simtrain.retrieval import figures, tables
-from simtrain.retrieval.bootstrap import CONFIDENCE, RESAMPLES
+from simtrain.retrieval import family, figures, intervals, tables
 from simtrain.retrieval.evaluation import RetrievalResult
 from simtrain.retrieval.joint import JointWeights
 from simtrain.retrieval.metrics import POSITIONS, STANDARD, RetrievalMetric, Top1, chosen
@@ -25,6 +24,7 @@ from simtrain.retrieval.scores import SHIFTS
 from simtrain.retrieval.summary import Measure
 from simtrain.training.run_folder import TestedWeights
 
+FAMILY_P = "family\np"
 NOTE_ON_SEEN = f"{SEEN}: subjects and scenes that the model was trained on, no test of new ones"
 
 
@@ -39,7 +39,7 @@ def show(
     console: Console,
     weights: TestedWeights | None = None,
 ) -> None:
-    """Print a table: figures, below them the interval over subjects and what they are by chance.
+    """Print a table: figures, below them their interval and what they are by chance.
 
     Metrics beside the standard ones, and top-1 by lag, have tables of their own.
     """
@@ -48,12 +48,13 @@ def show(
     table = narrow_table(title_of(protocol), _caption(protocol, results) + of_model)
     for column in ("experiment", "direction"):
         table.add_column(column, no_wrap=True)
-    for column in (*(metric.heading or name for name, metric in columns.items()), "p"):
+    for column in (*(metric.heading or name for name, metric in columns.items()), FAMILY_P):
         table.add_column(column, justify="right", no_wrap=True)
+    corrected = family.of_results(results)
     for name, result in results.items():
         for direction, measures in result.measures.items():
             cells = [_cell(measures[one], metric, protocol) for one, metric in columns.items()]
-            table.add_row(name, _narrow(direction), *cells, f"{measures['top-1'].p:.3f}")
+            table.add_row(name, _narrow(direction), *cells, f"{corrected[name, direction, 'top-1']:.3f}")
             table.add_row(
                 "", "  chance", *(_chance(measures[one], metric) for one, metric in columns.items())
             )
@@ -107,19 +108,19 @@ def write(
     weights : of a model, which were tested
     """
     joint = _joint(results)
+    corrected = family.of_results(results)
     content = {
         **({} if weights is None else {"weights": weights._asdict()}),
         "protocol": {
             "name": name_of(protocol),
             **protocol.settings,
             "shifts": SHIFTS,
-            "resamples": RESAMPLES,
-            "confidence": CONFIDENCE,
+            "confidence": intervals.CONFIDENCE,
         },
         "joint": None if joint is None else joint._asdict(),
         "splits": None if splits is None else splits.as_json(),
         "nominal": None if protocol.pools_differ else _nominal(next(iter(results.values()))),
-        "experiments": {name: _as_json(result) for name, result in results.items()},
+        "experiments": {name: _as_json(name, result, corrected) for name, result in results.items()},
         "tables": {name: table for name, table in rows.items() if name != "windows"},
     }
     json_text.write(path, content)
@@ -130,14 +131,20 @@ def _joint(results: Mapping[str, RetrievalResult]) -> JointWeights | None:
     return next(iter(results.values())).joint
 
 
-def _as_json(result: RetrievalResult) -> dict[str, Any]:
+def _as_json(
+    experiment: str, result: RetrievalResult, corrected: Mapping[tuple[str, str, str], float]
+) -> dict[str, Any]:
     return {
         "subjects": result.subjects,
+        "clips": result.clips,
         "windows": result.windows,
         "tested_clips": next(iter(result.tested.values())).shape[1],
         "nominal": _nominal(result) if len(_by_nominal(result)) == 1 else None,
         "directions": {
-            direction: {name: one._asdict() for name, one in measures.items()}
+            direction: {
+                name: {**one._asdict(), "family_p": corrected[experiment, direction, name]}
+                for name, one in measures.items()
+            }
             for direction, measures in result.measures.items()
         },
     }
@@ -178,26 +185,23 @@ def _lag_table(results: Mapping[str, RetrievalResult], protocol: Protocol) -> Ta
 
 
 def _table_of_others(results: Mapping[str, RetrievalResult], protocol: Protocol) -> Table:
-    """A row for each experiment, direction and metric that is no standard one."""
+    """Each metric that is no standard one, in each experiment and direction, and what it is by chance."""
     others = {name: one for name, one in chosen(protocol.metrics).items() if name not in STANDARD}
     notes = [f"{one.heading or name}: {one.note}" for name, one in others.items() if one.note]
     table = narrow_table("Other metrics", "; ".join([_spread_of(protocol), *notes]))
     for column in ("experiment", "direction", "metric"):
         table.add_column(column, no_wrap=True)
-    for column in ("figure", "chance", "nominal", "p"):
+    for column in ("figure", FAMILY_P):
         table.add_column(column, justify="right", no_wrap=True)
+    corrected = family.of_results(results)
     for name, result in results.items():
         for direction, measures in result.measures.items():
             for key, metric in others.items():
-                one = measures[key]
-                told = _chance(one, metric), _number(one.nominal, metric), f"{one.p:.3f}"
-                table.add_row(
-                    name,
-                    _narrow(direction),
-                    metric.heading or key,
-                    _with_interval(one, metric, protocol),
-                    *told,
-                )
+                one, p = measures[key], f"{corrected[name, direction, key]:.3f}"
+                shown = _with_interval(one, metric, protocol)
+                table.add_row(name, _narrow(direction), metric.heading or key, shown, p)
+                table.add_row("", "", "  chance", _chance(one, metric))
+                table.add_row("", "", "  nominal", _number(one.nominal, metric))
         table.add_section()
     return table
 
@@ -256,15 +260,30 @@ def _number(value: float, metric: RetrievalMetric) -> str:
 
 
 def _caption(protocol: Protocol, results: Mapping[str, RetrievalResult]) -> str:
-    interval = (
-        "no interval: the mean of subjects was tested"
-        if protocol.average_subjects
-        else f"below: {CONFIDENCE} % interval over subjects"
-    )
     notes = [f"{one.heading or name}: {one.note}" for name, one in _columns(protocol).items() if one.note]
     if SEEN in results:
         notes.append(NOTE_ON_SEEN)
-    if (joint := _joint(results)) is not None:
-        notes.append(str(joint))
-    chance = f"chance: mean of {SHIFTS} shifts of the stimulus in time/what 95 % of them do not surpass"
-    return f"{_spread_of(protocol)}; {interval}; {'; '.join(notes)}; {chance}; p: of top-1, against these"
+    figures = sum(len(measures) for result in results.values() for measures in result.measures.values())
+    return "; ".join(
+        [
+            _spread_of(protocol),
+            *_on_intervals(protocol, results),
+            *notes,
+            f"chance: mean of {SHIFTS} shifts of the stimulus in time/what 95 % of them do not surpass",
+            f"family p: of top-1 against the largest of all {figures} figures in each shift",
+        ]
+    )
+
+
+def _on_intervals(protocol: Protocol, results: Mapping[str, RetrievalResult]) -> list[str]:
+    """What is random in intervals, and where there is none."""
+    if protocol.average_subjects:
+        return ["no interval: the mean of subjects was tested"]
+    few = {name: one for name, one in results.items() if min(one.subjects, one.clips) < intervals.FEWEST}
+    notes = []
+    if len(few) < len(results):
+        notes.append(f"below: {intervals.CONFIDENCE} % interval, for other subjects and other film clips")
+    if few:
+        told = ", ".join(f"{name} has {one.subjects} and {one.clips}" for name, one in few.items())
+        notes.append(f"no interval with fewer than {intervals.FEWEST} subjects or film clips: {told}")
+    return notes

@@ -37,7 +37,7 @@ def build(results: Mapping[str, RetrievalResult], dataset: Dataset) -> dict[str,
             tables["subjects"] += _grouped(head, {"subject": subject}, score)
             tables["rows"] += _grouped(head, of_each, score)
             tables["clips"] += _grouped(head, {"movie": movie, "clip": clip}, score)
-            tables["windows"] += _each(head, of_each, tested.ravel(), score)
+            tables["windows"] += _each(head, {**of_each, "clip": clip}, tested.ravel(), score)
         tables["lags"] += _lags(name, result)
     return tables
 

@@ -34,6 +34,12 @@ def find_units(windows: np.ndarray, segment: np.ndarray, seconds: int, subjects:
     return units
 
 
+def film_clips(windows: np.ndarray, segment: np.ndarray) -> np.ndarray:
+    """int of the shape of windows: the film clip of each, counted from 0 over all movies."""
+    clip = np.stack([windows["movie"], segment[windows["movie"], windows["clip"]]], axis=-1)
+    return np.unique(clip.reshape(-1, 2), axis=0, return_inverse=True)[1].reshape(windows.shape)
+
+
 def members(units: np.ndarray, windows: np.ndarray, seconds: int) -> np.ndarray:
     """(m,) bool: which of ``windows`` take part in a mean of ``units``."""
     wanted = _Table(windows, False)

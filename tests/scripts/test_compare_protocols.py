@@ -11,7 +11,7 @@ from compare_protocols import Column
 
 
 def row(mean, **other):
-    empty = {"sd_over_draws": None, "sd_over_rows": 0.1, "low": None, "high": None, "chance": 1 / 32}
+    empty = {"sd_over_draws": None, "sd_over_rows": 0.1, "low": None, "high": None, "nominal": 1 / 32}
     return {"mean": mean, **empty, **other}
 
 
@@ -19,7 +19,7 @@ def test_each_spread_is_called_by_its_name_and_what_was_refused_is_a_footnote():
     key = ("new-subjects", "fmri->video")
     ours = Column("ours", {key: row(0.5, sd_over_draws=0.02, low=0.45, high=0.55)}, {})
     theirs = Column("theirs, but pool 4", {}, {"new-subjects": "too few: do this"})
-    told = "**50.0** (draws 2.0; rows 10.0; subjects 45.0 to 55.0; chance 3.1)"
+    told = "**50.0** (draws 2.0; rows 10.0; interval 45.0 to 55.0; nominal chance 3.1)"
     assert compare_protocols.table([ours, theirs]).splitlines() == [
         "| top-1 % |  | ours | theirs, but pool 4 |",
         "| --- | --- | --- | --- |",

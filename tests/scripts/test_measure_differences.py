@@ -28,6 +28,8 @@ def test_test_subjects_are_in_no_set_and_nobody_is_trained_and_tested(monkeypatc
 
 def test_the_table_has_points_and_bounds():
     rows = {"loss": {"fmri->video": Effect(0.5, 0.1, -0.02, 0.2), "fmri->audio": Effect(0.25, -0.1, -0.2, 0)}}
-    assert measure_differences.table(rows).splitlines()[2] == (
-        "| loss | 50.0 | +10.0 (-2.0 to +20.0) | 25.0 | -10.0 (-20.0 to +0.0) |"
-    )
+    rows["few subjects"] = dict.fromkeys(rows["loss"], Effect(0.5, 0.1, None, None))
+    assert measure_differences.table(rows).splitlines()[2:] == [
+        "| loss | 50.0 | +10.0 (-2.0 to +20.0) | 25.0 | -10.0 (-20.0 to +0.0) |",
+        "| few subjects | 50.0 | +10.0 | 50.0 | +10.0 |",
+    ]

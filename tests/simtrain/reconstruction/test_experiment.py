@@ -23,6 +23,7 @@ from simtrain.models.embeddings import embed_fmri
 from simtrain.reconstruction.decoders import load_decoder
 from simtrain.reconstruction.experiment import ReconstructionSettings, Reconstructor
 from simtrain.reconstruction.thumbnails import PIXEL_SCORES
+from simtrain.retrieval import intervals
 from simtrain.retrieval.units import EVERYONE
 from simtrain.training.run_folder import FitRun
 from simtrain.training.trained_model import load_learner
@@ -231,8 +232,9 @@ def _call(*arguments):
     return CliRunner().invoke(cli, ["reconstruct", *map(str, arguments), "--device", "cpu"])
 
 
-def test_the_command_writes_tables_and_sheets(trained, store, pixels):
+def test_the_command_writes_tables_and_sheets(trained, store, pixels, monkeypatch):
     pytest.importorskip("matplotlib")
+    monkeypatch.setattr(intervals, "FEWEST", 2)
     options = [
         "--experiment",
         "new-subjects",

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import permutation_test
 
 from simdata.common.errors import UserError
-from simtrain.retrieval.comparison import SOME_WAYS, WINDOW, RankTable, compare_tests, sign_flip_p
+from simtrain.retrieval.comparison import SOME_WAYS, WINDOW, RankTable, compare_tests, sign_flips
 from simtrain.retrieval.protocol import Protocol
 
 POOL = 32
@@ -26,6 +26,7 @@ def _tested(name, rank, subjects=5, **changes):
             "subject": [f"s{one}" for one in number % subjects],
             "hemisphere": "mean",
             "movie": "MOVIE1",
+            "clip": [f"clip {one}" for one in number // subjects % 6],
             "second": number + 6,
             "clip_second": number,
             "rank": rank.ravel(),
@@ -52,7 +53,8 @@ def test_differences_are_those_of_the_tables(two):
         assert (row.one, row.other) == pytest.approx((one.mean(), other.mean()))
         assert row.difference == pytest.approx(one.mean() - other.mean())
         assert row.low < row.difference < row.high
-        assert row.subjects == 5
+        assert (row.subjects, row.clips) == (5, 6)
+        assert row.p <= row.family_p
         own = (one.astype(float) - other.astype(float)).groupby(better["subject"]).mean()
         told = {row.subject: row.difference for row in subjects if row.figure == f"top-{k}"}
         assert told == pytest.approx(own.to_dict())
@@ -63,12 +65,17 @@ def test_the_other_way_round_only_signs_change(two):
     for one, other in zip(there, back, strict=True):
         assert one.difference == -other.difference
         assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
-        assert one.p == other.p
+        assert (one.p, one.family_p) == (other.p, other.family_p)
 
 
 def test_a_test_is_no_better_than_itself(two):
     metrics, _ = compare_tests(two[0], two[0], "new-subjects")
-    assert all((row.difference, row.low, row.high, row.p) == (0, 0, 0, 1) for row in metrics)
+    assert all((row.difference, row.low, row.high, row.p, row.family_p) == (0, 0, 0, 1, 1) for row in metrics)
+
+
+def _p(sums):
+    (totals,) = abs(sign_flips(sums[None], 0))
+    return np.mean(totals >= totals[0] - 1e-12)
 
 
 @pytest.mark.parametrize("subjects", [2, 7, 12])
@@ -81,7 +88,7 @@ def test_p_is_that_of_all_ways_to_flip_signs(subjects):
         alternative="greater",
         n_resamples=np.inf,
     )
-    assert sign_flip_p(sums, 0) == pytest.approx(expected.pvalue)
+    assert _p(sums) == pytest.approx(expected.pvalue)
 
 
 def test_p_of_many_subjects_comes_near_that_of_all_ways():
@@ -93,14 +100,24 @@ def test_p_of_many_subjects_comes_near_that_of_all_ways():
         alternative="greater",
         n_resamples=2**16,
     ).pvalue
-    assert sign_flip_p(sums, 0) == pytest.approx(exact, abs=4 * np.sqrt(exact / SOME_WAYS))
-    assert sign_flip_p(sums, 0) == sign_flip_p(sums, 0)
+    assert _p(sums) == pytest.approx(exact, abs=4 * np.sqrt(exact / SOME_WAYS))
+    assert _p(sums) == _p(sums)
 
 
-def test_one_subject_has_no_interval():
+def test_few_subjects_have_no_interval():
     rank = np.random.default_rng(0).integers(1, POOL, (2, 30))
-    metrics, _ = compare_tests(_tested("one", rank, 1), _tested("other", rank + 1, 1), None)
-    assert {(row.low, row.high, row.p) for row in metrics} == {(None, None, 1.0)}
+    for subjects in (1, 4):
+        metrics, _ = compare_tests(_tested("one", rank, subjects), _tested("other", rank + 1, subjects), None)
+        assert {(row.low, row.high, row.subjects) for row in metrics} == {(None, None, subjects)}
+        assert all(row.p >= 2 / 2**subjects for row in metrics)
+
+
+def test_signs_of_a_subject_are_flipped_in_all_experiments_at_once(two):
+    """So that figures of the same hits are one family of one figure, however often they are compared."""
+    alone, _ = compare_tests(*two, None)
+    twice = [replace(of, windows=pd.concat([of.windows, of.windows.assign(experiment="both")])) for of in two]
+    together, _ = compare_tests(*twice, None)
+    assert [row.family_p for row in together] == 2 * [row.family_p for row in alone]
 
 
 @pytest.mark.parametrize(

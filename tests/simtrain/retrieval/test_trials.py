@@ -5,9 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.stats import binom
 
 from simdata.common.errors import UserError
 from simtrain.data.windows import WINDOW
+from simtrain.retrieval.family import family_p
+from simtrain.retrieval.intervals import Crossed
 from simtrain.retrieval.metrics import TOP, chosen
 from simtrain.retrieval.protocol import Protocol
 from simtrain.retrieval.ranks import Ranks, expected
@@ -94,7 +97,8 @@ def test_a_summary_is_over_draws_and_its_nominal_chance_over_pools():
     pool = np.array([[2, 4, 10], [2, 4, 20]], np.int32)
     figures = {name: np.array([0.25, 0.5, 0.125, 0]) for name in METRICS}
     score = Score(Ranks(rank, pool, pool), METRICS, figures)
-    found = summarise(score, np.array([[0, 1, 1], [0, 0, 1]]), np.array([[0, 1, 1], [0, 2, 1]]), seed=0)
+    both = Crossed(np.array([[0, 1, 1], [0, 0, 1]]), np.zeros((2, 3), int))
+    found = summarise(score, both, np.array([[0, 1, 1], [0, 2, 1]]))
     assert found["top-1"].sd_over_draws == pytest.approx(1 / 6)
     assert found["top-1"].sd_over_rows == pytest.approx(np.std([1, 0, 1]))
     assert found["median_rank"].sd_over_rows == pytest.approx(np.std([1, 6, 1]))
@@ -111,7 +115,7 @@ def test_a_summary_is_over_draws_and_its_nominal_chance_over_pools():
 class Small:
     """Random embeddings of windows of two subjects in two movies, each of two film clips."""
 
-    def __init__(self, seed, signal=0.0, seconds=24):
+    def __init__(self, seed, signal=0.0, seconds=24, shifts=30):
         rng = np.random.default_rng(seed)
         places = [(subject, movie, at) for subject in (3, 8) for movie in (0, 1) for at in range(seconds)]
         self.windows = np.array([(*place, place[2], 3, 1) for place in places], WINDOW)
@@ -122,8 +126,8 @@ class Small:
         stimulus = rng.integers(-3, 4, (len(clips), 4)).astype("f4")
         fmri = rng.integers(-3, 4, (1, len(places), 4)) + signal * stimulus[row]
         self.embedded = EmbeddedWindows(fmri.astype("f4"), stimulus, row)
-        shifts = draw_shifts(rng, self.movie, 30)
-        self.shifts = np.concatenate([np.arange(len(clips))[None], shifts])
+        moved = draw_shifts(rng, self.movie, shifts)
+        self.shifts = np.concatenate([np.arange(len(clips))[None], moved])
 
     def trials(self, protocol, apart=3):
         rng = np.random.default_rng(protocol.seed)
@@ -206,6 +210,20 @@ def test_expected_values_lie_between_those_of_the_best_and_the_worst_rank(data):
         # All ranks being as likely is what chance nominally is.
         if metric.reduce == "mean":
             assert metric.good(values).mean() == pytest.approx(metric.nominal(every.pool))
+
+
+def test_noise_is_called_significant_in_any_figure_as_seldom_as_in_one():
+    """And a signal is found in most: in the family of both directions and all figures, by 59 shifts."""
+    wrong = sum(smallest_family_p(seed, 0) <= 0.05 for seed in range(100))
+    assert wrong <= binom.ppf(0.999, 100, 0.05)
+    found = sum(smallest_family_p(seed, 0.25) <= 0.05 for seed in range(30))
+    assert found > 0.8 * 30
+
+
+def smallest_family_p(seed, signal):
+    scores = Small(seed, signal, seconds=40, shifts=59).scores(Protocol(lag=6, pool=8))
+    good = [metric.good(one.figures[name]) for one in scores for name, metric in METRICS.items()]
+    return family_p(np.stack(good)).min()
 
 
 def test_positions_among_those_in_use_stand_for_the_same_windows():
