@@ -22,6 +22,7 @@ from simtrain.retrieval.evaluation import retrieve
 from simtrain.retrieval.named_protocols import named, title_of
 from simtrain.retrieval.pools import draw_pools, gap
 from simtrain.retrieval.protocol import Protocol
+from simtrain.retrieval.scores import SHIFTS
 from simtrain.retrieval.units import EVERYONE
 from simtrain.training.trained_model import load_learner
 
@@ -88,7 +89,8 @@ def test_averages_find_more(trained, store, found):
 @pytest.mark.parametrize("wrong", [{"lag": 12}, {"shuffle": True}])
 def test_a_wrong_lag_or_a_shuffled_stimulus_is_at_chance(trained, store, wrong):
     result = _retrieve(trained, store, **wrong)
-    assert min(family.of_results({"it": result}).values()) > 0.01
+    best = 1 / (1 + SHIFTS)  # better than every shift in any figure, which a true signal is
+    assert min(family.of_results({"it": result}).values()) > best
     # Neighbours in time depend on each other: it may also be less than chance.
     assert (_top(result, 10) < 10 / 32 + 0.12).all()
     assert (_top(result) < 4 / 32).all()
