@@ -263,6 +263,8 @@ def _caption(protocol: Protocol, results: Mapping[str, RetrievalResult]) -> str:
     notes = [f"{one.heading or name}: {one.note}" for name, one in _columns(protocol).items() if one.note]
     if SEEN in results:
         notes.append(NOTE_ON_SEEN)
+    if (joint := _joint(results)) is not None:
+        notes.append(str(joint))
     figures = sum(len(measures) for result in results.values() for measures in result.measures.values())
     return "; ".join(
         [
