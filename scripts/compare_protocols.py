@@ -48,6 +48,7 @@ def tested(run: Path, store: Path, protocol: str, pool: int | None, device: str)
     heading, rows, refused = protocol, {}, {}
     for experiment in EXPERIMENTS:
         asked = {"experiment": experiment, "protocol": protocol, "pool": pool, "device": device}
+        asked["joint"] = "none"  # which published protocols do not have
         try:
             found = simtrain.retrieve(run, store, **asked, save=False)
         except UserError as error:

@@ -9,6 +9,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import compare_protocols
 from compare_protocols import Column
 
+from simdata.common.errors import UserError
+
 
 def row(mean, **other):
     empty = {"sd_over_draws": None, "sd_over_rows": 0.1, "low": None, "high": None, "nominal": 1 / 32}
@@ -28,6 +30,18 @@ def test_each_spread_is_called_by_its_name_and_what_was_refused_is_a_footnote():
         compare_protocols.SPREADS,
         "(1) too few: do this",
     ]
+
+
+def test_directions_are_those_that_every_protocol_has(monkeypatch):
+    asked = []
+
+    def retrieve(run, store, **options):
+        asked.append(options["joint"])
+        raise UserError("no")
+
+    monkeypatch.setattr(compare_protocols.simtrain, "retrieve", retrieve)
+    compare_protocols.tested(Path("run"), Path("store"), "ours", None, "cpu")
+    assert asked == ["none"] * 3
 
 
 def test_figures_are_those_from_bold_to_the_stimulus():
