@@ -16,6 +16,8 @@ WIDTH, HEIGHT = 192, 136  # the shape of the release's 1024 x 720
 SOUND_RATE = 48_000
 SOUND_FRAME = 1024  # samples in a frame of AAC
 TIME_BASE = Fraction(1, 12_288)
+# x264's assembler reads beyond pictures, so that what it makes depends on what is in memory there.
+X264 = {"crf": "20", "preset": "veryfast", "x264-params": "asm=0"}
 
 
 class Footage(NamedTuple):
@@ -35,9 +37,10 @@ def write_film(path: Path, footage: Footage, seconds: int) -> None:
     """Write a film of ``seconds``; it appears under its name when it is whole."""
     temporary = path.with_name(f".{path.name}")
     with av.open(str(temporary), "w", format="mp4") as film:
-        picture = film.add_stream("libx264", rate=FRAME_RATE, options={"crf": "20", "preset": "veryfast"})
+        picture = film.add_stream("libx264", rate=FRAME_RATE, options=X264)
         picture.width, picture.height, picture.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         picture.time_base = TIME_BASE
+        picture.codec_context.thread_count = 1  # what several make depends on their number
         # The default coder takes longer than the pictures.
         sound = film.add_stream("aac", rate=SOUND_RATE, layout="stereo", options={"aac_coder": "fast"})
         for second in range(seconds):

@@ -78,7 +78,7 @@ def import_weights(
     >>> few = {"clips": 10, "draws": 2, "device": "cpu", "save": False}
     >>> found = simtrain.retrieve(run, store, experiment="new-subjects", **few)
     >>> found.metrics.direction.unique().tolist()
-    ['fmri->video', 'video->fmri', 'fmri->audio', 'audio->fmri']
+    ['fmri->video', 'video->fmri', 'fmri->audio', 'audio->fmri', 'fmri->video+audio', 'video+audio->fmri']
     """
     given = {"fmri": fmri_wrapper, "video": video_wrapper, "audio": audio_wrapper}
     wrappers = {name: local(file, f"{name}_wrapper") for name, file in given.items() if file is not None}

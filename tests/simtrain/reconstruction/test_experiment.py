@@ -102,12 +102,13 @@ def test_references_are_in_the_order_that_they_must_be_in(found):
     assert _mean(found, "perfect BOLD", "correlation") > _mean(found, "nearest", "correlation")
 
 
-def test_a_wrong_lag_is_at_chance(trained, store):
-    wrong = _reconstruct(trained, store, lag=12)
+def test_wrong_lags_are_at_chance(trained, store):
+    """By the median of several: pictures of two moments of few clips may well resemble each other."""
+    wrong = [_reconstruct(trained, store, lag=lag) for lag in (12, 16, 20, 24, 30)]
     for maker in ("nearest", "weighted"):
         for score in SCORES:
-            assert wrong.scores[maker, score].p > 0.01
-            assert wrong.two_way[maker, score].value.mean() < 0.56
+            assert np.median([one.scores[maker, score].p for one in wrong]) > 0.05
+            assert np.median([one.two_way[maker, score].value.mean() for one in wrong]) < 0.56
 
 
 def _ssim(made, true):
