@@ -75,7 +75,7 @@ def of_few(store: Path, labelled: int) -> dict[str, Any]:
     names: dict[str, list[str]] = {split: [] for split in SPLITS}
     for subject, split in zip(dataset.subjects, dataset.subject_split, strict=True):
         names[SPLITS[split]].append(subject)
-    return {"subjects": names | {"train": names["train"][:labelled]}}
+    return {"subjects": {"train": names["train"][:labelled], "val": names["val"], "test": names["test"]}}
 
 
 def read(file: Path) -> Cell:
