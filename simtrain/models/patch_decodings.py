@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from simtrain.models.main_axes import main_axes
+from simtrain.models.patch_embeddings import by_patch
 
 
 class PatchDecoding(nn.Module):
@@ -41,13 +42,12 @@ class PerPatchDecoding(PatchDecoding):
     def __init__(self, patches: int, dim: int, values: int) -> None:
         super().__init__()
         first = nn.Linear(dim, values)
-        self.patches = patches
         # A matrix, (patches * dim, values), so that it decays as other matrices do.
         self.weight = nn.Parameter(first.weight.detach().T.repeat(patches, 1))
         self.bias = nn.Parameter(first.bias.detach().repeat(patches, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.einsum("...pd,pdv->...pv", x, self.weight.unflatten(0, (self.patches, -1))) + self.bias
+        return by_patch(x, self.weight) + self.bias
 
 
 class PCADecoding(PatchDecoding):
@@ -65,7 +65,6 @@ class PCADecoding(PatchDecoding):
         kept = min(components, values)
         self.register_buffer("mean", torch.zeros(patches, values))
         self.register_buffer("axes", torch.zeros(patches, kept, values))
-        self.patches = patches
         self.weight = nn.Parameter(torch.zeros(patches * dim, kept))
         self.bias = nn.Parameter(torch.zeros(patches, kept))
 
@@ -75,8 +74,7 @@ class PCADecoding(PatchDecoding):
         self.axes[:, : found.axes.shape[1]] = found.axes * found.variance.sqrt()[..., None]
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight.unflatten(0, (self.patches, -1))
-        components = torch.einsum("...pd,pdk->...pk", x, weight) + self.bias
+        components = by_patch(x, self.weight) + self.bias
         return torch.einsum("...pk,pkv->...pv", components, self.axes) + self.mean
 
 

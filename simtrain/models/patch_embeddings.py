@@ -88,14 +88,12 @@ class PerPatch(PatchEmbedding):
     def __init__(self, patches: int, vertices: int, frames: int, dim: int) -> None:
         super().__init__()
         first = nn.Linear(vertices * frames, dim)
-        self.patches = patches
         # A matrix, (patches * values, dim), so that it decays as other matrices do.
         self.weight = nn.Parameter(first.weight.detach().T.repeat(patches, 1))
         self.bias = nn.Parameter(first.bias.detach())
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight.unflatten(0, (self.patches, -1))
-        return torch.einsum("...pv,pvd->...pd", x, weight) + self.bias
+        return by_patch(x, self.weight) + self.bias
 
 
 class MainComponents(PatchEmbedding):
@@ -145,13 +143,11 @@ class PatchPCA(MainComponents):
     def __init__(self, patches: int, vertices: int, frames: int, dim: int, components: int) -> None:
         super().__init__(patches, vertices, frames, components)
         kept = self.axes.shape[2]
-        self.patches = patches
         self.weight = nn.Parameter(torch.randn(patches * kept, dim) / kept**0.5)
         self.bias = nn.Parameter(torch.zeros(dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight.unflatten(0, (self.patches, -1))
-        return torch.einsum("...pk,pkd->...pd", self.scores(x), weight) + self.bias
+        return by_patch(self.scores(x), self.weight) + self.bias
 
 
 class Whitened(MainComponents):
@@ -172,6 +168,11 @@ class Whitened(MainComponents):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.map(torch.einsum("...pk,pvk->...pv", self.scores(x), self.axes))
+
+
+def by_patch(x: Tensor, weight: Tensor) -> Tensor:
+    """Rows through a map of each patch's own: (..., patches, n), (patches * n, m) -> (..., patches, m)."""
+    return torch.einsum("...pn,pnm->...pm", x, weight.unflatten(0, (x.shape[-2], -1)))
 
 
 def find(name: str) -> type[PatchEmbedding]:
