@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,10 @@ from simtrain.data.dataset import Dataset
 from simtrain.models.factory import surface_encoder
 from simtrain.models.input import FramePatches
 from simtrain.models.mae import MAE, patch_statistics
+from simtrain.models.main_axes import main_axes
 from simtrain.models.masking import Mask, Masking
+from simtrain.models.patch_decodings import PCADecoding
+from simtrain.models.patch_embeddings import MainComponents
 from simtrain.models.sit import SiT
 from simtrain.surface.vertices import mean_over_patches
 
@@ -87,8 +90,22 @@ class MaskedLearner(nn.Module):
 
     def fit(self, blocks: Callable[[], Iterable[Tensor]]) -> None:
         """Let what is fitted look at training windows, as `SiT.fit`."""
-        self.encoder.fit(blocks)
-        self.mae.to_values.fit(lambda: (self.encoder.by_token(block).flatten(0, -3) for block in blocks()))
+        embed, decoding = self.encoder.embed, self.mae.to_values
+
+        def tokens() -> Iterator[Tensor]:
+            return (self.encoder.by_token(block).flatten(0, -3) for block in blocks())
+
+        if (
+            isinstance(embed, MainComponents)
+            and isinstance(decoding, PCADecoding)
+            and embed.axes.shape[2] == decoding.axes.shape[1]
+        ):
+            axes = main_axes(tokens, embed.axes.shape[2])  # once for both, which go over the store for it
+            embed.take(axes)
+            decoding.take(axes)
+        else:
+            embed.fit(tokens)
+            decoding.fit(tokens)
 
     @property
     def device(self) -> torch.device:

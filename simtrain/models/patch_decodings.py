@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from simtrain.models.main_axes import main_axes
+from simtrain.models.main_axes import Axes, main_axes
 from simtrain.models.patch_embeddings import by_patch
 
 
@@ -69,7 +69,10 @@ class PCADecoding(PatchDecoding):
         self.bias = nn.Parameter(torch.zeros(patches, kept))
 
     def fit(self, blocks: Callable[[], Iterable[Tensor]]) -> None:
-        found = main_axes(blocks, self.axes.shape[1])
+        self.take(main_axes(blocks, self.axes.shape[1]))
+
+    def take(self, found: Axes) -> None:
+        """Keep the main axes of the patches' values in training windows."""
         self.mean.copy_(found.mean)
         self.axes[:, : found.axes.shape[1]] = found.axes * found.variance.sqrt()[..., None]
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from simtrain.config.registries import PATCH_EMBEDDINGS
-from simtrain.models.main_axes import main_axes
+from simtrain.models.main_axes import Axes, main_axes
 
 NEGLIGIBLE = 1e-6  # of the variance along a patch's first axis: under it, what is along an axis is rounding
 
@@ -124,7 +124,10 @@ class MainComponents(PatchEmbedding):
         self.register_buffer("axes", torch.zeros(patches, values, min(components, values)))
 
     def fit(self, blocks: Callable[[], Iterable[Tensor]]) -> None:
-        found = main_axes(blocks, self.axes.shape[2])
+        self.take(main_axes(blocks, self.axes.shape[2]))
+
+    def take(self, found: Axes) -> None:
+        """Keep the main axes of the patches' values in training windows."""
         largest = found.variance.amax(dim=1, keepdim=True)
         scale = torch.where(found.variance > NEGLIGIBLE * largest, found.variance**self.power, 0.0)
         self.mean.copy_(found.mean)

@@ -22,6 +22,7 @@ from simtrain.data.feeds import Batch
 from simtrain.data.order import Cursor
 from simtrain.models.factory import surface_encoder
 from simtrain.models.mae import masked_error
+from simtrain.models.main_axes import PASSES
 from simtrain.models.masked_learner import IDENTITY, MaskedLearner
 from simtrain.surface.gifti import write_sphere
 from simtrain.surface.patches import patch_vertices
@@ -200,6 +201,33 @@ def test_components_of_patches_and_a_summary_find_what_patches_tell_of_each_othe
 
     assert error(*BY_COMPONENTS) < 0.9  # of which .5 is noise
     assert error() > 0.97
+
+
+@pytest.mark.parametrize(("components", "rounds"), [(12, 1), (5, 2)])
+def test_embedding_and_decoding_of_as_many_components_share_their_passes(store, components, rounds):
+    training, batch, _ = _training(store, *BY_COMPONENTS, f"mae.components={components}")
+    learner, asked = training.learner, []
+    patches = learner.frames.of_samples(batch.samples, batch.stored)
+
+    def blocks():
+        asked.append(1)
+        return iter([patches])
+
+    learner.fit(blocks)
+    assert len(asked) == rounds * (1 + PASSES)
+    fitted = [type(part)(**sizes) for part, sizes in _parts(learner, components)]
+    for part, (there, _) in zip(fitted, _parts(learner, components), strict=True):
+        part.fit(lambda: iter([learner.encoder.by_token(patches)]))
+        assert torch.equal(part.axes, there.axes)
+
+
+def _parts(learner, components):
+    """The embedding and the decoding, each with its sizes."""
+    patches, vertices = learner.frames.shape
+    embed, decoding = learner.encoder.embed, learner.mae.to_values
+    sizes = {"patches": patches, "dim": learner.encoder.dim}
+    yield embed, {**sizes, "vertices": vertices, "frames": 3, "components": embed.axes.shape[2]}
+    yield decoding, {**sizes, "values": 3 * vertices, "components": components}
 
 
 def test_windows_are_those_of_training_scenes_and_subjects(store):
