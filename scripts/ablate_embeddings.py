@@ -15,18 +15,18 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cells import markdown, numbers, once, spread
 from scipy.stats import t
 from study_demo import DIRECTIONS, EXPERIMENTS, tested
 
 import simtrain
-from simdata.common import json_text
 
 PRESET = "demo"
 GROUPS = ("new-subjects", "new-scenes")  # of validation
@@ -166,23 +166,12 @@ def gains(out: Path, seeds: Sequence[int], measures: Sequence[Measure]) -> str:
     return markdown(["what is added", *(measure.title for measure in measures), "seeds"], rows)
 
 
-def spread(values: Sequence[float]) -> str:
-    if len(values) == 1:
-        return f"{values[0]:.1f}"
-    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
-
-
 def interval(values: Sequence[float]) -> str:
     mean = statistics.mean(values)
     if len(values) == 1:
         return f"{mean:+.1f}"
     reach = t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
     return f"{mean:+.1f} ({mean - reach:+.1f} to {mean + reach:+.1f})"
-
-
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def report(out: Path, seeds: Sequence[int]) -> str:
@@ -204,20 +193,15 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("store", type=Path)
     parser.add_argument("--out", type=Path, default=Path("ablation"))
-    parser.add_argument(
-        "--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[0, 1, 2]
-    )
+    parser.add_argument("--seeds", type=numbers, default=[0, 1, 2])
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(VARIANTS))
     parser.add_argument("--table", action="store_true", help="of what is there, without training")
     options = parser.parse_args(words)
-    options.out.mkdir(parents=True, exist_ok=True)
     for group in () if options.table else options.only:
         for seed in options.seeds:
             for variant, settings in VARIANTS[group].items():
                 file = cell_file(options.out, variant, seed)
-                if not file.exists():
-                    print(file.stem, file=sys.stderr, flush=True)
-                    json_text.write(file, trained(options.store, settings, seed))
+                once(file, partial(trained, options.store, settings, seed))
     print(report(options.out, options.seeds))
 
 

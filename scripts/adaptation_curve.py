@@ -11,11 +11,11 @@ the table that is printed their means.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import statistics
-from collections.abc import Callable
 from pathlib import Path
+
+from cells import markdown, once, spread
 
 import simtrain
 from simdata.common import json_text
@@ -50,15 +50,6 @@ def adapted(run: Path, dataset: Dataset, split: str, subject: str, minutes: str,
     return found
 
 
-def once(file: Path, work: Callable[[], Top1]) -> Top1:
-    """What the file holds, or the result of the work, which it holds then."""
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        json_text.write(file, work())
-    found: Top1 = json.loads(file.read_text())
-    return found
-
-
 def curve(run: Path, dataset: Dataset, split: str, minutes: list[str], out: Path) -> Rows:
     """A row for each subject and number of minutes, and one for the training subjects."""
     cells, work = out / "cells", out / "adapted"
@@ -77,10 +68,10 @@ def curve(run: Path, dataset: Dataset, split: str, minutes: list[str], out: Path
     return rows
 
 
-def lines(rows: Rows, minutes: list[str]) -> list[str]:
+def table(rows: Rows, minutes: list[str]) -> str:
     """Markdown: mean and s.d. over subjects and runs of each number of minutes, and the part of the gap."""
-    found = ["| minutes | " + " | ".join(f"{one}, top-1 % | gap closed, %" for one in DIRECTIONS) + " |"]
-    found.append("| --- |" + " --- |" * 2 * len(DIRECTIONS))
+    head = ["minutes", *(title for one in DIRECTIONS for title in (f"{one}, top-1 %", "gap closed, %"))]
+    found = []
     for length in [*minutes, TRAINING]:
         cells = [length]
         for direction in DIRECTIONS:
@@ -89,11 +80,10 @@ def lines(rows: Rows, minutes: list[str]) -> list[str]:
                 for one in (minutes[0], length, TRAINING)
             }
             none, here, most = (statistics.mean(values[one]) for one in (minutes[0], length, TRAINING))
-            spread = f" ± {statistics.stdev(values[length]):.1f}" if len(values[length]) > 1 else ""
             closed = "" if none == most else f"{100 * (here - none) / (most - none):+.0f}"
-            cells += [f"{here:.1f}{spread}", closed]
-        found.append(f"| {' | '.join(cells)} |")
-    return found
+            cells += [spread(values[length]), closed]
+        found.append(cells)
+    return markdown(head, found)
 
 
 def main() -> None:
@@ -109,7 +99,7 @@ def main() -> None:
     dataset, minutes = simtrain.open_dataset(given.store), given.minutes.split(",")
     rows = [row for run in given.runs for row in curve(run, dataset, given.split, minutes, given.out)]
     json_text.write(given.out / "curve.json", rows)
-    print("\n".join(lines(rows, minutes)))
+    print(table(rows, minutes))
 
 
 if __name__ == "__main__":

@@ -17,21 +17,21 @@ chance where there is no context; what is above that, a window's place in its sc
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import yaml
+from cells import markdown, once
 
 import simtrain
-from simdata.common import json_text
 from simdata.store import BoldReader
 from simtrain.config.resolved import ResolvedConfig
 from simtrain.data.dataset import Dataset, open_dataset, resolve
@@ -137,7 +137,9 @@ def cell(store: Path, folder: Path, overrides: dict[str, Any]) -> Figures:
     run, dataset = FitRun.open(folder), open_dataset(store)
     learner, used = load_learner(run, dataset, CPU), Windows.of(dataset, run.config)
     _, held_out = find_samples(used, run.config)
-    return validated(learner, used, draw(held_out, LOOKED_AT, 0), run.config)
+    found = validated(learner, used, draw(held_out, LOOKED_AT, 0), run.config)
+    shutil.rmtree(folder)
+    return found
 
 
 def costs(store: Path, settings: dict[str, Any], names: list[str]) -> Figures:
@@ -181,12 +183,12 @@ def table(cells: dict[str, list[Figures]], cost: Figures) -> str:
         "new scenes, audio": "new-scenes-top1-audio",
         "masks alone": "masks-retrieval",
     }
-    rows = [f"| BOLD seen | {' | '.join(columns)} | seeds | cost |", "| --- " * (len(columns) + 3) + "|"]
+    rows = []
     for name, seeds in cells.items():
         values = [_spread([figures[key] for figures in seeds if key in figures]) for key in columns.values()]
         ratio = f"{cost[name]:.2f}" if name in cost else "-"
-        rows.append(f"| {name} | {' | '.join(values)} | {len(seeds)} | {ratio} |")
-    return "\n".join(rows)
+        rows.append([name, *values, str(len(seeds)), ratio])
+    return markdown(["BOLD seen", *columns, "seeds", "cost"], rows)
 
 
 def _spread(values: list[float]) -> str:
@@ -212,21 +214,17 @@ def main() -> None:
     settings |= {
         key: yaml.safe_load(value) for key, _, value in (one.partition("=") for one in given.settings)
     }
-    given.out.mkdir(parents=True, exist_ok=True)
     names, cells = given.reaches.split(";"), {}
     for seed in map(int, given.seeds.split(",")):
         for name in names:
             file = given.out / f"{name.replace(', ', '-').replace(' ', '')}.{seed}.json"
-            if not file.exists() and not given.table:
+            if file.exists() or not given.table:
                 overrides = settings | REACHES[name] | {"train.seed": seed}
-                json_text.write(file, cell(given.store, given.out / "run", overrides))
-                shutil.rmtree(given.out / "run")
-            if file.exists():
-                cells.setdefault(name, []).append(json.loads(file.read_text()))
+                work = partial(cell, given.store, given.out / "run", overrides)
+                cells.setdefault(name, []).append(once(file, work))
     file = given.out / "cost.json"
-    if given.cost and not file.exists():
-        json_text.write(file, costs(given.store, settings, names))
-    print(table(cells, json.loads(file.read_text()) if file.exists() else {}))
+    cost = once(file, partial(costs, given.store, settings, names)) if given.cost or file.exists() else {}
+    print(table(cells, cost))
 
 
 if __name__ == "__main__":

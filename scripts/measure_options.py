@@ -13,16 +13,16 @@ one encoder, made by a step that changes nothing, so that a patch embedding is f
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cells import markdown, numbers, once
+
 import simtrain
-from simdata.common import json_text
 from simtrain.data.dataset import SPLITS, open_dataset
 
 Settings = dict[str, Any]
@@ -81,27 +81,22 @@ def begun(store: Path, out: Path, embedding: str, seed: int, splits: dict[str, A
     return run
 
 
-def cell(store: Path, file: Path, settings: Settings, seed: int, splits: dict[str, Any]) -> Cell:
-    """The figures of a training, from the file or for it."""
-    if not file.exists():
-        print(file, file=sys.stderr, flush=True)
-        overrides = {
-            **settings,
-            "train.seed": seed,
-            "train.steps": STEPS,
-            "train.best_by": None,
-            "train.validation_samples": ALL,
-            "train.validate_every": ALL,
-        }
-        with tempfile.TemporaryDirectory() as folder:
-            run = simtrain.fit(
-                store, Path(folder) / "run", "demo", overrides=overrides, splits=splits, progress=False
-            )
-            last = run.metrics.dropna(subset=["val/loss"]).iloc[-1]
-        found = {figure: float(last[f"val/{figure}"]) for figure in FIGURES}
-        json_text.write(file, found)
-    cached: Cell = json.loads(file.read_text())
-    return cached
+def trained(store: Path, settings: Settings, seed: int, splits: dict[str, Any]) -> Cell:
+    """The figures of a training."""
+    overrides = {
+        **settings,
+        "train.seed": seed,
+        "train.steps": STEPS,
+        "train.best_by": None,
+        "train.validation_samples": ALL,
+        "train.validate_every": ALL,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        run = simtrain.fit(
+            store, Path(folder) / "run", "demo", overrides=overrides, splits=splits, progress=False
+        )
+        last = run.metrics.dropna(subset=["val/loss"]).iloc[-1]
+    return {figure: float(last[f"val/{figure}"]) for figure in FIGURES}
 
 
 def effects(changed: Sequence[Cell], usual: Sequence[Cell]) -> dict[str, Effect]:
@@ -116,7 +111,7 @@ def effects(changed: Sequence[Cell], usual: Sequence[Cell]) -> dict[str, Effect]
 
 def table(rows: dict[str, dict[str, Effect]]) -> str:
     """Markdown: a row for each option, and of each figure its difference in points, and of all seeds."""
-    lines = [["option", *FIGURES], ["---"] * (1 + len(FIGURES))]
+    lines = []
     for name, of_row in rows.items():
         points = [[100 * value for value in of_row[figure]] for figure in FIGURES]
         usual = name == USUAL
@@ -125,7 +120,7 @@ def table(rows: dict[str, dict[str, Effect]]) -> str:
             for mean, difference, low, high in points
         ]
         lines.append([name, *cells])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown(["option", *FIGURES], lines)
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -134,9 +129,7 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("store", type=Path)
     parser.add_argument("--out", type=Path, default=Path("options"))
-    parser.add_argument(
-        "--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[0, 1, 2]
-    )
+    parser.add_argument("--seeds", type=numbers, default=[0, 1, 2])
     parser.add_argument("--options", type=lambda text: text.split(";"), default=list(OPTIONS))
     parser.add_argument("--patch-embedding", default="pca")
     asked = parser.parse_args(words)
@@ -149,7 +142,7 @@ def main(words: Sequence[str] | None = None) -> None:
             file = asked.out / f"{asked.patch_embedding}.{name.replace(' ', '-')}.{seed}.json"
             start = {"model.patch_embedding": asked.patch_embedding, "model.init": str(first)}
             settings = start | OPTIONS[name]
-            cells[name].append(cell(asked.store, file, settings, seed, splits))
+            cells[name].append(once(file, partial(trained, asked.store, settings, seed, splits)))
     print(table({name: effects(found, cells[USUAL]) for name, found in cells.items()}))
 
 

@@ -13,16 +13,15 @@ there is not done again.
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cells import markdown, numbers, once, spread
 from linear_reference import errors
 
 import simtrain
-from simdata.common import json_text
 from simtrain.data.dataset import SPLITS, open_dataset
 from simtrain.training.run_folder import PretrainRun
 
@@ -39,34 +38,26 @@ def pretrained(store: Path, out: Path, seed: int) -> Path:
 
 def error_of(store: Path, out: Path, seed: int) -> Cell:
     """Of the pretrained model, of 0 and of the linear prediction, over what was unseen."""
-    file = out / f"error.{seed}.json"
-    if not file.exists():
-        json_text.write(file, errors(PretrainRun.open(pretrained(store, out, seed)), open_dataset(store)))
-    return read(file)
+    run = pretrained(store, out, seed)
+    return errors(PretrainRun.open(run), open_dataset(store))
 
 
 def retrieval_of(store: Path, out: Path, labelled: int, start: str, seed: int) -> Cell:
     """Validation's retrieval of a model of so many subjects, at its best step."""
-    file = out / f"{labelled}.{start}.{seed}.json"
-    if not file.exists():
-        overrides: dict[str, Any] = {"train.seed": seed}
-        if start == "pretrained":
-            overrides["model.init"] = str(pretrained(store, out, seed))
-        run = simtrain.fit(
-            store,
-            out / f"{labelled}.{start}.{seed}",
-            PRESET,
-            overrides=overrides,
-            splits=of_few(store, labelled),
-            progress=False,
-        )
-        validated = run.metrics.dropna(subset=["val/retrieval"])
-        best = validated.loc[validated["val/retrieval"].idxmax()]
-        json_text.write(
-            file,
-            {name: float(best[name]) for name in validated if name.startswith("val/") and "top1" in name},
-        )
-    return read(file)
+    overrides: dict[str, Any] = {"train.seed": seed}
+    if start == "pretrained":
+        overrides["model.init"] = str(pretrained(store, out, seed))
+    run = simtrain.fit(
+        store,
+        out / f"{labelled}.{start}.{seed}",
+        PRESET,
+        overrides=overrides,
+        splits=of_few(store, labelled),
+        progress=False,
+    )
+    validated = run.metrics.dropna(subset=["val/retrieval"])
+    best = validated.loc[validated["val/retrieval"].idxmax()]
+    return {name: float(best[name]) for name in validated if name.startswith("val/") and "top1" in name}
 
 
 def of_few(store: Path, labelled: int) -> dict[str, Any]:
@@ -78,17 +69,6 @@ def of_few(store: Path, labelled: int) -> dict[str, Any]:
     return {"subjects": {"train": names["train"][:labelled], "val": names["val"], "test": names["test"]}}
 
 
-def read(file: Path) -> Cell:
-    found: Cell = json.loads(file.read_text())
-    return found
-
-
-def spread(values: Sequence[float], digits: int) -> str:
-    """Mean, and the s.d. of seeds if there are several."""
-    shown = f"{statistics.mean(values):.{digits}f}"
-    return f"{shown} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else shown
-
-
 def error_line(cells: Sequence[Cell]) -> str:
     """Errors as shares of that of 0."""
     model, linear = ([cell[name] / cell["zero"] for cell in cells] for name in ("model", "linear"))
@@ -98,31 +78,34 @@ def error_line(cells: Sequence[Cell]) -> str:
 def table(cells: dict[tuple[int, str], list[Cell]]) -> str:
     """Markdown: top-1 % in validation by subjects and start, mean ± s.d. of seeds."""
     figures = list(next(iter(cells.values()))[0])
-    lines = [
-        ["subjects", "start", *(name.removeprefix("val/") for name in figures)],
-        ["---"] * (2 + len(figures)),
-    ]
+    lines = []
     for (labelled, start), found in cells.items():
-        points = [spread([100 * cell[name] for cell in found], 1) for name in figures]
+        points = [spread([100 * cell[name] for cell in found]) for name in figures]
         lines.append([str(labelled), start, *points])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown(["subjects", "start", *(name.removeprefix("val/") for name in figures)], lines)
 
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    numbers = dict(type=lambda text: [int(number) for number in text.split(",")])
     parser.add_argument("store", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", default=[0, 1, 2], **numbers)
-    parser.add_argument("--subjects", default=[1, 2, 4], help="numbers of labelled subjects", **numbers)
+    parser.add_argument("--seeds", type=numbers, default=[0, 1, 2])
+    parser.add_argument(
+        "--subjects", type=numbers, default=[1, 2, 4], help="how many are labelled, in one table"
+    )
     asked = parser.parse_args(words)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    print(error_line([error_of(asked.store, asked.out, seed) for seed in asked.seeds]), flush=True)
+    store, out, seeds = asked.store, asked.out, asked.seeds
+    of_seeds = [once(out / f"error.{seed}.json", partial(error_of, store, out, seed)) for seed in seeds]
+    print(error_line(of_seeds), flush=True)
     cells = {
         (labelled, start): [
-            retrieval_of(asked.store, asked.out, labelled, start, seed) for seed in asked.seeds
+            once(
+                out / f"{labelled}.{start}.{seed}.json",
+                partial(retrieval_of, store, out, labelled, start, seed),
+            )
+            for seed in seeds
         ]
         for labelled in asked.subjects
         for start in ("random", "pretrained")

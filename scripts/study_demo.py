@@ -8,6 +8,8 @@ gains on another where a property is on, more than where it is off; its sign was
     OMP_NUM_THREADS=1 nice -n 10 python scripts/study_demo.py --out study --seeds 0,1,2
     python scripts/study_demo.py --out study --only warp            # the cells that one claim needs
     python scripts/study_demo.py --out study --table                # of what is there, without running
+    python scripts/study_demo.py --out study --table --record docs/study.json       # and keep it in one file
+    python scripts/study_demo.py --out docs/study.json --table      # of such a file
 
 Nothing is chosen by test sets: of the two transformers, each seed takes the one of the better validation
 retrieval, and a run its best checkpoint by the same.
@@ -22,10 +24,12 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cells import markdown, numbers, once, spread
 from linear_reference import errors
 from scipy.stats import t
 
@@ -103,7 +107,7 @@ MODELS: dict[str, Callable[[Path, Path, int, int], Figures]] = {
     "pretraining": pretraining,
 }
 
-Cells = dict[str, Figures]  # model -> figures, of one condition and seed
+Cells = dict[str, Figures]  # figures by model, or by the name of a cell
 
 
 def top1(figures: Figures, experiment: str, directions: Collection[str] = DIRECTIONS) -> float:
@@ -189,8 +193,12 @@ def needed(only: Collection[str]) -> dict[tuple[str, ...], tuple[str, ...]]:
     return {without: tuple(models) for without, models in found.items()}
 
 
+def cell_name(without: Collection[str], seed: int, model: str) -> str:
+    return f"{condition_name(without)}.{model}.{seed}"
+
+
 def cell_file(out: Path, without: Collection[str], seed: int, model: str) -> Path:
-    return out / "cells" / f"{condition_name(without)}.{model}.{seed}.json"
+    return out / "cells" / f"{cell_name(without, seed, model)}.json"
 
 
 def run_condition(without: tuple[str, ...], models: Collection[str], seed: int, options: Options) -> None:
@@ -201,13 +209,19 @@ def run_condition(without: tuple[str, ...], models: Collection[str], seed: int, 
     place = options.out / f"{condition_name(without)}.{seed}"
     store = built(without, seed, place, options)
     for model in missing:
-        print(f"{place.name}: {model}", file=sys.stderr, flush=True)
-        started = time.monotonic()
-        figures = MODELS[model](store, place / model, seed, options.steps)
-        figures["seconds"] = round(time.monotonic() - started)
-        json_text.write(cell_file(options.out, without, seed, model), figures)
+        work = partial(timed, MODELS[model], store, place / model, seed, options.steps)
+        once(cell_file(options.out, without, seed, model), work)
     if not options.keep:
         shutil.rmtree(place)
+
+
+def timed(
+    model: Callable[[Path, Path, int, int], Figures], store: Path, out: Path, seed: int, steps: int
+) -> Figures:
+    """A cell with the seconds that it took."""
+    started = time.monotonic()
+    figures = model(store, out, seed, steps)
+    return figures | {"seconds": round(time.monotonic() - started)}
 
 
 def built(without: tuple[str, ...], seed: int, place: Path, options: Options) -> Path:
@@ -226,32 +240,37 @@ def built(without: tuple[str, ...], seed: int, place: Path, options: Options) ->
     return store
 
 
-def cells_of(out: Path, without: Collection[str], seed: int, models: Collection[str]) -> Cells | None:
-    """The cells of a condition and seed, None if one is missing."""
-    files = {model: cell_file(out, without, seed, model) for model in models}
-    if not all(file.exists() for file in files.values()):
-        return None
-    return {model: json.loads(file.read_text()) for model, file in files.items()}
+def recorded(out: Path) -> dict[str, Any]:
+    """The sizes and all cells, by name, of a folder of cells or of a file made by ``--record``."""
+    if out.is_file():
+        found: dict[str, Any] = json.loads(out.read_text())
+        return found
+    sizes = json.loads((out / "sizes.json").read_text())
+    cells = {file.stem: json.loads(file.read_text()) for file in sorted((out / "cells").glob("*.json"))}
+    return {"sizes": sizes, "cells": cells}
 
 
-def differences(out: Path, claim: Claim, experiment: str, seeds: Collection[int]) -> list[dict[str, float]]:
+def cells_of(there: Cells, without: Collection[str], seed: int, models: Collection[str]) -> Cells | None:
+    """Model -> cell of a condition and seed, None if one is missing."""
+    names = {model: cell_name(without, seed, model) for model in models}
+    return {m: there[name] for m, name in names.items()} if there.keys() >= set(names.values()) else None
+
+
+def differences(
+    there: Cells, claim: Claim, experiment: str, seeds: Collection[int]
+) -> list[dict[str, float]]:
     """Of each seed that is there: the measure with the property, without it, and with all off."""
     found = []
     for seed in seeds:
         parts = {
-            "on": cells_of(out, COMPLETE, seed, claim.models),
-            "off": cells_of(out, (claim.property,), seed, claim.models),
-            "all off": cells_of(out, ("all",), seed, claim.models),
+            "on": cells_of(there, COMPLETE, seed, claim.models),
+            "off": cells_of(there, (claim.property,), seed, claim.models),
+            "all off": cells_of(there, ("all",), seed, claim.models),
         }
-        if all(part is not None for part in parts.values()):
-            found.append({name: claim.measure(cells, experiment) for name, cells in parts.items()})
+        whole = {name: cells for name, cells in parts.items() if cells is not None}
+        if len(whole) == len(parts):
+            found.append({name: claim.measure(cells, experiment) for name, cells in whole.items()})
     return found
-
-
-def spread(values: list[float]) -> str:
-    """Mean, and the s.d. if there are several."""
-    shown = f"{statistics.mean(values):+.1f}"
-    return f"{shown} ± {statistics.stdev(values):.1f}" if len(values) > 1 else shown
 
 
 def verdict(values: list[float]) -> str:
@@ -265,20 +284,50 @@ def verdict(values: list[float]) -> str:
     return "gain" if mean > 0 else "loss"
 
 
-def lines(out: Path, only: Collection[str], seeds: Collection[int]) -> Iterator[str]:
+HEAD = ["property", "expected", "experiment", "on", "off", "on - off", "verdict", "all off", "verdict on it"]
+
+
+def verdicts(there: Cells, only: Collection[str], seeds: Collection[int]) -> str:
     """Markdown: what was expected and what was found of each claim, and of the same with all off."""
-    yield "| property | expected | experiment | on | off | on - off | verdict | all off | verdict on it |"
-    yield "| --- |" + " --- |" * 8
+    rows = []
     for name in only:
         claim = CLAIMS[name]
         for experiment in claim.experiments:
             row = [name, claim.expected, experiment]
-            if found := differences(out, claim, experiment, seeds):
+            if found := differences(there, claim, experiment, seeds):
                 row += _found(claim, found, judged=experiment == JUDGED)
-            yield f"| {' | '.join([*row, *['not run'] * (9 - len(row))])} |"
-    yield ""
-    yield "Points of top-1, mean of directions (smooth: % of the error of 0); mean ± s.d. of seeds."
-    yield f"Expected are gains in {JUDGED}, and none with all off."
+            rows.append([*row, *["not run"] * (len(HEAD) - len(row))])
+    return markdown(HEAD, rows)
+
+
+def levels(there: Cells, seeds: Collection[int]) -> str:
+    """Markdown: what each model reaches in each condition, mean of directions, ± s.d. of seeds."""
+    rows = []
+    for without, models in needed(list(CLAIMS)).items():
+        for model in models:
+            found = [there[name] for s in seeds if (name := cell_name(without, s, model)) in there]
+            if found and "top-1" in found[0]:
+                reached = [spread([_mean(cell, experiment) for cell in found]) for experiment in EXPERIMENTS]
+                rows.append([condition_name(without), model, *reached])
+    return markdown(["condition", "model", *EXPERIMENTS], rows)
+
+
+def _mean(cell: Figures, experiment: str) -> float:
+    return top1(cell, experiment, cell["top-1"][experiment])
+
+
+def report(there: Cells, only: Collection[str], seeds: Collection[int]) -> str:
+    """What the study says."""
+    return "\n".join(
+        [
+            verdicts(there, only, seeds),
+            "",
+            "Points of top-1, mean of directions (smooth: % of the error of 0); mean ± s.d. of seeds.",
+            f"Expected are gains in {JUDGED}, and none with all off.",
+            "",
+            levels(there, seeds),
+        ]
+    )
 
 
 def _found(claim: Claim, found: list[dict[str, float]], judged: bool) -> list[str]:
@@ -287,20 +336,22 @@ def _found(claim: Claim, found: list[dict[str, float]], judged: bool) -> list[st
     said, said_of_none = verdict(on if claim.absolute else gained), verdict(without_all)
     if not judged:
         said = said_of_none = ""
-    return [spread(on), spread(off), spread(gained), said, spread(without_all), said_of_none]
+    shown = [spread(values, sign="+") for values in (on, off, gained, without_all)]
+    return [*shown[:3], said, shown[3], said_of_none]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of cells; it may be large")
-    parser.add_argument("--seeds", type=lambda text: [int(s) for s in text.split(",")], default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, required=True, help="folder of cells, large while it runs")
+    parser.add_argument("--seeds", type=numbers, default=[0, 1, 2])
     parser.add_argument("--only", action="append", choices=CLAIMS, help="a claim; may be repeated")
     parser.add_argument("--cell", metavar="MODEL", choices=MODELS, help="this model alone, complete data")
     parser.add_argument("--table", action="store_true", help="print what is there, and run nothing")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="keep all cells of --out in one file")
     parser.add_argument("--subjects", type=int, help="of a miniature (default: 20)")
-    parser.add_argument("--steps", type=int, default=1000, help="of training")
+    parser.add_argument("--steps", type=int, default=400, help="of training")
     parser.add_argument("--keep", action="store_true", help="keep stores and runs, 2.5 GB each")
     given = parser.parse_args()
     options = Options(given.out, given.subjects, given.steps, given.keep)
@@ -312,7 +363,10 @@ def main() -> None:
         for seed in given.seeds:
             for without, models in conditions.items():
                 run_condition(without, models, seed, options)
-    print("\n".join(lines(given.out, only, given.seeds)))
+    study = recorded(given.out)
+    if given.record:
+        json_text.write(given.record, study)
+    print(report(study["cells"], only, given.seeds))
 
 
 def same_sizes(options: Options) -> None:

@@ -1,6 +1,5 @@
-"""Of the table of options: what is changed, that no test set is touched, what is kept, and how it is told."""
+"""Of the table of options: what is changed, that no test set is touched, and how it is told."""
 
-import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,12 +27,6 @@ def test_nothing_of_the_test_sets_is_trained_on_or_validates(monkeypatch):
     found = measure_options.apart(Path())
     assert found["subjects"] == {"train": names[:5], "val": ["s5", "s6"], "test": ["s7", "s8"]}
     assert found["scenes"]["clips"]["test"] == ["beta", "zeta", "theta"], "as in the catalog of the demo"
-
-
-def test_a_cell_is_not_worked_out_again(tmp_path):
-    file = tmp_path / "cell.json"
-    file.write_text(json.dumps(dict.fromkeys(FIGURES, 0.5)))
-    assert measure_options.cell(tmp_path / "no.zarr", file, {}, 0, {}) == dict.fromkeys(FIGURES, 0.5)
 
 
 def test_differences_are_of_the_same_seeds_in_points():

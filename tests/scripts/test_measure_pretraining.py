@@ -1,6 +1,5 @@
-"""Of what pretraining comes to: who is labelled, what is kept, and how it is told."""
+"""Of what pretraining comes to: who is labelled, and how it is told."""
 
-import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,14 +13,6 @@ def test_labelled_are_the_first_training_subjects_and_the_other_sets_are_the_sto
     monkeypatch.setattr(measure_pretraining, "open_dataset", lambda path: store)
     found = measure_pretraining.of_few(Path(), 2)["subjects"]
     assert found == {"train": ["a", "c"], "val": ["d"], "test": ["b"]}
-
-
-def test_what_is_there_is_not_worked_out_again(tmp_path):
-    cell = {"val/new-subjects-top1-video": 0.25}
-    (tmp_path / "2.random.0.json").write_text(json.dumps(cell))
-    (tmp_path / "error.0.json").write_text(json.dumps({"model": 0.5}))
-    assert measure_pretraining.retrieval_of(tmp_path / "no.zarr", tmp_path, 2, "random", 0) == cell
-    assert measure_pretraining.error_of(tmp_path / "no.zarr", tmp_path, 0) == {"model": 0.5}
 
 
 def test_errors_are_shares_of_that_of_zero_and_retrieval_is_in_percent():

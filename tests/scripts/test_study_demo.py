@@ -55,6 +55,7 @@ def planted(out, gain):
                 file = study_demo.cell_file(out, without, seed, model)
                 file.parent.mkdir(exist_ok=True)
                 json_text.write(file, cell)
+    study_demo.same_sizes(study_demo.Options(out, None, 1000, False))
 
 
 @pytest.mark.parametrize(("gain", "said"), [(7, "gain"), (-7, "loss")])
@@ -62,7 +63,9 @@ def test_the_table_finds_what_is_planted_and_goes_by_validation(tmp_path, gain, 
     import study_demo
 
     planted(tmp_path, gain)
-    row = next(line for line in study_demo.lines(tmp_path, ["warp"], (0, 1, 2)) if "new-subjects" in line)
+    study = study_demo.recorded(tmp_path)
+    told = study_demo.verdicts(study["cells"], ["warp"], (0, 1, 2))
+    row = next(line for line in told.splitlines() if "new-subjects" in line)
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[:2] == ["warp", "transformer over PCA"]
     assert [cells[place] for place in (3, 4, 5, 6)] == [
@@ -72,6 +75,23 @@ def test_the_table_finds_what_is_planted_and_goes_by_validation(tmp_path, gain, 
         said,
     ]
     assert cells[8] != "gain"
+
+
+def test_a_file_of_all_cells_says_what_their_folder_says(tmp_path, monkeypatch, capsys):
+    import study_demo
+
+    planted(tmp_path, 3)
+    for out, record in (
+        (tmp_path, ["--record", str(tmp_path / "study.json")]),
+        (tmp_path / "study.json", []),
+    ):
+        monkeypatch.setattr(sys, "argv", ["study_demo.py", "--out", str(out), "--table", *record])
+        study_demo.main()
+    told = capsys.readouterr().out
+    half = len(told) // 2
+    assert told[:half] == told[half:]
+    assert "| complete | pca | 50.1 ± 0.1 |" in told
+    assert "| without-warp | pca-patches | 50.1 ± 0.1 |" in told
 
 
 def test_seeds_that_differ_leave_a_verdict_open():
