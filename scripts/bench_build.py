@@ -65,7 +65,7 @@ def make_run(path: Path, density: str, volumes: int) -> Run:
     rng = np.random.default_rng(volumes)
     data = bold(make_subject(density, 0, 1), scenes(movie, 0), volumes, brain_models(density).size, rng)
     write_dtseries(path, data, density)
-    return Run("100001", movie.model_copy(update={"volumes": volumes}), path, path.name)
+    return Run.of_file("100001", movie.model_copy(update={"volumes": volumes}), path, path.name)
 
 
 def convert(run: Run, staging: Path, threads: int, checksum: bool, encoding: str = "int8") -> ConvertedRun:
@@ -225,7 +225,9 @@ def _convert_several(runs: list[Run], staging: Path, threads: int, encoding: str
 
 def bench_memory(folder: Path, options: argparse.Namespace) -> dict:
     plain = make_run(folder / "run.dtseries.nii", options.density, options.volumes)
-    packed = Run(plain.subject, plain.movie, folder / "packed.dtseries.nii.gz", "packed.dtseries.nii.gz")
+    packed = Run.of_file(
+        plain.subject, plain.movie, folder / "packed.dtseries.nii.gz", "packed.dtseries.nii.gz"
+    )
     with packed.path.open("wb") as file:
         subprocess.run(["gzip", "-1", "-c", plain.path], stdout=file, check=True)
     found = {}
@@ -255,7 +257,7 @@ def bench_workers(folder: Path, options: argparse.Namespace) -> dict:
     for number in range(1, options.runs):
         path = folder / f"{number}.dtseries.nii"
         shutil.copy(first.path, path)
-        runs.append(Run(f"{100_001 + number}", first.movie, path, path.name))
+        runs.append(Run.of_file(f"{100_001 + number}", first.movie, path, path.name))
     os.sync()  # or the disk is still at it
     sides = {"one": (1, 1), "two": (2, 1), "one_with_all_cores": (1, cores())}
     found: dict[str, list[dict]] = {name: [] for name in sides}
@@ -322,7 +324,7 @@ def bench_scaling(folder: Path, options: argparse.Namespace) -> dict:
     for volumes in options.lengths:
         run = make_run(folder / f"{volumes}.dtseries.nii", options.density, volumes)
         for subjects in options.subjects:
-            runs = [Run(f"{100_001 + s}", run.movie, run.path, run.relative) for s in range(subjects)]
+            runs = [Run.of_file(f"{100_001 + s}", run.movie, run.path, run.relative) for s in range(subjects)]
             result = in_fresh_process(_convert_several, runs, folder, options.threads, "int8")
             points.append({"volumes": volumes, "subjects": subjects, **result})
             print(f"scaling: {points[-1]}", file=sys.stderr)

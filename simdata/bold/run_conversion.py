@@ -20,7 +20,8 @@ from simdata.common.checksum import sha256
 from simdata.common.errors import UserError
 from simdata.common.faults import of_store
 from simdata.common.read_ahead import read_ahead
-from simdata.release.sources import Fingerprint, Run
+from simdata.release.source_records import fingerprints, source_record
+from simdata.release.sources import Run
 from simdata.store.converted import ConvertedRun
 from simdata.store.encoding import Encoding
 from simdata.store.lock import new_folder
@@ -68,14 +69,15 @@ def convert_run(
         If the source's header, length or values are not those of the catalog's run; see
         `simdata.bold.run_values` for its values.
     """
-    fingerprint = Fingerprint.of(run.path)
+    taken = fingerprints(run)
     series = open_run(run.path)
     check_run(series, tr=tr, volumes=run.movie.volumes)
     folder = new_folder(staging)
     shards = {hemisphere: folder / f"{hemisphere}.shard" for hemisphere in HEMISPHERES}
     parts, written = {}, []
     with ThreadPoolExecutor(threads) as processor, ThreadPoolExecutor(1) as disk:
-        digest = processor.submit(sha256, run.path) if checksum else None
+        hashed = run.inputs if checksum else {}
+        digests = {name: processor.submit(sha256, path) for name, path in hashed.items()}
         with closing(read_ahead(_paged_in(series))) as hemispheres:
             for hemisphere, source in hemispheres:
                 buffer = ShardBuffer(series.volumes, capacity, icosphere_vertices(ORDER), encoding.dtype)
@@ -89,14 +91,15 @@ def convert_run(
         left_right = [parts[hemisphere] for hemisphere in HEMISPHERES]
         mean, std, cortex = (np.stack([getattr(p, k) for p in left_right]) for k in ("mean", "std", "cortex"))
         provenance = {
-            **fingerprint.as_record(run.relative, digest.result() if digest else ""),
+            **source_record(run, taken, {name: digest.result() for name, digest in digests.items()}),
             "density": series.density,
             "clipped": sum(part.clipped for part in left_right) / float(np.sum(cortex) * series.volumes),
             "coverage": dict(zip(HEMISPHERES, cortex.sum(axis=1).tolist(), strict=True)),
             "constant_vertices": sum(part.constant for part in left_right),
             "nan_vertices": sum(part.broken for part in left_right),
         }
-    return ConvertedRun(list(shards.values()), mean, std, cortex, provenance)
+    rows = np.ones(series.volumes, np.int16)  # a volume a second, of one scan
+    return ConvertedRun(list(shards.values()), mean, std, cortex, rows, 0, provenance)
 
 
 def check_run(series: ReadsBold, *, tr: float, volumes: int) -> None:

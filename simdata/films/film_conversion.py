@@ -16,7 +16,8 @@ from simdata.common.film_clock import block_bounds
 from simdata.encoders import Encoder, create_all
 from simdata.films.blocks import stimulus_blocks
 from simdata.films.container import FilmInfo, probe
-from simdata.release.sources import Film, Fingerprint
+from simdata.release.source_records import Fingerprint
+from simdata.release.sources import Film
 from simdata.store.arrays import array_of, values_of
 from simdata.store.converted import ConvertedFilm, film_arrays
 from simdata.store.lock import new_folder

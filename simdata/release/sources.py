@@ -20,17 +20,88 @@ RESERVED = "film"  # no subject's id: keys of films begin with it
 
 
 @dataclass(frozen=True)
+class Scan:
+    """One scan on disk.
+
+    Attributes
+    ----------
+    files : the one file of its BOLD, or that of the left hemisphere and that of the right one
+    relative : their paths below the source folder
+    confounds : the table of its confounds, if that is used
+    events : the table that says when what was shown in it, if there is one
+    """
+
+    files: tuple[Path, ...]
+    relative: tuple[str, ...]
+    confounds: Path | None = None
+    events: Path | None = None
+
+    @property
+    def inputs(self) -> dict[str, Path]:
+        """Path below the source folder -> path, of each file that values come from."""
+        inputs = dict(zip(self.relative, self.files, strict=True))
+        if self.confounds is not None:
+            source = str(self.files[0]).removesuffix(self.relative[0])
+            inputs[os.path.relpath(self.confounds, source)] = self.confounds
+        return inputs
+
+
+@dataclass(frozen=True)
+class Play:
+    """A stretch of film that was shown in a scan, in s.
+
+    From scan time ``onset`` on, film time ``film_start`` on was shown for ``duration``, or to the end of
+    either where that is None.
+    """
+
+    onset: float = 0.0
+    film_start: float = 0.0
+    duration: float | None = None
+
+
+FROM_START = Play()  # film and scan begin together, and go on to the end of either
+
+
+@dataclass(frozen=True)
+class Part:
+    """A scan, and the stretches of one film that were shown in it, in order of time."""
+
+    scan: Scan
+    plays: tuple[Play, ...] = (FROM_START,)
+
+
+@dataclass(frozen=True)
 class Run:
-    """One run on disk; ``relative`` is its path below the source folder."""
+    """What one subject saw of one movie, on disk: a cell of the store.
+
+    ``path`` and ``relative`` are those of its first file.
+    """
 
     subject: str
     movie: Movie
-    path: Path
-    relative: str
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def of_file(cls, subject: str, movie: Movie, path: Path, relative: str) -> Run:
+        """One file, in which the film begins with the scan."""
+        return cls(subject, movie, (Part(Scan((path,), (relative,))),))
 
     @property
     def key(self) -> str:
         return f"{self.subject}/{self.movie.name}"
+
+    @property
+    def path(self) -> Path:
+        return self.parts[0].scan.files[0]
+
+    @property
+    def relative(self) -> str:
+        return self.parts[0].scan.relative[0]
+
+    @property
+    def inputs(self) -> dict[str, Path]:
+        """Path below the source folder -> path, of each file that values come from."""
+        return {relative: path for part in self.parts for relative, path in part.scan.inputs.items()}
 
 
 @dataclass(frozen=True)
@@ -218,7 +289,7 @@ def candidates(catalog: Catalog, subject: str, movie: Movie) -> list[str]:
 def _find_run(catalog: Catalog, source: Path, subject: str, movie: Movie, found: Found) -> None:
     waiting: list[tuple[Run, UserError]] = []
     for relative in candidates(catalog, subject, movie):
-        run = Run(subject, movie, source / relative, relative)
+        run = Run.of_file(subject, movie, source / relative, relative)
         try:
             check_content(run.path)
         except FileNotFoundError:
@@ -284,6 +355,11 @@ class Film:
     def key(self) -> str:
         return f"film/{self.movie.name}"
 
+    @property
+    def inputs(self) -> dict[str, Path]:
+        """Path below the movies folder -> path, of its file."""
+        return {self.relative: self.path}
+
 
 def find_film(movie: Movie, movies: Path) -> Film:
     """The film of a movie below the movies folder.
@@ -333,20 +409,3 @@ def _matching(folder: Path, parts: Sequence[str], flags: int = 0) -> list[Path]:
     if len(parts) == 1:
         return [path for path in found if is_there(path)]
     return [path for inside in found if os.path.isdir(inside) for path in _matching(inside, parts[1:], flags)]
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """What tells whether a source is still the file that was converted: cheap to take."""
-
-    size: int
-    mtime_ns: int
-
-    @classmethod
-    def of(cls, path: Path) -> Fingerprint:
-        status = path.stat()
-        return cls(status.st_size, status.st_mtime_ns)
-
-    def as_record(self, relative: str, sha256: str) -> dict[str, str | int]:
-        """What the store keeps of a source; ``relative`` is its path below the folder that was given."""
-        return {"path": relative, "size": self.size, "mtime_ns": self.mtime_ns, "sha256": sha256}

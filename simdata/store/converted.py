@@ -20,6 +20,9 @@ class ConvertedRun:
     ----------
     mean, std : (hemisphere, vertex) float32, NaN where the run has no data, scanner units
     cortex : (hemisphere, vertex) bool, where it has
+    run : (second,) int16, up to the last second that has a row: k > 0, the row is of the k-th scan; 0, there
+        is none; -k, it is of scan k and was scrubbed
+    reach : s; rows of one scan that are less apart share volumes, 0 if none do
     provenance : the source's path, size, mtime, hash and mesh; the share of values that were clipped;
         ``coverage``, the vertices with data of each hemisphere; how many of the source's never vary
         (``constant_vertices``) or have NaN or infinity (``nan_vertices``), and so have none
@@ -29,6 +32,8 @@ class ConvertedRun:
     mean: np.ndarray
     std: np.ndarray
     cortex: np.ndarray
+    run: np.ndarray
+    reach: int
     provenance: dict[str, Any]
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from simdata.release.source_records import Record, plays_of
 from simdata.release.splits import SPLITS, Splits
 from simdata.store.schema import COMPLETE
 
@@ -44,12 +44,12 @@ def empty_notes(splits: Splits, store: xr.Dataset) -> list[str]:
     return notes
 
 
-def repeated_notes(records: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Sources whose content is the same to the bit, by their hashes."""
-    by_hash: dict[str, list[str]] = {}
+def repeated_notes(records: Mapping[str, Record]) -> list[str]:
+    """Sources whose content is the same to the bit, by the hashes of their first files and their plays."""
+    by_hash: dict[tuple[str, str], list[str]] = {}
     for key, record in records.items():
         if record["sha256"]:
-            by_hash.setdefault(record["sha256"], []).append(key)
+            by_hash.setdefault((record["sha256"], str(plays_of(record))), []).append(key)
     return [
         f"{', '.join(keys[:NAMED])} were made of files with the same content; is each what its name says?"
         for keys in by_hash.values()

@@ -22,12 +22,19 @@ from simdata.common.attributes import as_json
 from simdata.common.checksum import sha256
 from simdata.common.errors import UserError
 from simdata.common.json_text import dumps, plain
-from simdata.release.sources import Film, Fingerprint, Run
+from simdata.release.source_records import (
+    Fingerprint,
+    Record,
+    files_of,
+    fingerprints,
+    plays_of,
+    source_record,
+)
+from simdata.release.sources import Film, Run
 from simdata.store.arrays import array_of, values_of
 
 WORK_FOLDER = ".build"
 RUNS, FILMS = "run_source", "film_source"
-Record = dict[str, Any]
 
 
 class Provenance:
@@ -47,14 +54,23 @@ class Provenance:
         A file of another name is another source, unless it has the same content.
         """
         record = self._records.get(source.key)
-        if record is None or Fingerprint(record["size"], record["mtime_ns"]) != Fingerprint.of(source.path):
+        if record is None:
             return False
-        if record["path"] == source.relative:
+        here, known = fingerprints(source), files_of(record)
+        if [Fingerprint(file["size"], file["mtime_ns"]) for file in known] != list(here.values()):
+            return False
+        moved = source_record(source, here, {})
+        if plays_of(moved) != plays_of(record):
+            return False
+        if [file["path"] for file in known] == list(here):
             return True
-        if not record["sha256"] or record["sha256"] != sha256(source.path):
+        if not all(file["sha256"] for file in known):
+            return False
+        digests = {relative: sha256(path) for relative, path in source.inputs.items()}
+        if [file["sha256"] for file in known] != list(digests.values()):
             return False
         if isinstance(source, Run):  # embeddings hold the records of their films
-            self.record(source.key, {**record, "path": source.relative})
+            self.record(source.key, {**record, **source_record(source, here, digests)})
         return True
 
     def record(self, key: str, entry: Record) -> None:

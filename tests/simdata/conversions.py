@@ -13,7 +13,7 @@ VOLUMES, CAPACITY, VERTICES = 40, 50, 40_962
 
 def run_of(path):
     movie = Movie(name="A", volumes=VOLUMES, phase_encoding="AP", session=1, video="A.mp4", segments=[])
-    return Run("1", movie, path, path.name)
+    return Run.of_file("1", movie, path, path.name)
 
 
 def convert(path, staging, encoding="int8", **options):

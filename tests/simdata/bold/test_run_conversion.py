@@ -93,7 +93,7 @@ def test_clipped_values_are_counted(tmp_path):
     data[50, spikes] = data[:, spikes].mean(axis=0) + 1e6
     path = write_dtseries(tmp_path / "run.dtseries.nii", data)
     run = run_of(path)
-    run = Run(run.subject, run.movie.model_copy(update={"volumes": 100}), path, run.relative)
+    run = Run.of_file(run.subject, run.movie.model_copy(update={"volumes": 100}), path, run.relative)
     converted = convert_run(
         run, tr=1.0, capacity=100, encoding=ENCODINGS["int8"], staging=tmp_path, checksum=False
     )
@@ -156,7 +156,7 @@ def test_runs_whose_names_join_alike_have_shards_of_their_own(source, tmp_path):
     paths = set()
     for subject, name in (("a-b", "c"), ("a", "b-c")):
         movie = Movie(name=name, volumes=VOLUMES, phase_encoding="AP", session=1, video="A.mp4", segments=[])
-        run = Run(subject, movie, source, source.name)
+        run = Run.of_file(subject, movie, source, source.name)
         options = {"encoding": ENCODINGS["int8"], "staging": tmp_path, "checksum": False}
         paths |= set(convert_run(run, tr=1.0, capacity=CAPACITY, **options).shards)
     assert len(paths) == 4

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from empty_stores import CATALOG, make_store
 
 import simdata
 from simdata.common.errors import UserError
@@ -17,38 +18,7 @@ from simdata.store.lock import exclusive
 from simdata.store.provenance import Provenance
 from simdata.surface.meshes import icosphere
 
-CATALOG, TEXT = catalogs.load("hcp7t-movie")
 RUN_DIMS = ("subject", "movie")
-
-
-class NamedEncoder:
-    """As much of an encoder as the schema asks for."""
-
-    def __init__(self, modality, name, features):
-        self.modality, self.name, self.features = modality, name, features
-        self.array = f"{modality}_{name}"
-
-    def attributes(self):
-        return {
-            "encoder": self.name,
-            "modality": self.modality,
-            "window": 3,
-            "stride": 1,
-            "weights_sha256": "",
-        }
-
-
-def make_store(path, encoding="int8", subjects=("100610", "102311")):
-    schema.create(
-        path,
-        catalog=CATALOG,
-        subjects=subjects,
-        encoding=ENCODINGS[encoding],
-        encoders=[NamedEncoder("video", "motion", 12), NamedEncoder("audio", "mel", 5)],
-        thumbnail=(72, 102),
-        metadata={"catalog": TEXT, "recipe": {"encoders": {}}},
-    )
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +168,8 @@ def test_provenance_survives_a_kill_and_ends_in_the_store(tmp_path):
         journal.write('{"key": "100610/MOV')  # as a kill leaves it
     again = Provenance(path)
     one, two = (
-        Run("100610", movie, source, "run.nii") for movie in catalogs.load("hcp7t-movie")[0].movies[:2]
+        Run.of_file("100610", movie, source, "run.nii")
+        for movie in catalogs.load("hcp7t-movie")[0].movies[:2]
     )
     assert again.is_current(one)
     assert not again.is_current(two)
