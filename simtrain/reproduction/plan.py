@@ -18,7 +18,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Part(_Strict):
+class TrainingPlan(_Strict):
     """A training: ``fit`` or ``pretrain`` names its preset, ``encoder`` the part that it starts from."""
 
     fit: str | None = None
@@ -55,7 +55,7 @@ class Demo(_Strict):
 class Plan(_Strict):
     """All of `tables.yaml`."""
 
-    parts: dict[str, Part]
+    parts: dict[str, TrainingPlan]
     tables: dict[str, TablePlan]
     demo: Demo
 
@@ -70,9 +70,9 @@ class Plan(_Strict):
         must_be_one_of("table", name, tuple(self.tables))
         return self.tables[name]
 
-    def trained(self, table: TablePlan) -> dict[str, Part]:
+    def trained(self, table: TablePlan) -> dict[str, TrainingPlan]:
         """The parts of a table in an order in which encoders come before what starts from them."""
-        found: dict[str, Part] = {}
+        found: dict[str, TrainingPlan] = {}
         for row in table.rows:
             if row not in self.parts:
                 continue

@@ -15,7 +15,7 @@ from simtrain.api.runs import fit, pretrain
 from simtrain.common.interrupts import Interrupts, Stopped
 from simtrain.config import reference
 from simtrain.config.schema import BaseConfig, Config, PretrainConfig
-from simtrain.reproduction.plan import CHANCE, RIDGE, Part, Plan, Settings, TablePlan
+from simtrain.reproduction.plan import CHANCE, RIDGE, Plan, Settings, TablePlan, TrainingPlan
 from simtrain.retrieval.by_modality import Pool
 from simtrain.training import checkpoint
 from simtrain.training.run_folder import FitRun, PretrainRun
@@ -68,7 +68,7 @@ class Runner:
             self._go_on()
         return tests
 
-    def _train(self, name: str, part: Part) -> None:
+    def _train(self, name: str, part: TrainingPlan) -> None:
         out = self._run(name)
         if _finished(out, part):
             return
@@ -104,7 +104,7 @@ class Runner:
         file = place / "retrieval.json"
         return file.exists() and json.loads(file.read_text())["protocol"]["pool"] == self.pool
 
-    def _overrides(self, part: Part) -> Settings:
+    def _overrides(self, part: TrainingPlan) -> Settings:
         """What a part is trained with, on top of its preset."""
         kind = Config if part.fit else PretrainConfig
         shared = _own({**self.table.settings, **self.settings}, kind)
@@ -151,7 +151,7 @@ def _own(settings: Settings, kind: type[BaseConfig]) -> Settings:
     return {key: value for key, value in settings.items() if key in known or key.startswith(weights)}
 
 
-def _finished(out: Path, part: Part) -> bool:
+def _finished(out: Path, part: TrainingPlan) -> bool:
     """Whether all steps of a run are done."""
     if not (out / "config.yaml").exists():
         return False
