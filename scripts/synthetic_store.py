@@ -53,6 +53,7 @@ def write_store(path: Path, subjects: int, encoding: str = "int8", movies: int =
                 buffer.write(path / f"bold/c/{subject}/{position}/0/{hemisphere}/0")
     group = zarr.open_group(path, mode="r+")
     group["run_status"][:] = schema.COMPLETE
+    group["run"][:] = np.arange(catalog.volumes) < np.array([m.volumes for m in catalog.movies])[:, None]
     group["cortex"][:] = cortex
     for name, value in (("bold_mean", 10_000), ("bold_std", 100)):
         group[name][:] = np.broadcast_to(np.where(cortex, np.float32(value), np.nan), group[name].shape)

@@ -50,6 +50,7 @@ from simdata.store.opening import open_store
 from simdata.store.provenance import Provenance, records
 from simdata.store.revision import revise
 from simdata.store.splitting import own_splits
+from simdata.store.upgrading import upgrade
 from simdata.store.writer import StoreWriter
 
 Source = TypeVar("Source", Run, Film)
@@ -260,6 +261,8 @@ def _make_ready(
     -------
     The splits by which the store is divided.
     """
+    if upgrade(out, staging):
+        summary.notes.append("the store has `run` and `reach` now, as format 2.1 asks for")
     store = open_store(out)
     metadata, before = Metadata.of(store, out), store.simdata.catalog
     _check_recipe(recipe.attributes(encoders), out, metadata)

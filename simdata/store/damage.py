@@ -80,9 +80,10 @@ def lost_runs(store: Path, group: zarr.Group) -> dict[Run, str]:
     layout = read_layout(array_of(group, "bold"))
     if layout is None or "volumes" not in group:
         return {}
-    lost, volumes = dict[Run, str](), values_of(group, "volumes")
+    lost, ends = dict[Run, str](), _ends(group)
     for subject, movie in np.argwhere(values_of(group, "run_status") == COMPLETE).tolist():
-        files = [*_objects(layout, subject, movie, int(volumes[movie])), *_statistics(group, subject, movie)]
+        ends_at = int(ends[subject, movie])
+        files = [*_objects(layout, subject, movie, ends_at), *_statistics(group, subject, movie)]
         for name, least in files:
             file = store / name
             if not file.is_file() or file.stat().st_size < least:
@@ -91,9 +92,19 @@ def lost_runs(store: Path, group: zarr.Group) -> dict[Run, str]:
     return lost
 
 
-def _objects(layout: Layout, subject: int, movie: int, volumes: int) -> Iterator[tuple[str, int]]:
+def _ends(group: zarr.Group) -> np.ndarray:
+    """(subject, movie) int: the second behind the last row of each run."""
+    volumes = np.broadcast_to(values_of(group, "volumes"), array_of(group, "run_status").shape)
+    if "run" not in group:  # format 2.0
+        return volumes
+    there = values_of(group, "run") != 0
+    ends = there.shape[2] - np.argmax(there[:, :, ::-1], axis=2)
+    return np.where(there.any(axis=2), ends, 0)
+
+
+def _objects(layout: Layout, subject: int, movie: int, end: int) -> Iterator[tuple[str, int]]:
     """The files of a run's BOLD, and how many bytes each has at least."""
-    seconds = min(volumes, layout.shape[2])
+    seconds = min(end, layout.shape[2])
     least = seconds * layout.plain_bytes + layout.index_bytes if layout.is_as_built else 1
     for block in range(-(-seconds // layout.object_shape[2])):
         for hemisphere in range(layout.shape[3]):

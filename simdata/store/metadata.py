@@ -19,7 +19,7 @@ from simdata.common.attributes import flat, structure
 from simdata.common.errors import UserError
 
 VARIABLE = "simdata_metadata"
-FORMAT_VERSION = "2.0"
+FORMAT_VERSION = "2.1"
 COMMENT = f"what simdata needs to know of this store is in the attributes of its variable {VARIABLE!r}"
 
 

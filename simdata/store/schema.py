@@ -35,7 +35,7 @@ from simdata.surface.resampling import ORDER
 
 ABSENT, COMPLETE = 0, 1
 STATUS_FLAGS = {"flag_values": [ABSENT, COMPLETE], "flag_meanings": "absent complete"}
-STATUSES = ("run_status", "run_source", "film_status", "film_duration", "film_source")
+STATUSES = ("run_status", "run_source", "film_status", "film_duration", "film_source", "reach")
 BY_CATALOG = (
     "movie",
     "TR",
@@ -80,7 +80,7 @@ def create(
     coords = subject_coords(catalog, subjects) | _film_coords(catalog)
     dataset = xr.Dataset(_run_arrays(catalog, subjects, encoding), coords, root_attributes(catalog))
     dataset[VARIABLE] = as_variable(**metadata)
-    dataset = dataset.assign(status_tables(len(subjects), len(catalog.movies)))
+    dataset = dataset.assign(status_tables(len(subjects), len(catalog.movies))).set_coords("reach")
     dataset = dataset.assign(_film_arrays(catalog, encoders, thumbnail)).assign(_surface_arrays())
     temporary = path.with_name(f".{path.name}.creating")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -168,7 +168,7 @@ def missing_value(name: str, array: zarr.Array, axis: str) -> Any:
     UserError
         If the array has no way to say so.
     """
-    if name == "run_status":
+    if name in ("run_status", "run"):
         return ABSENT
     if array.dtype.kind in "fc":
         return array.dtype.type("nan")
@@ -216,9 +216,7 @@ def _film_coords(catalog: Catalog) -> dict[str, xr.Variable]:
     movies = catalog.movies
     return {
         "movie": strings("movie", [movie.name for movie in movies]),
-        "second": xr.Variable(
-            "second", np.arange(catalog.volumes), {"long_name": "seconds from the start of the run"}
-        ),
+        "second": xr.Variable("second", np.arange(catalog.volumes), {"long_name": "second of the film"}),
         "hemisphere": strings("hemisphere", HEMISPHERES),
         "xyz": strings("xyz", ("x", "y", "z")),
         "TR": xr.Variable(
@@ -227,7 +225,9 @@ def _film_coords(catalog: Catalog) -> dict[str, xr.Variable]:
         "session": xr.Variable("movie", np.array([movie.session for movie in movies])),
         "phase_encoding": strings("movie", [movie.phase_encoding for movie in movies]),
         "volumes": xr.Variable(
-            "movie", np.array([movie.volumes for movie in movies]), {"long_name": "volumes of the run"}
+            "movie",
+            np.array([movie.volumes for movie in movies]),
+            {"long_name": "length of the movie's axis, s"},
         ),
     }
 
@@ -258,7 +258,22 @@ def status_tables(subjects: int, movies: int) -> dict[str, xr.Variable]:
             "movie", np.full(movies, np.nan), {"long_name": "length of the film", "units": "s"}
         ),
         "film_source": _records(("movie",), (movies,), "file that the film's arrays were made of"),
+        "reach": reach_variable(movies),
     }
+
+
+def reach_variable(movies: int) -> xr.Variable:
+    """The coordinate ``reach`` of an empty store."""
+    text = "rows of one scan that are less apart share volumes, 0 if none do"
+    return xr.Variable("movie", np.zeros(movies, np.int64), {"long_name": text, "units": "s"})
+
+
+def run_variable(subjects: int, movies: int, seconds: int) -> xr.Variable:
+    """The variable ``run`` of an empty store."""
+    text = "scan of the cell that the row is of, from 1; 0: no row; -k: a scrubbed row of scan k"
+    shape = (subjects, movies, seconds)
+    block = (1, 1, seconds)
+    return empty(("subject", "movie", "second"), shape, np.dtype("i2"), block, {"long_name": text}, fill=None)
 
 
 def _scenes(catalog: Catalog) -> dict[str, xr.Variable]:
@@ -288,7 +303,7 @@ def _run_arrays(catalog: Catalog, subjects: Sequence[str], encoding: Encoding) -
         {"chunks": bold_chunk, "shards": bold_shard, "compressors": (Crc32cCodec(),)},
         fill=encoding.fill,
     )
-    arrays = {"bold": bold}
+    arrays = {"bold": bold, "run": run_variable(subject, movie, seconds)}
     for name, text in (("bold_mean", "mean"), ("bold_std", "standard deviation (ddof 0)")):
         arrays[name] = empty(
             (*run, "hemisphere", "vertex"),

@@ -63,6 +63,10 @@ class StoreWriter:
             target = self._shard_folder(subject, movie) / f"0/{hemisphere}/0"
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(shard, target)
+        rows = array_of(self._group, "run")
+        rows[subject, movie] = np.pad(converted.run, (0, rows.shape[2] - len(converted.run)))
+        reaches = array_of(self._group, "reach")
+        reaches[movie] = max(converted.reach, int(values_of(self._group, "reach")[movie]))
         array_of(self._group, "bold_mean")[subject, movie] = converted.mean
         array_of(self._group, "bold_std")[subject, movie] = converted.std
         bits = as_bits(converted.cortex)
@@ -92,7 +96,7 @@ class StoreWriter:
             self._clear_film(movie)
         for subject, movie in np.argwhere(values_of(self._group, "run_status") == ABSENT).tolist():
             shutil.rmtree(self._shard_folder(subject, movie), ignore_errors=True)
-            for name in ("bold_mean", "bold_std"):
+            for name in ("run", "bold_mean", "bold_std"):
                 shutil.rmtree(self._store / name / f"c/{subject}/{movie}", ignore_errors=True)
 
     def _put_aside_lost(self) -> dict[str, str]:

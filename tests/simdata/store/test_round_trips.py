@@ -388,7 +388,7 @@ def test_a_store_of_the_old_format_is_told(tmp_path):
     xr.Dataset(attrs={"format_version": "1.0", "sources": {}}).to_zarr(tmp_path / "old.zarr", zarr_format=3)
     for look in (simdata.open, open_dataset):
         with pytest.raises(
-            UserError, match=r"has format version 1\.0, and this simdata reads 2\.0: build the store"
+            UserError, match=r"has format version 1\.0, and this simdata reads 2\.1: build the store"
         ):
             look(tmp_path / "old.zarr")
 

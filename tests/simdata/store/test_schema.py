@@ -34,6 +34,7 @@ def test_plain_xarray_sees_every_variable_with_its_dimensions(store):
         "bold": (*RUN_DIMS, "second", "hemisphere", "vertex"),
         "bold_mean": (*RUN_DIMS, "hemisphere", "vertex"),
         "bold_std": (*RUN_DIMS, "hemisphere", "vertex"),
+        "run": (*RUN_DIMS, "second"),
         "run_status": RUN_DIMS,
         "run_source": RUN_DIMS,
         "frame": ("movie", "second", "y", "x", "channel"),
