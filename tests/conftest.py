@@ -30,6 +30,15 @@ def templates() -> Path:
 
 
 @pytest.fixture(scope="session")
+def fsaverage_files() -> Path:
+    """HCPpipelines' registration of fs_LR to fsaverage, where the machine has it."""
+    folder = SHARED / "fsaverage_registration"
+    if not folder.is_dir():
+        pytest.skip("HCPpipelines' spheres of fsaverage are not on this machine (../shared/data)")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def seed_files() -> Path:
     """The published SIM code's ico6 files, where the machine has them."""
     folder = SHARED / "seed"

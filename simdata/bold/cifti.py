@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from simdata.bold.cifti_header import CortexBlock, read_header
-from simdata.bold.nifti import Binary, NiftiMatrix, check_length, is_compressed, opened, read_matrix
+from simdata.bold.nifti import NiftiMatrix, check_length, read_matrix
+from simdata.common.source_file import Binary, is_compressed, opened
 
 READ_BYTES = 2**20  # decompressed at once
 ROWS_AT_ONCE = 1024  # brought to scanner units

@@ -6,13 +6,7 @@ any length that a header states, and takes longer for tables of all grayordinate
 
 from __future__ import annotations
 
-import gzip
-import io
 import math
-import stat
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +16,7 @@ from nibabel.nifti1 import data_type_codes
 from nibabel.nifti2 import header_dtype
 
 from simdata.common.errors import UserError
+from simdata.common.source_file import AGAIN, Binary, is_compressed, opened
 
 HEADER_BYTES, NIFTI1_HEADER_BYTES = 540, 348
 FIRST_EXTENSION = 544
@@ -29,9 +24,7 @@ LARGEST_HEADER = 2**26  # bytes: some twenty times that of 170,494 grayordinates
 CIFTI_EXTENSION = 32  # NIfTI's code for a CIFTI-2 header
 MAGIC, GZIP_MAGIC = b"n+2", b"\x1f\x8b"
 LINE_ENDS = [13, 10, 26, 10]  # which a transfer as text would change
-AGAIN = "download it again"
 
-Binary = gzip.GzipFile | io.BufferedReader
 ByteOrder = Literal["<", ">"]
 
 
@@ -60,24 +53,6 @@ class NiftiMatrix:
     def end(self) -> int:
         """Bytes of the (decompressed) file."""
         return self.offset + self.volumes * self.grayordinates * self.dtype.itemsize
-
-
-def is_compressed(path: Path) -> bool:
-    return path.suffix == ".gz"
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Binary]:
-    """A source, decompressed if its name says so; whatever reading it raises becomes a UserError."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
-            raise UserError(f"{path}: is no file, but a folder or device")
-        with gzip.open(path) if is_compressed(path) else path.open("rb") as file:
-            yield file
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{path}: cannot be decompressed ({error}); {AGAIN}") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def read_matrix(path: Path) -> NiftiMatrix:

@@ -28,11 +28,14 @@ from simdata.store.lock import new_folder
 from simdata.store.shards import CHECKSUM_BYTES, ShardBuffer
 from simdata.surface.meshes import HEMISPHERES, icosphere_vertices
 from simdata.surface.resampling import ORDER, Corners, cortex_weights
+from simdata.surface.sphere_files import SphereFiles
 
 MEGABYTE = 2**20
 BASE_MEMORY = 350 * MEGABYTE  # imports, the compiler, weights and the header's XML
 CORTEX_ROWS = 108_441  # in both hemispheres of the finest mesh
 VERTICES_AT_ONCE = 1024  # that a thread converts before it takes others
+
+Mesh = tuple[str, str, SphereFiles | None]  # density, hemisphere, and files in place of formulas
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def convert_run(
     staging: Path,
     checksum: bool,
     threads: int = 1,
+    spheres: SphereFiles | None = None,
 ) -> ConvertedRun:
     """Convert one run into two shards below ``staging``.
 
@@ -62,6 +66,7 @@ def convert_run(
     capacity : seconds that a shard has room for
     checksum : whether to hash the source
     threads : that convert and hash; while they do, another reads the next hemisphere, and one writes the last
+    spheres : in place of those by formula, and of the registration that comes with simdata
 
     Raises
     ------
@@ -82,7 +87,7 @@ def convert_run(
             for hemisphere, source in hemispheres:
                 buffer = ShardBuffer(series.volumes, capacity, icosphere_vertices(ORDER), encoding.dtype)
                 parts[hemisphere] = _convert_hemisphere(
-                    series, hemisphere, source, encoding, buffer.values, processor
+                    series, hemisphere, source, spheres, encoding, buffer.values, processor
                 )
                 written.append(disk.submit(buffer.write, shards[hemisphere]))
         with of_store(staging):
@@ -121,6 +126,7 @@ def _convert_hemisphere(
     series: ReadsBold,
     hemisphere: str,
     source: np.ndarray,
+    spheres: SphereFiles | None,
     encoding: Encoding,
     out: np.ndarray,
     processor: Executor,
@@ -130,12 +136,14 @@ def _convert_hemisphere(
     Rows without data are left out, as if the file did not have them. Those that never vary are seen at once;
     those with NaN show in what was made of them, which then is made again.
     """
-    path, vertices = series.path, series.vertices[hemisphere]
+    path = series.path
+    mesh = series.density, hemisphere, spheres
+    vertices = series.vertices[hemisphere]
     stretch = run_values.stretches(source, processor)
     usable, broken = stretch[0] < series.volumes, 0
     constant = int(np.count_nonzero(~usable))
     run_values.check_enough(path, hemisphere, usable, constant, broken)
-    part = _convert_rows(source, _corners(series.density, vertices, usable), encoding, out, processor)
+    part = _convert_rows(source, _corners(mesh, vertices, usable), encoding, out, processor)
     if not np.isfinite(part.mean + part.std)[part.cortex].all():
         run_values.check_no_missing_volumes(path, hemisphere, source)
         finite = run_values.finite_rows(source, processor)
@@ -143,7 +151,7 @@ def _convert_hemisphere(
         constant = int(np.count_nonzero(~usable & finite))
         usable &= finite
         run_values.check_enough(path, hemisphere, usable, constant, broken)
-        part = _convert_rows(source, _corners(series.density, vertices, usable), encoding, out, processor)
+        part = _convert_rows(source, _corners(mesh, vertices, usable), encoding, out, processor)
     run_values.check_volumes(path, hemisphere, source, usable)
     run_values.check_no_hole(path, hemisphere, source, stretch, usable, series.stored_kind)
     return replace(part, constant=constant, broken=broken)
@@ -163,18 +171,23 @@ def _convert_rows(
     return _Hemisphere(mean, std, corners.cortex, clipped)
 
 
-def _corners(density: str, vertices: np.ndarray, usable: np.ndarray) -> Corners:
+def _corners(mesh: Mesh, vertices: np.ndarray, usable: np.ndarray) -> Corners:
     """Those of the rows that are usable."""
     if usable.all():
-        return _cached_corners(density, vertices.tobytes(), vertices.dtype.str)
+        return _cached_corners(mesh, vertices.tobytes(), vertices.dtype.str)
     kept = np.flatnonzero(usable).astype(np.int32)
-    corners = Corners.of(cortex_weights(density, vertices[kept]))
+    corners = _corners_of(mesh, vertices[kept])
     return Corners(np.where(corners.rows >= 0, kept[corners.rows], np.int32(-1)), corners.weights)
 
 
 @lru_cache(maxsize=8)
-def _cached_corners(density: str, vertices: bytes, dtype: str) -> Corners:
-    return Corners.of(cortex_weights(density, np.frombuffer(vertices, dtype)))
+def _cached_corners(mesh: Mesh, vertices: bytes, dtype: str) -> Corners:
+    return _corners_of(mesh, np.frombuffer(vertices, dtype))
+
+
+def _corners_of(mesh: Mesh, vertices: np.ndarray) -> Corners:
+    density, hemisphere, spheres = mesh
+    return Corners.of(cortex_weights(density, hemisphere, vertices, spheres))
 
 
 def memory_needed(run: Run, encoding: Encoding) -> int:

@@ -8,6 +8,8 @@ Two families of geodesic spheres, both of radius 100 mm:
 * icospheres (MSM, Robinson et al. 2014): an icosahedron subdivided recursively; ico6 is the mesh of
   the surface vision transformer. Its first vertices are those of the coarser orders, and the faces
   inside face ``f`` of one order are faces ``4f`` to ``4f + 3`` of the next.
+
+A third one is in `simdata.surface.fsaverage`.
 """
 
 from __future__ import annotations
@@ -19,6 +21,12 @@ import numpy as np
 RADIUS = 100.0
 DIVISIONS = {"59k": 77, "32k": 57}
 HEMISPHERES = ("L", "R")
+# Of each mesh that a run may be on: fs_LR, whose 164k has no formula, and fsaverage.
+MESH_VERTICES = {
+    **{density: 10 * divisions**2 + 2 for density, divisions in DIVISIONS.items()},
+    "164k": 163_842,
+    **{f"fsaverage{order}": 10 * 4**order + 2 for order in (5, 6, 7)},
+}
 
 Mesh = tuple[np.ndarray, np.ndarray]
 
@@ -41,7 +49,7 @@ def icosphere(order: int) -> Mesh:
     for _ in range(order):
         vertices, faces = _subdivide(vertices, faces)
     # MSM negates x at the end, and swaps two corners so that normals stay outward.
-    return _frozen(vertices * [-RADIUS, RADIUS, RADIUS], faces[:, [1, 0, 2]])
+    return frozen(vertices * [-RADIUS, RADIUS, RADIUS], faces[:, [1, 0, 2]])
 
 
 @cache
@@ -55,8 +63,8 @@ def fs_lr_sphere(density: str, hemisphere: str) -> Mesh:
     """
     vertices, faces = _divided_icosahedron(DIVISIONS[density])
     if hemisphere == "L":
-        return _frozen(vertices * [-RADIUS, RADIUS, RADIUS], faces[:, [1, 0, 2]])
-    return _frozen(vertices * RADIUS, faces)
+        return frozen(vertices * [-RADIUS, RADIUS, RADIUS], faces[:, [1, 0, 2]])
+    return frozen(vertices * RADIUS, faces)
 
 
 def _msm_icosahedron() -> Mesh:
@@ -80,19 +88,36 @@ def _msm_icosahedron() -> Mesh:
 
 
 def _subdivide(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
-    """Split every face in four; new vertices are numbered as a face-by-face walk first meets them."""
+    """Split every face in four, side by side."""
     a, b, c = faces.T
-    edges = np.sort(np.stack([np.stack([b, c], 1), np.stack([a, c], 1), np.stack([a, b], 1)], 1), axis=-1)
+    finer, (p0, p1, p2) = with_midpoints(vertices, faces, (0, 1, 2))
+    children = [(p2, p0, p1), (p1, a, p2), (p0, c, p1), (p2, b, p0)]
+    split = np.stack([np.stack(child, axis=-1) for child in children], axis=1)
+    return finer, split.reshape(-1, 3)
+
+
+def with_midpoints(
+    vertices: np.ndarray, faces: np.ndarray, order: tuple[int, int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Add the middle of every edge, on the unit sphere, numbered as a face-by-face walk first meets them.
+
+    Parameters
+    ----------
+    order : in which a face's edges are met, each named by the corner that it lies opposite to
+
+    Returns
+    -------
+    The vertices with the new ones behind them, and (3, faces) the number of the one opposite to each corner.
+    """
+    edges = np.sort(np.stack([np.delete(faces, corner, axis=1) for corner in order], axis=1), axis=-1)
     unique, first, inverse = np.unique(edges.reshape(-1, 2), axis=0, return_index=True, return_inverse=True)
     rank = np.empty(len(unique), dtype=np.int64)
     met = np.argsort(first)
     rank[met] = np.arange(len(unique))
     midpoints = vertices[unique[met]].sum(axis=1)
     midpoints /= np.linalg.norm(midpoints, axis=1, keepdims=True)
-    p0, p1, p2 = (len(vertices) + rank[inverse.reshape(-1)]).reshape(-1, 3).T
-    children = [(p2, p0, p1), (p1, a, p2), (p0, c, p1), (p2, b, p0)]
-    split = np.stack([np.stack(child, axis=-1) for child in children], axis=1)
-    return np.concatenate([vertices, midpoints]), split.reshape(-1, 3)
+    numbers = (len(vertices) + rank[inverse.reshape(-1)]).reshape(-1, 3).T
+    return np.concatenate([vertices, midpoints]), numbers[np.argsort(order)]
 
 
 def _workbench_icosahedron() -> Mesh:
@@ -174,7 +199,8 @@ def _lattice_triangles(n: int) -> np.ndarray:
     return np.array(triangles)
 
 
-def _frozen(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
+def frozen(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
+    """A mesh that may be kept for all: float64 and int32, which cannot be written to."""
     vertices, faces = np.ascontiguousarray(vertices), np.ascontiguousarray(faces, dtype=np.int32)
     vertices.setflags(write=False)
     faces.setflags(write=False)

@@ -9,8 +9,8 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from simdata.surface.barycentric import barycentric_weights
 from simdata.surface.meshes import DIVISIONS, Mesh, fs_lr_sphere, icosphere
-from simdata.surface.resampling import barycentric_weights
 from simtrain.surface.patches import MESH_ORDER
 
 STORED = f"ico{MESH_ORDER}"

@@ -126,7 +126,7 @@ def resampled(folder, subject, movie, density, hemisphere):
     structure = f"CIFTI_STRUCTURE_CORTEX_{dict(L='LEFT', R='RIGHT')[hemisphere]}"
     models = image.header.get_axis(1)
     rows = next(rows for name, rows, _ in models.iter_structures() if name == structure)
-    weights = cortex_weights(density, valid_vertices(density, hemisphere))
+    weights = cortex_weights(density, hemisphere, valid_vertices(density, hemisphere))
     return image.get_fdata()[:, rows] @ weights.T.astype(np.float64), np.diff(weights.indptr) > 0
 
 
@@ -175,7 +175,7 @@ def test_cortex_is_what_all_runs_share(sources, store):
     cortex = xr.open_zarr(store).cortex.values
     for i, hemisphere in enumerate("LR"):
         inside = [
-            np.diff(cortex_weights(density, valid_vertices(density, hemisphere)).indptr) > 0
+            np.diff(cortex_weights(density, hemisphere, valid_vertices(density, hemisphere)).indptr) > 0
             for density in ("32k", "59k")
         ]
         np.testing.assert_array_equal(cortex[i], inside[0] & inside[1])

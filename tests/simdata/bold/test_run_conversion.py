@@ -34,7 +34,7 @@ def test_equals_a_sparse_product_to_a_step_of_the_encoding(source, tmp_path, enc
     first = 0
     for i, (hemisphere, values) in enumerate(zip("LR", stored(converted, encoding), strict=True)):
         vertices = valid_vertices("32k", hemisphere)
-        weights = cortex_weights("32k", vertices).astype(np.float64)
+        weights = cortex_weights("32k", hemisphere, vertices).astype(np.float64)
         expected = (weights @ data[:, first : first + len(vertices)].T).T
         first += len(vertices)
         inside = np.diff(weights.indptr) > 0

@@ -112,7 +112,7 @@ def test_vertices_without_data_are_outside_the_runs_own_coverage(tmp_path, data,
     changed[rng.integers(VOLUMES, size=len(infinite)), infinite] = np.inf
     converted = convert(written(tmp_path, changed), tmp_path, encoding)
     kept = np.setdiff1d(np.arange(LEFT), bad)
-    weights = cortex_weights("32k", valid_vertices("32k", "L")[kept]).astype(np.float64)
+    weights = cortex_weights("32k", "L", valid_vertices("32k", "L")[kept]).astype(np.float64)
     expected, inside = weights @ data.T[kept].astype(np.float64), np.diff(weights.indptr) > 0
     np.testing.assert_array_equal(converted.cortex[0], inside)
     np.testing.assert_allclose(converted.mean[0, inside], expected.mean(axis=1)[inside], rtol=1e-6)

@@ -4,15 +4,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 from cifti_files import valid_vertices
+from gifti_files import save_metric, save_surface
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from nibabel.gifti import GiftiDataArray, GiftiImage
 from scipy.spatial.transform import Rotation
 
+from simdata.surface.barycentric import barycentric_weights
 from simdata.surface.meshes import fs_lr_sphere, icosphere
-from simdata.surface.resampling import barycentric_weights, cortex_weights
-
-STRUCTURE = {"L": "CortexLeft", "R": "CortexRight"}
+from simdata.surface.resampling import cortex_weights
 
 
 def ring_neighbours(faces, seeds, rings):
@@ -27,7 +26,7 @@ def ring_neighbours(faces, seeds, rings):
 @pytest.mark.parametrize("density", ["59k", "32k"])
 @pytest.mark.parametrize("hemisphere", ["L", "R"])
 def test_rows_are_convex_combinations(density, hemisphere):
-    weights = cortex_weights(density, valid_vertices(density, hemisphere))
+    weights = cortex_weights(density, hemisphere, valid_vertices(density, hemisphere))
     cortex = np.diff(weights.indptr) > 0
     assert weights.data.min() > 0
     assert np.diff(weights.indptr).max() <= 3
@@ -83,7 +82,7 @@ def test_agrees_with_workbench(wb_command, tmp_path, density, hemisphere):
     theirs = nib.load(tmp_path / "out.shape.gii").agg_data()
     their_cortex = nib.load(tmp_path / "valid.shape.gii").agg_data() > 0
 
-    weights = cortex_weights(density, valid)
+    weights = cortex_weights(density, hemisphere, valid)
     ours, our_cortex = weights @ signal[valid], np.diff(weights.indptr) > 0
     near = ring_neighbours(target_faces, ~our_cortex, rings=2)
     assert near.mean() < 0.2
@@ -97,20 +96,6 @@ def test_agrees_with_workbench(wb_command, tmp_path, density, hemisphere):
 def test_reproduces_the_published_cortex_mask(templates, seed_files, hemisphere):
     roi = nib.load(templates / f"{hemisphere}.atlasroi.32k_fs_LR.shape.gii").agg_data() > 0
     published = nib.load(seed_files / "L.atlasroi.ico6_fs_LR.shape.gii").agg_data() > 0
-    cortex = np.diff(cortex_weights("32k", np.flatnonzero(roi)).indptr) > 0
+    cortex = np.diff(cortex_weights("32k", hemisphere, np.flatnonzero(roi)).indptr) > 0
     assert cortex.sum() == 37_557
     np.testing.assert_array_equal(cortex, published)
-
-
-def save_surface(path, vertices, faces, hemisphere):
-    points = GiftiDataArray(vertices.astype("f4"), "NIFTI_INTENT_POINTSET", "NIFTI_TYPE_FLOAT32")
-    points.meta["AnatomicalStructurePrimary"] = STRUCTURE[hemisphere]
-    points.meta["GeometricType"] = "Spherical"
-    triangles = GiftiDataArray(np.ascontiguousarray(faces), "NIFTI_INTENT_TRIANGLE", "NIFTI_TYPE_INT32")
-    nib.save(GiftiImage(darrays=[points, triangles]), path)
-
-
-def save_metric(path, values, hemisphere):
-    image = GiftiImage(darrays=[GiftiDataArray(values, "NIFTI_INTENT_SHAPE", "NIFTI_TYPE_FLOAT32")])
-    image.meta["AnatomicalStructurePrimary"] = STRUCTURE[hemisphere]
-    nib.save(image, path)

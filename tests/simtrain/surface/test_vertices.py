@@ -63,7 +63,7 @@ def test_the_cortex_of_hcp_comes_back_from_the_stores_mesh(templates):
     from simdata.surface.resampling import cortex_weights
 
     mask = nibabel.load(templates / "L.atlasroi.32k_fs_LR.shape.gii").darrays[0].data > 0
-    weights = cortex_weights("32k", np.flatnonzero(mask))
+    weights = cortex_weights("32k", "L", np.flatnonzero(mask))
     stored = np.where(np.diff(weights.indptr) > 0, 1.0, np.nan)
     back = ~np.isnan(resample(stored, "32k"))
     assert (back & mask).sum() / mask.sum() > 0.999
