@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import resource
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simdata.common.errors import DamagedStore
+from simdata.common.remembered import remembering
 from simdata.store.file_memory import ask_for, copy_rows, gather_addresses, map_file
 from simdata.store.layout import Layout
 from simdata.store.shard_index import Extents, extents_of, parse_index
@@ -48,7 +48,7 @@ class MappedReader:
     def __init__(self, folder: Path, layout: Layout, threads: int) -> None:
         self._folder, self._layout = folder, layout
         self._absent = np.full(layout.shape[4], layout.fill, layout.dtype)
-        self._run = lru_cache(max(1, MAPS // layout.objects_per_run))(self._map_run)
+        self._run = remembering(self._map_run, max(1, MAPS // layout.objects_per_run))
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, "simdata-read") if threads > 1 else None
         self._cold = PATIENCE

@@ -8,11 +8,11 @@ anatomy. With 320 faces a hemisphere, a design of five delays has 3,200 columns,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 from scipy.sparse import csr_array
 
+from simdata.common.remembered import remembering
 from simdata.store import BoldReader
 from simdata.store.encoding import INT8_FILL
 from simtrain.data.dataset import Dataset
@@ -40,7 +40,7 @@ class Courses:
         self._averages = {side: _averages(dataset.cortex[side], patch_vertices(ico)) for side in hemispheres}
         self.features = sum(average.shape[0] for average in self._averages.values())
         one_run = 4 * self.features * int(max(self._volumes))
-        self.run = lru_cache(max(1, KEPT // one_run))(self._run)
+        self.run = remembering(self._run, max(1, KEPT // one_run))
 
     def _run(self, subject: int, movie: int) -> np.ndarray:
         """(volumes, features) float32: each patch with mean 0 and s.d. 1 (ddof 0) over its run."""

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from simdata.common.remembered import remembering
 from simtrain.baselines.penalties import PENALTIES
 
 PART = 4096  # targets at a time
@@ -66,8 +67,8 @@ class BandedRidge:
         groups = [torch.from_numpy(fold == one).to(device) for one in np.unique(fold)]
         self._folds = [(self._train[~group], self._train[group]) for group in groups]
         # One mix is all that plain ridge has: then nothing is decomposed twice.
-        self._of_folds = lru_cache(1)(self._decompose_folds)
-        self._of_all = lru_cache(1)(self._decompose_all)
+        self._of_folds = remembering(self._decompose_folds, 1)
+        self._of_all = remembering(self._decompose_all, 1)
 
     def fit(self, y: np.ndarray, mixes: np.ndarray) -> Fitted:
         """Regress targets (n, targets) of training, with the best of these mixes (k, spaces) for each."""

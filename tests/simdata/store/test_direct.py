@@ -1,7 +1,9 @@
+import gc
 import itertools
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import google_crc32c
 import numpy as np
@@ -262,6 +264,20 @@ def test_maps_hold_no_descriptors(as_built):
     for subject, movie, hemisphere in np.ndindex(SUBJECTS, MOVIES, HEMISPHERES):
         reader.read_run(subject, movie, hemisphere)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_maps_go_with_their_reader(as_built):
+    gc.collect()
+    gc.disable()  # which would find them some time
+    try:
+        reader = BoldReader(as_built)
+        reader.read(np.zeros((1, 4), int), 2)
+        shards = str(as_built / "bold/c")
+        assert shards in Path("/proc/self/maps").read_text()
+        del reader
+        assert shards not in Path("/proc/self/maps").read_text()
+    finally:
+        gc.enable()
 
 
 def test_what_is_not_in_memory_is_read_ahead(as_built):
