@@ -72,7 +72,7 @@ def convert(run: Run, staging: Path, threads: int, checksum: bool, encoding: str
     return convert_run(
         run,
         tr=1.0,
-        capacity=run.movie.volumes,
+        capacity=run.movie.length,
         encoding=ENCODINGS[encoding],
         staging=staging,
         checksum=checksum,
@@ -296,7 +296,7 @@ def bench_size(folder: Path, options: argparse.Namespace) -> dict:
         converted = convert(run, folder / name, options.threads, checksum=False, encoding=name)
         bytes_of[name] = sum(path.stat().st_size for path in converted.shards)
         z[name] = [
-            shard_values(shard, run.movie.volumes, encoding)[:, inside] * encoding.scale
+            shard_values(shard, run.movie.length, encoding)[:, inside] * encoding.scale
             for shard, inside in zip(converted.shards, converted.cortex, strict=True)
         ]
     errors = {}

@@ -41,19 +41,19 @@ def write_store(path: Path, subjects: int, encoding: str = "int8", movies: int =
     vertices = icosphere_vertices(ORDER)
     cortex = np.ones((len(HEMISPHERES), vertices), bool)
     cortex[:, rng.permutation(vertices)[:MEDIAL_WALL]] = False
-    noise = rng.standard_normal((catalog.volumes, vertices), np.float32)
+    noise = rng.standard_normal((catalog.seconds, vertices), np.float32)
     if form.name == "int8":
         noise = np.clip(np.rint(noise / form.scale), -127, 127)
     for subject in range(subjects):
         for position, movie in enumerate(catalog.movies):
             for hemisphere in range(len(HEMISPHERES)):
-                buffer = ShardBuffer(movie.volumes, catalog.volumes, vertices, form.dtype)
-                buffer.values[:] = np.roll(noise, rng.integers(len(noise)), axis=0)[: movie.volumes]
+                buffer = ShardBuffer(movie.length, catalog.seconds, vertices, form.dtype)
+                buffer.values[:] = np.roll(noise, rng.integers(len(noise)), axis=0)[: movie.length]
                 buffer.values[:, ~cortex[hemisphere]] = form.fill
                 buffer.write(path / f"bold/c/{subject}/{position}/0/{hemisphere}/0")
     group = zarr.open_group(path, mode="r+")
     group["run_status"][:] = schema.COMPLETE
-    group["run"][:] = np.arange(catalog.volumes) < np.array([m.volumes for m in catalog.movies])[:, None]
+    group["run"][:] = np.arange(catalog.seconds) < np.array([m.length for m in catalog.movies])[:, None]
     group["cortex"][:] = cortex
     for name, value in (("bold_mean", 10_000), ("bold_std", 100)):
         group[name][:] = np.broadcast_to(np.where(cortex, np.float32(value), np.nan), group[name].shape)

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from simdata.api import build, embed, import_embeddings, open, rechunk, resplit, scene_sets
+    from simdata.api import build, embed, import_embeddings, open, plays, rechunk, resplit, scene_sets
     from simdata.release.catalog import Catalog
     from simdata.store.direct import BoldReader
 
@@ -19,6 +19,7 @@ _PLACES: dict[str, str] = {
     "embed": "simdata.api",
     "import_embeddings": "simdata.api",
     "open": "simdata.api",
+    "plays": "simdata.api",
     "rechunk": "simdata.api",
     "resplit": "simdata.api",
     "scene_sets": "simdata.api",
@@ -31,6 +32,7 @@ __all__ = [
     "embed",
     "import_embeddings",
     "open",
+    "plays",
     "rechunk",
     "resplit",
     "scene_sets",

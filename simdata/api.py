@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from simdata.build_recipe import BuildSummary
     from simdata.embedding import EmbedSummary
     from simdata.imports.importing import ImportSummary
+    from simdata.play_listing import PlayListing
     from simdata.rechunking import RechunkSummary
     from simdata.release.catalog import Catalog
     from simdata.release.scene_sets import SceneSet
@@ -144,6 +145,54 @@ def build(
         options=Options(workers, max_memory, on_error, checksum, chosen),
         progress=as_progress(progress),
     )
+
+
+def plays(
+    catalog: StrPath | Catalog,
+    *,
+    source: StrPath,
+    movies: StrPath | None = None,
+    subjects: Iterable[str] | None = None,
+) -> PlayListing:
+    """Which stretch of which film was shown in which run, and what is missing: what a build would convert.
+
+    Parameters
+    ----------
+    catalog : str, Path or Catalog
+        As for `build`.
+    source : str or Path
+        Folder with the runs, of which the headers are read.
+    movies : str or Path, optional
+        Folder with the films; without it, nothing is said of them.
+    subjects : iterable of str, optional
+        Only these; all by default.
+
+    Returns
+    -------
+    PlayListing
+        ``table``, a pandas.DataFrame with a row per stretch of film in a scan: ``subject, session, run,
+        movie``, and in s ``onset`` in the scan, ``film_start`` in the film, ``duration`` (NaN: to the end of
+        either), ``scan_seconds``, ``tr``; and ``file``. And ``missing``, a list of what is missing or cannot
+        be used, and why.
+
+    Raises
+    ------
+    UserError
+        If the catalog is not valid, or the source has no run of it.
+
+    Examples
+    --------
+    >>> simdata.plays("mini.yaml", source="bold").table[["subject", "movie", "onset", "duration"]]
+      subject movie  onset  duration
+    0       1     A    0.0       NaN
+    """
+    from simdata.play_listing import list_plays
+    from simdata.release.catalog import Catalog
+
+    known = catalog if isinstance(catalog, Catalog) else Catalog.load(catalog)
+    folder = None if movies is None else local(movies, "`movies`")
+    chosen = None if subjects is None else _texts(subjects)
+    return list_plays(known, local(source, "`source`"), folder, chosen)
 
 
 def embed(
@@ -406,7 +455,9 @@ def _catalog_and_text(catalog: StrPath | Catalog, out: Path) -> tuple[Catalog, s
     if (out / "zarr.json").exists() and catalog == (there := open_store(out).simdata).catalog:
         return catalog, there.metadata.catalog_text
     text = text_of(catalog)
-    return parse(text, "the catalog given"), text  # again: a copy with other values was not checked
+    return parse(
+        text, "the catalog given", catalog.folder
+    ), text  # again: a copy with other values was not checked
 
 
 def _check_choice(name: str, value: object, choices: Collection[str]) -> None:

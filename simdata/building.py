@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from simdata.common.nested import leaves
 from simdata.common.progress import Progress
 from simdata.common.workers import execute, workers_within
 from simdata.encoders import Encoder, create_all
+from simdata.film_lengths import with_lengths
 from simdata.films.container import probe
 from simdata.films.film_conversion import (
     FILM_MEMORY,
@@ -34,7 +35,8 @@ from simdata.films.film_conversion import (
 )
 from simdata.release.catalog import Catalog
 from simdata.release.catalog_changes import Changes, compare
-from simdata.release.sources import Film, Found, Rejected, Run, find_film, find_runs, refuse_one_film_twice
+from simdata.release.found_runs import find_runs
+from simdata.release.sources import Film, Found, Rejected, Run, find_film, refuse_one_film_twice
 from simdata.release.splits import Splits
 from simdata.release.survey import survey
 from simdata.store import schema
@@ -73,6 +75,7 @@ def build(
     """
     summary = BuildSummary()
     there = _is_there(out)
+    recipe = replace(recipe, catalog=with_lengths(recipe.catalog, movies, out if there else None))
     found = find_runs(recipe.catalog, source, options.subjects)
     summary.not_taken = survey(recipe.catalog, source, found, endings())
     if there:
@@ -102,7 +105,7 @@ def build(
         convert_runs = partial(
             convert_run,
             tr=recipe.catalog.tr,
-            capacity=recipe.catalog.volumes,
+            capacity=recipe.catalog.seconds,
             encoding=encoding,
             staging=staging,
             checksum=options.checksum,

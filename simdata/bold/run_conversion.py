@@ -51,7 +51,7 @@ class _Hemisphere:
 def convert_run(
     run: Run,
     *,
-    tr: float,
+    tr: float | None,
     capacity: int,
     encoding: Encoding,
     staging: Path,
@@ -107,11 +107,11 @@ def convert_run(
     return ConvertedRun(list(shards.values()), mean, std, cortex, rows, 0, provenance)
 
 
-def check_run(series: ReadsBold, *, tr: float, volumes: int) -> None:
+def check_run(series: ReadsBold, *, tr: float | None, volumes: int | None) -> None:
     """Raise a UserError unless a run has the TR and the number of volumes that its catalog states."""
-    if abs(series.tr - tr) > 1e-3:
+    if tr is not None and abs(series.tr - tr) > 1e-3:
         raise UserError(f"{series.path}: has a TR of {series.tr:g} s, the catalog says {tr:g} s")
-    if series.volumes != volumes:
+    if volumes is not None and series.volumes != volumes:
         raise UserError(f"{series.path}: has {series.volumes} volumes, the catalog says {volumes}")
 
 
@@ -196,4 +196,4 @@ def memory_needed(run: Run, encoding: Encoding) -> int:
     Rows are mapped, where the system may drop them, or were decompressed.
     """
     shard = icosphere_vertices(ORDER) * encoding.dtype.itemsize + CHECKSUM_BYTES
-    return BASE_MEMORY + run.movie.volumes * (CORTEX_ROWS * 4 + len(HEMISPHERES) * shard)
+    return BASE_MEMORY + run.movie.length * (CORTEX_ROWS * 4 + len(HEMISPHERES) * shard)

@@ -20,7 +20,7 @@ def list_command() -> None:
     table = Table("name", "title", "movies", "volumes")
     for name in catalogs.shipped():
         known, _ = catalogs.load(name)
-        volumes = sum(movie.volumes for movie in known.movies)
+        volumes = sum(movie.length for movie in known.movies)
         table.add_row(name, known.title, str(len(known.movies)), str(volumes))
     Console().print(table)
 

@@ -16,6 +16,10 @@ COMMANDS = {
         "build_command:build_command",
         "Convert a release to a store, or continue: CATALOG is a name or a YAML file.",
     ),
+    "plays": (
+        "plays_command:plays_command",
+        "Print which stretch of which film was shown in which run, and what is missing.",
+    ),
     "embed": (
         "embedding_commands:embed_command",
         "Add embeddings of the films to STORE, or replace them.",

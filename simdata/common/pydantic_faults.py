@@ -52,7 +52,9 @@ def key_values(pairs: Sequence[str], what: str, example: str) -> dict[str, str]:
 
 
 def _key(location: tuple[int | str, ...]) -> str:
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    # <...> is which of several forms a value has.
+    named = [part for part in location if not (isinstance(part, str) and part.startswith("<"))]
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in named)
     return text.lstrip(".") or "(top level)"
 
 

@@ -55,7 +55,7 @@ def convert_film(
         arrays = {name: _beside(store / name, folder / name) for name in film_arrays(group)}
     _, _, height, width, _ = array_of(group, "frame").shape
     for block in stimulus_blocks(
-        film.path, _encoders(tuple(encoders)), block_bounds(film.movie.volumes), (height, width)
+        film.path, _encoders(tuple(encoders)), block_bounds(film.movie.length), (height, width)
     ):
         for name, values in block.arrays.items():
             with of_store(staging):
@@ -83,7 +83,7 @@ def _beside(array: Path, folder: Path) -> zarr.Array:
 
 def check_covers_clips(film: Film, info: FilmInfo) -> None:
     """Raise a UserError if a film is too short to be the one of its run."""
-    end = max((segment.stop for segment in film.movie.segments), default=0)
+    end = max((segment.stop for segment in film.movie.segments or []), default=0)
     if info.duration < end:
         raise UserError(
             f"{film.path}: lasts {info.duration:.1f} s, but the last clip of {film.movie.name} ends at "

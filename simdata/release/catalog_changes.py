@@ -6,8 +6,20 @@ from dataclasses import dataclass, field
 
 from simdata.release.catalog import Catalog, Movie
 
-FREE = ("name", "title", "reference", "stimulus_lag", "bold", "subject_pattern")  # no value comes from them
-FREE_OF_A_MOVIE = ("phase_encoding", "session", "video", "segments")
+# No value comes from them; what was shown when is a part of each run's own record.
+FREE = (
+    "name",
+    "title",
+    "reference",
+    "stimulus_lag",
+    "bold",
+    "movie",
+    "repeat",
+    "subject_pattern",
+    "plays",
+    "films",
+)
+FREE_OF_A_MOVIE = ("phase_encoding", "session", "video", "segments", "plays")
 REBUILD = "build to another `out`"
 
 
@@ -39,13 +51,15 @@ class Changes:
 
 
 def compare(old: Catalog, new: Catalog) -> Changes:
-    """What an edited catalog asks of a store of another one.
+    """What an edited catalog asks of a store of another one; both with the lengths of their films.
 
     Runs and films that other patterns resolve to are found by their paths and fingerprints, as ever.
     """
     changes = Changes([key for key in FREE if getattr(old, key) != getattr(new, key)])
-    if old.tr != new.tr:
+    if None not in (old.tr, new.tr) and old.tr != new.tr:
         return Changes(refused=f"tr is {new.tr:g}, the store's is {old.tr:g}; {REBUILD}")
+    if old.tr != new.tr:
+        changes.changed.append("tr")
     names, wanted = ([movie.name for movie in catalog.movies] for catalog in (old, new))
     if wanted[: len(names)] != names:
         return Changes(
@@ -53,10 +67,11 @@ def compare(old: Catalog, new: Catalog) -> Changes:
             f"not be removed, renamed or put in another order, only added at the end; or {REBUILD}"
         )
     for position, (before, after) in enumerate(zip(old.movies, new.movies, strict=False)):
-        if before.volumes != after.volumes:
+        if before.length != after.length:
+            key = "volumes" if after.volumes and not after.seconds else "seconds"
             return Changes(
-                refused=f"movies[{position}].volumes ({after.name}) is {after.volumes}, the store's runs "
-                f"have {before.volumes}; {REBUILD}"
+                refused=f"movies[{position}].{key} ({after.name}) is {after.length}, the store's runs "
+                f"have {before.length}; {REBUILD}"
             )
         changes.changed += [
             f"movies[{position}].{key}"
@@ -65,10 +80,11 @@ def compare(old: Catalog, new: Catalog) -> Changes:
         ]
     changes.added = new.movies[len(names) :]
     for position, movie in enumerate(changes.added, start=len(names)):
-        if movie.volumes > old.volumes:
+        if movie.length > old.seconds:
+            key = "volumes" if movie.volumes and not movie.seconds else "seconds"
             return Changes(
-                refused=f"movies[{position}].volumes ({movie.name}) is {movie.volumes}, and the store's "
-                f"seconds end at {old.volumes}, which is part of how each run is stored; {REBUILD}"
+                refused=f"movies[{position}].{key} ({movie.name}) is {movie.length}, and the store's "
+                f"seconds end at {old.seconds}, which is part of how each run is stored; {REBUILD}"
             )
         changes.changed.append(f"movies[{position}] ({movie.name}, added)")
     for key in ("subjects", "scenes"):

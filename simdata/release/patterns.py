@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from re import _constants as sre  # type: ignore[attr-defined]  # no stubs for what re keeps to itself
 from re import _parser as parser  # type: ignore[attr-defined]
 
-FIELDS = ("subject", "movie", "phase_encoding")
+FIELDS = ("subject", "movie", "phase_encoding", "session", "run")
 LONGEST_NAME = 255  # bytes of a file's name on usual file systems
 LONGEST_REGEX = 500  # characters
 MOST_STEPS = 20_000_000  # of matching one name; about a second
@@ -41,6 +41,14 @@ def check_glob(pattern: str) -> str:
     return pattern
 
 
+def check_films(pattern: str) -> str:
+    """Check a pattern of all films; ValueError if it is none."""
+    if pattern.count("{movie}") != 1 or "{" in pattern.replace("{movie}", ""):
+        raise ValueError(f"{pattern!r}: must contain {{movie}} once, and no other field")
+    check_glob(pattern.replace("{movie}", "movie"))
+    return pattern
+
+
 def check_bold(pattern: str) -> str:
     """Check a pattern of runs; ValueError if it is not one of plain fields."""
     check_below(pattern)
@@ -56,7 +64,7 @@ def check_bold(pattern: str) -> str:
                 "width or conversion"
             )
     fields = {field for _, field, _, _ in found}
-    if not {"subject", "movie"} <= fields:
+    if "subject" not in fields:
         raise ValueError(f"bold pattern must contain {{subject}} and {{movie}}: {pattern}")
     if "{{" in pattern or "}}" in pattern:
         raise ValueError(f"{pattern!r}: braces are for fields, and cannot be in a name")

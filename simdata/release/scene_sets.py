@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from simdata.common.errors import UserError
 from simdata.release.catalog import Catalog
 from simdata.release.splits import GUARD, SCENES, SPLITS
 
@@ -22,14 +23,30 @@ NEAR = 20  # s, within which film counts as near to that of another set
 def scene_sets(catalog: Catalog) -> np.ndarray:
     """(movies, seconds) int8: what each second of film is, a position in ``SCENES``."""
     codes: dict[str | None, int] = {None: 0, **{split: SCENES.index(split) for split in SPLITS}}
-    table = np.zeros((len(catalog.movies), catalog.volumes), np.int8)
+    table = np.zeros((len(catalog.movies), catalog.seconds), np.int8)
     scenes = catalog.splits.scenes
     for row, movie in zip(table, catalog.movies, strict=True):
-        for segment in movie.segments:
+        for segment in movie.clips:
             for second in range(segment.start, segment.stop):
                 row[second] = codes[scenes.of(movie.name, segment, second)]
         row[_guarded(row, scenes.guard)] = SCENES.index(GUARD)
+    _check_repeats(catalog, table)
     return table
+
+
+def _check_repeats(catalog: Catalog, table: np.ndarray) -> None:
+    """Raise a UserError if a second of a film that was seen again is in one set here and another there."""
+    films = catalog.films_of_movies
+    for place, (movie, film) in enumerate(zip(catalog.movies, films, strict=True)):
+        first = films.index(film)
+        apart = (table[place] != table[first]) & (np.minimum(table[place], table[first]) > 0)
+        if apart.any():
+            second = int(np.flatnonzero(apart)[0])
+            one, other = (SCENES[table[row, second]] for row in (first, place))
+            raise UserError(
+                f"catalog {catalog.name}: {movie.name} is the film of {film} again, and "
+                f"second {second} of it is {one} in one and {other} in the other; give both the same sets"
+            )
 
 
 def _guarded(sets: np.ndarray, guard: int) -> np.ndarray:
@@ -66,7 +83,7 @@ def described(catalog: Catalog, frames: int) -> dict[str, SceneSet]:
     table = scene_sets(catalog)
     clips = np.zeros(table.shape, int)
     for row, movie in enumerate(catalog.movies):
-        for number, segment in enumerate(movie.segments, start=1):
+        for number, segment in enumerate(movie.clips, start=1):
             clips[row, segment.start : segment.stop] = number
     training = table == SCENES.index("train")
     return {

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import translate
 from pathlib import Path
 
 from simdata.common.errors import UserError
-from simdata.common.fetched import NotFetched, check_content, is_there
-from simdata.release.catalog import Catalog, Movie
+from simdata.common.fetched import check_content, is_there
+from simdata.release.catalog import Movie
 
 GZIPPED = ".gz"  # a run may end in it whatever its pattern says
 
@@ -44,6 +44,30 @@ class Scan:
             source = str(self.files[0]).removesuffix(self.relative[0])
             inputs[os.path.relpath(self.confounds, source)] = self.confounds
         return inputs
+
+
+@dataclass(frozen=True)
+class NamedScan:
+    """A scan, and what its place and its files' names say of it; "" is what they don't say.
+
+    Attributes
+    ----------
+    movie : name of a movie of the catalog; None where it is for others to say what was shown
+    """
+
+    subject: str
+    session: str
+    run: str
+    movie: str | None
+    scan: Scan
+
+    @property
+    def path(self) -> Path:
+        return self.scan.files[0]
+
+    @property
+    def relative(self) -> str:
+        return self.scan.relative[0]
 
 
 @dataclass(frozen=True)
@@ -142,78 +166,6 @@ class Found:
         return [subject for subject in self.subjects if subject in present]
 
 
-def find_subjects(catalog: Catalog, source: Path) -> list[str]:
-    """Ids of all subjects that have a folder or file where a bold pattern puts one, sorted."""
-    if not os.path.isdir(source):
-        raise UserError(f"`source` {source}: is not a folder")
-    subjects: set[str] = set()
-    for pattern in catalog.bold:
-        naming = Naming.of(catalog, pattern)
-        for folder in naming.folders(catalog):
-            subjects.update(filter(None, map(naming.subject, entries(source / folder))))
-    return sorted(subjects)
-
-
-@dataclass(frozen=True)
-class Naming:
-    """The part of a bold pattern that names the subject: which folders it is in, and what it is like.
-
-    Only that part is listed: a release has millions of files.
-    """
-
-    before: str
-    regex: re.Pattern[str]
-    is_folder: bool
-
-    @classmethod
-    def of(cls, catalog: Catalog, pattern: str) -> Naming:
-        parts = pattern.split("/")
-        depth = next(i for i, part in enumerate(parts) if "{subject}" in part)
-        regex = component_regex(
-            parts[depth],
-            subject=catalog.subject_pattern,
-            movie=_one_of(movie.name for movie in catalog.movies),
-            phase_encoding=_one_of(movie.phase_encoding for movie in catalog.movies),
-        )
-        is_folder = depth < len(parts) - 1
-        end = "" if is_folder else f"(?:{re.escape(GZIPPED)})?"
-        return cls("/".join(parts[:depth]), re.compile(regex + end), is_folder)
-
-    def folders(self, catalog: Catalog) -> list[str]:
-        """Paths below the source folder that hold what names a subject."""
-        return list(dict.fromkeys(_filled(self.before, "", movie) for movie in catalog.movies))
-
-    def subject(self, entry: os.DirEntry) -> str | None:
-        """The subject that an entry of such a folder names, if it does."""
-        match = self.regex.fullmatch(entry.name)
-        if match is None or match["subject"] in ("", RESERVED) or not is_utf8(entry.name):
-            return None
-        return match["subject"] if not self.is_folder or may_be_folder(entry) else None
-
-
-def component_regex(component: str, **fields: str) -> str:
-    """A regular expression for one part of a pattern; each field is a group, and the same where it recurs."""
-    regex, seen = "", set()
-    for part in re.split(r"(\{\w+\})", component):
-        name = part[1:-1]
-        if not re.fullmatch(r"\{\w+\}", part):
-            regex += re.escape(part)
-        elif name in seen:
-            regex += f"(?P={name})"
-        else:
-            seen.add(name)
-            regex += f"(?P<{name}>{fields[name]})"
-    return regex
-
-
-def _one_of(names: Iterable[str]) -> str:
-    return "|".join(dict.fromkeys(map(re.escape, names)))
-
-
-def _filled(pattern: str, subject: str, movie: Movie) -> str:
-    return pattern.format(subject=subject, movie=movie.name, phase_encoding=movie.phase_encoding)
-
-
 def entries(folder: Path) -> list[os.DirEntry]:
     """What is in a folder, by name, without hidden files such as macOS's ``._`` and ``.DS_Store``.
 
@@ -247,100 +199,6 @@ def is_utf8(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def find_runs(catalog: Catalog, source: Path, subjects: Sequence[str] | None = None) -> Found:
-    """All runs on disk of the given subjects (default: all found), by subject, then movie.
-
-    Of several products of a run the catalog's first pattern wins; one whose content was not fetched makes
-    way for the next.
-
-    Raises
-    ------
-    UserError
-        If a subject that was asked for has no run, or there is no run at all.
-    """
-    seen = find_subjects(catalog, source)
-    if subjects is not None:
-        seen = sorted(set(subjects))
-        _check_ids(catalog, seen)
-    found = Found(seen)
-    for subject in seen:
-        for movie in catalog.movies:
-            _find_run(catalog, source, subject, movie, found)
-    if subjects is not None and (missing := set(seen) - set(found.with_runs)):
-        raise UserError(f"`source` {source}: has no run of subject {', '.join(sorted(missing))}")
-    _refuse_shared_files(found)
-    if not found.with_runs:
-        expected = "\n  ".join(catalog.bold)
-        hint = "" if catalog.subject_pattern == ".+" else f"\nwith subjects like {catalog.subject_pattern}"
-        raise UserError(
-            f"`source` {source}: has no run of catalog {catalog.name}. It looks for\n  {expected}{hint}"
-        )
-    return found
-
-
-def candidates(catalog: Catalog, subject: str, movie: Movie) -> list[str]:
-    """Where a run may lie below the source folder, best first."""
-    paths = [_filled(pattern, subject, movie) for pattern in catalog.bold]
-    return [name for path in paths for name in (path, path + GZIPPED)]
-
-
-def _find_run(catalog: Catalog, source: Path, subject: str, movie: Movie, found: Found) -> None:
-    waiting: list[tuple[Run, UserError]] = []
-    for relative in candidates(catalog, subject, movie):
-        run = Run.of_file(subject, movie, source / relative, relative)
-        try:
-            check_content(run.path)
-        except FileNotFoundError:
-            continue
-        except NotFetched as error:
-            waiting.append((run, error))
-        except UserError as error:
-            found.unusable.append((run, error))
-            return
-        else:
-            found.runs.append(run)
-            found.passed_over += [
-                Rejected(
-                    better.relative, "content not fetched; a product that the catalog lists later was taken"
-                )
-                for better, _ in waiting
-            ]
-            return
-    found.unusable += waiting[:1]
-
-
-def _check_ids(catalog: Catalog, subjects: Sequence[str]) -> None:
-    for subject in subjects:
-        if "/" in subject or subject.startswith(".") or not re.fullmatch(catalog.subject_pattern, subject):
-            raise UserError(
-                f"`subjects` {subject}: is not an id of catalog {catalog.name} (subject_pattern "
-                f"{catalog.subject_pattern})"
-            )
-
-
-def _refuse_shared_files(found: Found) -> None:
-    """One file is not two runs: a link to another subject's folder would put it into two sets.
-
-    The run that is the file's own place is taken; of several links to elsewhere none.
-    """
-    by_file: dict[tuple[int, int], list[Run]] = {}
-    for run in found.runs:
-        status = run.path.stat()
-        by_file.setdefault((status.st_dev, status.st_ino), []).append(run)
-    for same in (runs for runs in by_file.values() if len(runs) > 1):
-        own = [run for run in same if str(run.path.resolve()).endswith(f"/{run.relative}")]
-        for run in same:
-            if own == [run]:
-                continue
-            found.runs.remove(run)
-            other = own[0] if len(own) == 1 else next(one for one in same if one is not run)
-            if len(own) == 1:
-                found.passed_over.append(Rejected(run.relative, f"is a link to the run {other.key}"))
-            else:
-                message = f"{run.path}: is the same file as {other.path}; which run is it? Keep one of them"
-                found.unusable.append((run, UserError(message)))
 
 
 @dataclass(frozen=True)
@@ -388,13 +246,14 @@ def find_film(movie: Movie, movies: Path) -> Film:
 
 
 def refuse_one_film_twice(films: Sequence[Film]) -> None:
-    """Raise a UserError if a file is the film of several movies: each would get the same moments of it."""
+    """Raise a UserError if a file is the film of movies whose patterns differ, and none is of a repeat."""
     for place, film in enumerate(films):
         for other in films[:place]:
-            if film.path.samefile(other.path):
+            if film.movie.video != other.movie.video and film.path.samefile(other.path):
                 raise UserError(
                     f"{film.path}: is the film of {other.movie.name} and of {film.movie.name} (video in the "
-                    f"catalog, {other.movie.video} and {film.movie.video}): each needs a file of its own"
+                    f"catalog, {other.movie.video} and {film.movie.video}): each needs a file of its own, or "
+                    "the same `video`, if one is the other seen again"
                 )
 
 

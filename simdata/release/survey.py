@@ -14,18 +14,9 @@ from pathlib import Path, PurePosixPath
 
 from simdata.common.errors import UserError
 from simdata.release.catalog import Catalog
-from simdata.release.sources import (
-    GZIPPED,
-    RESERVED,
-    Found,
-    Naming,
-    Rejected,
-    candidates,
-    component_regex,
-    entries,
-    is_utf8,
-    may_be_folder,
-)
+from simdata.release.pattern_scans import Naming, candidates, component_regex
+from simdata.release.patterns import FIELDS
+from simdata.release.sources import GZIPPED, RESERVED, Found, Rejected, entries, is_utf8, may_be_folder
 
 MOST_ENTRIES = 300_000  # of folders that are looked through
 MOST_OF_A_FOLDER = 5_000  # of those, below one folder of the source
@@ -57,26 +48,26 @@ class _Survey:
             path: (subject, movie.name)
             for subject in self.found.subjects
             for movie in catalog.movies
-            for path in candidates(catalog, subject, movie)
+            for path in candidates(catalog, self.source, subject, movie)
         }
         self._leaves = {PurePosixPath(path).name for path in self._expected}
         # What stands in a pattern between its fields; each field may be anything.
-        self._paths = [re.compile(_loose(pattern) + ".*", re.IGNORECASE) for pattern in catalog.bold]
+        self._paths = [re.compile(_loose(pattern) + ".*", re.IGNORECASE) for pattern in catalog.patterns]
         self._folders = [
             re.compile(_loose(part), re.IGNORECASE)
-            for pattern in catalog.bold
+            for pattern in catalog.patterns
             for part in pattern.split("/")[:-1]
             if part != "{subject}"
         ]
-        self._files = [re.compile(_loose(p.split("/")[-1]) + ".*", re.IGNORECASE) for p in catalog.bold]
-        self._depth = max(pattern.count("/") for pattern in catalog.bold)
+        self._files = [re.compile(_loose(p.split("/")[-1]) + ".*", re.IGNORECASE) for p in catalog.patterns]
+        self._depth = max(pattern.count("/") for pattern in catalog.patterns)
         self._id = re.compile(f"(?<![0-9A-Za-z])(?:{catalog.subject_pattern})(?![0-9A-Za-z])", re.IGNORECASE)
 
     def all(self) -> list[Rejected]:
         self._add_all(self.found.passed_over)
-        for pattern in self.catalog.bold:
+        for pattern in self.catalog.patterns:
             naming = Naming.of(self.catalog, pattern)
-            for folder in naming.folders(self.catalog):
+            for folder in naming.folders(self.catalog, self.source):
                 for entry in entries(self.source / folder):
                     self._look_at(f"{folder}/{entry.name}".lstrip("/"), entry, naming)
         self._subjects_without_runs()
@@ -154,7 +145,7 @@ class _Survey:
         named = {movie.name: movie for movie in self.catalog.movies}
         if subject is None and not re.fullmatch(self.catalog.subject_pattern, fields["subject"]):
             return self._no_id()
-        movie = named.get(fields["movie"])
+        movie = named.get(fields.get("movie", next(iter(named))))
         if movie is None:
             lower = {name.casefold(): name for name in named}
             if fields["movie"].casefold() in lower:
@@ -169,7 +160,11 @@ class _Survey:
     def _of(self, subject: str | None) -> list[str]:
         if subject is None:
             return []
-        return [path for movie in self.catalog.movies for path in candidates(self.catalog, subject, movie)]
+        return [
+            path
+            for movie in self.catalog.movies
+            for path in candidates(self.catalog, self.source, subject, movie)
+        ]
 
     def _runs_below(self, top: str, thorough: bool) -> Iterator[str]:
         """Files below a folder that look like runs; folders that a pattern names come first.
@@ -212,9 +207,10 @@ class _Survey:
 
     def _place(self, subject: str) -> str:
         """The subject's folder, as far as a pattern names it."""
-        path = candidates(self.catalog, subject, self.catalog.movies[0])[0]
-        depth = next(i for i, part in enumerate(self.catalog.bold[0].split("/")) if "{subject}" in part)
-        return "/".join(path.split("/")[: depth + 1])
+        naming = Naming.of(self.catalog, self.catalog.patterns[0])
+        part = next(part for part in self.catalog.patterns[0].split("/") if "{subject}" in part)
+        folder = (naming.folders(self.catalog, self.source) or [naming.before])[0]
+        return f"{folder}/{part.replace('{subject}', subject)}".lstrip("/")
 
     def _why_without(self, subject: str) -> str:
         folder = self.source / self._place(subject)
@@ -247,7 +243,7 @@ def _run_like(endings: Iterable[str]) -> re.Pattern[str]:
 
 
 def _loose(pattern: str) -> str:
-    anything = dict.fromkeys(("subject", "movie", "phase_encoding"), "[^/]*?")
+    anything = dict.fromkeys(FIELDS, "[^/]*?")
     return component_regex(pattern, **anything)
 
 

@@ -16,7 +16,7 @@ from simdata.common.errors import UserError
 from simdata.store.metadata import Metadata
 from simdata.store.schema import COMPLETE
 
-RUN, REACH = "run", "reach"
+RUN, REACH, FILM = "run", "reach", "film"
 BEFORE = "2.0"  # the format without them
 
 
@@ -54,6 +54,13 @@ def reaches(store: xr.Dataset, place: str | Path) -> np.ndarray:
     if (found < 0).any():
         raise UserError(f"{place}: its {REACH} has {found.min()}, and seconds are 0 or more")
     return found
+
+
+def films(store: xr.Dataset) -> np.ndarray:
+    """(movie,) int: the position of the first movie of the store that is the same film."""
+    names = store.variables[FILM if FILM in store.variables else "movie"]
+    first: dict[str, int] = {}
+    return np.array([first.setdefault(name, place) for place, name in enumerate(names.values.tolist())])
 
 
 def _checked(store: xr.Dataset, name: str, dims: tuple[str, ...], place: str | Path) -> np.ndarray:

@@ -38,6 +38,7 @@ STATUS_FLAGS = {"flag_values": [ABSENT, COMPLETE], "flag_meanings": "absent comp
 STATUSES = ("run_status", "run_source", "film_status", "film_duration", "film_source", "reach")
 BY_CATALOG = (
     "movie",
+    "film",
     "TR",
     "session",
     "phase_encoding",
@@ -216,17 +217,22 @@ def _film_coords(catalog: Catalog) -> dict[str, xr.Variable]:
     movies = catalog.movies
     return {
         "movie": strings("movie", [movie.name for movie in movies]),
-        "second": xr.Variable("second", np.arange(catalog.volumes), {"long_name": "second of the film"}),
+        "film": film_variable(catalog.films_of_movies),
+        "second": xr.Variable("second", np.arange(catalog.seconds), {"long_name": "second of the film"}),
         "hemisphere": strings("hemisphere", HEMISPHERES),
         "xyz": strings("xyz", ("x", "y", "z")),
         "TR": xr.Variable(
-            "movie", np.full(len(movies), catalog.tr), {"units": "s", "long_name": "repetition time"}
+            "movie",
+            np.full(len(movies), np.nan if catalog.tr is None else catalog.tr),
+            {"units": "s", "long_name": "repetition time"},
         ),
-        "session": xr.Variable("movie", np.array([movie.session for movie in movies])),
+        "session": xr.Variable(
+            "movie", np.array([-1 if movie.session is None else movie.session for movie in movies])
+        ),
         "phase_encoding": strings("movie", [movie.phase_encoding for movie in movies]),
         "volumes": xr.Variable(
             "movie",
-            np.array([movie.volumes for movie in movies]),
+            np.array([movie.length for movie in movies]),
             {"long_name": "length of the movie's axis, s"},
         ),
     }
@@ -262,6 +268,11 @@ def status_tables(subjects: int, movies: int) -> dict[str, xr.Variable]:
     }
 
 
+def film_variable(names: Sequence[str]) -> xr.Variable:
+    """The coordinate ``film``."""
+    return strings("movie", names, long_name="the first movie that is the same film")
+
+
 def reach_variable(movies: int) -> xr.Variable:
     """The coordinate ``reach`` of an empty store."""
     text = "rows of one scan that are less apart share volumes, 0 if none do"
@@ -285,7 +296,7 @@ def _scenes(catalog: Catalog) -> dict[str, xr.Variable]:
 
 def _run_arrays(catalog: Catalog, subjects: Sequence[str], encoding: Encoding) -> dict[str, xr.Variable]:
     subject, movie, vertices = len(subjects), len(catalog.movies), 10 * 4**ORDER + 2
-    seconds, hemisphere = catalog.volumes, len(HEMISPHERES)
+    seconds, hemisphere = catalog.seconds, len(HEMISPHERES)
     run = ("subject", "movie")
     bold_chunk, bold_shard = (1, 1, 1, 1, vertices), (1, 1, seconds, 1, vertices)
     bold = empty(
@@ -318,7 +329,7 @@ def _run_arrays(catalog: Catalog, subjects: Sequence[str], encoding: Encoding) -
 def _film_arrays(
     catalog: Catalog, encoders: Sequence[Embedded], thumbnail: tuple[int, int]
 ) -> dict[str, xr.Variable]:
-    films, seconds = len(catalog.movies), catalog.volumes
+    films, seconds = len(catalog.movies), catalog.seconds
     axes = ("movie", "second")
     arrays = {
         "frame": empty(
@@ -396,9 +407,9 @@ def _segments(catalog: Catalog) -> np.ndarray:
     codes = {name: code for code, name in enumerate(catalog.segment_names)}
     kinds = (np.int8, np.int16, np.int32)
     integers = next(kind for kind in kinds if len(codes) - 1 <= np.iinfo(kind).max)
-    table = np.zeros((len(catalog.movies), catalog.volumes), integers)
+    table = np.zeros((len(catalog.movies), catalog.seconds), integers)
     for row, movie in zip(table, catalog.movies, strict=True):
-        for segment in movie.segments:
+        for segment in movie.clips:
             row[segment.start : segment.stop] = codes[segment.name]
     return table
 

@@ -64,8 +64,12 @@ def own_splits(store: xr.Dataset, place: str | Path) -> Splits:
 
 
 def catalog_of(store: xr.Dataset, place: str | Path) -> Catalog:
-    """The catalog that a store was built from."""
-    return parse(Metadata.of(store, place).catalog_text, f"the catalog of {place}")
+    """The catalog that a store was built from, with the lengths of films that the store has."""
+    catalog = parse(Metadata.of(store, place).catalog_text, f"the catalog of {place}")
+    if all(movie.has_length for movie in catalog.movies):
+        return catalog
+    lengths = dict.fromkeys((movie.name for movie in catalog.movies), store.sizes["second"])
+    return catalog.with_lengths(lengths | dict(zip(store.movie.values, store.volumes.values, strict=True)))
 
 
 def _scenes(store: xr.Dataset, place: str | Path, catalog: Catalog) -> np.ndarray:

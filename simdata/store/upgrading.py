@@ -1,4 +1,4 @@
-"""Bringing a store of format 2.0 to 2.1: it gets ``run`` and ``reach``, and nothing else changes."""
+"""Bringing a store of format 2.0 to 2.1: it gets ``run``, ``reach`` and ``film``; nothing else changes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import zarr
 from simdata.store.arrays import dimensions_of
 from simdata.store.metadata import FORMAT_VERSION, change
 from simdata.store.opening import open_store
-from simdata.store.run_codes import REACH, RUN, run_codes
-from simdata.store.schema import quiet_zarr, reach_variable, run_variable
+from simdata.store.run_codes import FILM, REACH, RUN, run_codes
+from simdata.store.schema import film_variable, quiet_zarr, reach_variable, run_variable
+
+LABELS = (REACH, FILM)  # of movies
 
 
 def upgrade(store: Path, staging: Path) -> bool:
@@ -31,17 +33,18 @@ def upgrade(store: Path, staging: Path) -> bool:
         sizes = (dataset.sizes[axis] for axis in ("subject", "movie", "second"))
         run = run_variable(*sizes)
         run.data = run_codes(dataset, store)
-        tables = xr.Dataset({RUN: run, REACH: reach_variable(dataset.sizes["movie"])})
+        film = film_variable(dataset.movie.values.tolist())
+        tables = xr.Dataset({RUN: run, REACH: reach_variable(dataset.sizes["movie"]), FILM: film})
     with quiet_zarr():
         tables.to_zarr(staging / "tables", mode="w", zarr_format=3, consolidated=False)
-        for name in (RUN, REACH):
+        for name in (RUN, *LABELS):
             shutil.rmtree(store / name, ignore_errors=True)  # of a call that was killed
             os.replace(staging / "tables" / name, store / name)
         group = zarr.open_group(store, mode="r+", use_consolidated=False)
         for name, array in group.arrays():
             labels = str(array.attrs.get("coordinates", "")).split()
-            if labels and "movie" in dimensions_of(array) and name != REACH and REACH not in labels:
-                array.attrs["coordinates"] = " ".join([*labels, REACH])
+            if labels and "movie" in dimensions_of(array) and name not in LABELS:
+                array.attrs["coordinates"] = " ".join(dict.fromkeys([*labels, *LABELS]))
         change(group, format_version=FORMAT_VERSION)
         zarr.consolidate_metadata(store)
     return True

@@ -95,9 +95,9 @@ def write_demo(
         raise UserError(f"{folder}: is not empty; give a new folder")
     (folder / "movies").mkdir(parents=True)
     for movie in catalog.movies:
-        progress(f"{movie.name}: film of {movie.volumes} s")
+        progress(f"{movie.name}: film of {movie.length} s")
         footage = miniature.footage(movie)
-        write_film(folder / "movies" / movie.video.replace("*", ""), footage, movie.volumes)
+        write_film(folder / "movies" / movie.video.replace("*", ""), footage, movie.length)
     for number in range(1, (subjects or chosen.subjects) + 1):
         mesh, runs = density or chosen.density, catalog.movies
         if chosen.gaps:
@@ -111,7 +111,7 @@ def write_demo(
 def _write_subject(folder: Path, catalog: Catalog, miniature: Miniature, density: str, number: int) -> None:
     scanned = miniature.subject(density, number)
     # The catalog's first pattern is the fine product, its last the coarse one.
-    pattern = catalog.bold[0 if density == "59k" else -1]
+    pattern = catalog.patterns[0 if density == "59k" else -1]
     for movie in catalog.movies:
         fields = {"movie": movie.name, "phase_encoding": movie.phase_encoding}
         path = folder / pattern.format(subject=FIRST_ID + number - 1, **fields)

@@ -43,7 +43,7 @@ class Scene:
 
 def scenes(movie: Movie, seed: int) -> list[Scene]:
     """The scenes of a movie's segments. A clip of the same name is the same wherever it is shown."""
-    return [scene for segment in movie.segments for scene in _scenes_of(segment, seed)]
+    return [scene for segment in movie.clips for scene in _scenes_of(segment, seed)]
 
 
 def _scenes_of(segment: Segment, seed: int) -> list[Scene]:

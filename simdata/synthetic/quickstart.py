@@ -24,7 +24,7 @@ class Quickstart:
 
     def footage(self, movie: Movie) -> Footage:
         """A drifting Gabor, and a trembling tone in noise."""
-        return footage(scenes(movie, self.seed), movie.volumes)
+        return footage(scenes(movie, self.seed), movie.length)
 
     def subject(self, density: str, number: int) -> Scanned:
         """A subject with maps and a haemodynamic delay of their own."""
@@ -32,6 +32,6 @@ class Quickstart:
 
         def scanned(movie: Movie) -> np.ndarray:
             rng = np.random.default_rng([self.seed, number, self.catalog.movies.index(movie), 2])
-            return bold(subject, scenes(movie, self.seed), movie.volumes, brain_models(density).size, rng)
+            return bold(subject, scenes(movie, self.seed), movie.length, brain_models(density).size, rng)
 
         return scanned

@@ -69,6 +69,7 @@ def test_the_public_names_are_these_and_are_found_at_their_first_use():
         "embed",
         "import_embeddings",
         "open",
+        "plays",
         "rechunk",
         "resplit",
         "scene_sets",
@@ -178,7 +179,9 @@ def test_a_catalog_is_a_name_a_file_or_an_object(mine):
     edited = catalog.model_copy(update={"title": "Another"})
     assert "title" in simdata.build(edited, **sources(), out="mini.zarr").notes[0]
     assert simdata.open("mini.zarr").simdata.catalog == edited
-    with pytest.raises(UserError, match=r"tr must be 1\.0"):  # a copy with other values is checked too
+    with pytest.raises(
+        UserError, match=r"counts volumes of 1 s where tr is 1\.0"
+    ):  # a copy with other values is checked too
         simdata.build(catalog.model_copy(update={"tr": 2.0}), **sources(), out="other.zarr")
     with pytest.raises(UserError, match=r"no catalog 'mine': give the path of a .yaml file or one of demo"):
         simdata.build("mine", **sources(), out="other.zarr")

@@ -44,7 +44,7 @@ class Study:
 
     def footage(self, movie: Movie) -> Footage:
         """Gabors and tones of the scenes' categories, with a mark for every sign."""
-        return footage(self.scenes(movie), movie.volumes)
+        return footage(self.scenes(movie), movie.length)
 
     def subject(self, density: str, number: int) -> Scanned:
         """A subject, whose topography and haemodynamics are the same in all runs."""
@@ -74,7 +74,7 @@ class Study:
     ) -> np.ndarray:
         """(grayordinates, volumes) float32 in scanner units, mean about 10,000; cortex rows come first."""
         data = self._noise(movie, density, number, found)
-        response = expected(self.scenes(movie), movie.volumes, peaks, self.has("conjunctive"))
+        response = expected(self.scenes(movie), movie.length, peaks, self.has("conjunctive"))
         strength = np.float32(np.sqrt(self.signal / (1 - self.signal)))
         for name, maps in found.maps.items():
             rows = np.flatnonzero(maps.any(axis=1))
@@ -87,23 +87,23 @@ class Study:
     def _noise(self, movie: Movie, density: str, number: int, found: Topography) -> np.ndarray:
         """Of variance 1: what is a vertex's own, its neighbours', its networks' and all the cortex's."""
         run, slow = (number, movie.name), self.has("one-over-f")
-        data = np.empty((brain_models(density).size, movie.volumes), np.float32)
+        data = np.empty((brain_models(density).size, movie.length), np.float32)
         globally = GLOBAL_SHARE if self.has("global-signal") else 0.0
         of_networks = NETWORK_SHARE if self.has("networks") else 0.0
         start = 0
         for hemisphere in HEMISPHERES:
             rng = stream(self.seed, "noise", *run, hemisphere)
             rows = slice(start, start := start + len(cortex_vertices(density, hemisphere)))
-            own = coloured(rng, rows.stop - rows.start, movie.volumes, slow)
+            own = coloured(rng, rows.stop - rows.start, movie.length, slow)
             data[rows] = smoothing(density, hemisphere) @ own if self.has("smooth") else own
             data[rows] *= np.float32(np.sqrt(1 - globally - of_networks))
         cortex = data[:start]
         if globally:
-            signal = coloured(stream(self.seed, "global signal", *run), 1, movie.volumes, slow)[0]
+            signal = coloured(stream(self.seed, "global signal", *run), 1, movie.length, slow)[0]
             cortex += np.outer(found.gain, np.float32(np.sqrt(globally)) * signal)
         if of_networks:
-            courses = coloured(stream(self.seed, "networks", *run), NETWORKS, movie.volumes, slow)
+            courses = coloured(stream(self.seed, "networks", *run), NETWORKS, movie.length, slow)
             cortex += found.networks @ (np.float32(np.sqrt(of_networks)) * courses)
         below = stream(self.seed, "noise", *run, "below")
-        data[start:] = coloured(below, len(data) - start, movie.volumes, slow)
+        data[start:] = coloured(below, len(data) - start, movie.length, slow)
         return data

@@ -23,7 +23,7 @@ def scenes(movie: Movie, seed: int, shared_categories: bool) -> list[Scene]:
     A clip of the same name is the same wherever it is shown. Pictures are the same whether categories are
     shared or not.
     """
-    return [one for segment in movie.segments for one in _scenes_of(segment, seed, shared_categories)]
+    return [one for segment in movie.clips for one in _scenes_of(segment, seed, shared_categories)]
 
 
 def _scenes_of(segment: Segment, seed: int, shared_categories: bool) -> list[Scene]:

@@ -48,7 +48,7 @@ def test_hcp_catalog_states_the_release():
     hcp, text = catalogs.load("hcp7t-movie")
     assert [movie.volumes for movie in hcp.movies] == [921, 918, 915, 901]
     assert [movie.phase_encoding for movie in hcp.movies] == ["AP", "PA", "PA", "AP"]
-    assert hcp.volumes == 921
+    assert hcp.seconds == 921
     assert hcp.stimulus_lag == 6
     # The design's inclusive ranges.
     inclusive = [[(s.start, s.stop - 1) for s in movie.segments] for movie in hcp.movies]
@@ -78,17 +78,21 @@ def test_shipped_catalogs_are_valid(name):
         (("colour",), "red", r"colour: unknown key"),
         (("movies", 0, "fps"), 25, r"movies\[0\]\.fps: unknown key"),
         (("tr",), "fast", r"tr: Input should be a valid number"),
-        (("tr",), 0.72, r"tr must be 1\.0"),
+        (("tr",), 0.72, r"movies\[0\]\.volumes: counts volumes of 1 s where tr is 1\.0; give `seconds`"),
+        (("tr",), 0, r"tr: Input should be greater than 0"),
         (("movies", 0, "volumes"), "921", r"movies\[0\]\.volumes: Input should be a valid integer"),
         (("movies", 0, "volumes"), 29, r"movies\[0\]: segment two ends at 30, after the run's 29 volumes"),
         (("movies", 0, "segments", 1, "start"), 11, r"movies\[0\]: segment two starts before"),
         (("movies", 0, "segments", 0, "stop"), 2, r"segments\[0\]: stop \(2\) must be after start \(2\)"),
         (("movies", 0, "segments", 0, "name"), "two words", r"segments\[0\]\.name: use letters"),
         (("movies", 0, "segments", 0, "name"), "rest", r"rest is what no segment covers"),
-        (("movies",), [], r"movies: List should have at least 1 item"),
-        (("movies",), None, r"movies: missing"),
+        (("movies",), [], r"movies: list at least one movie"),
+        (("movies",), None, r"movies: list at least one movie"),
         (("movies", 0, "video"), None, r"movies\[0\]\.video: missing"),
-        (("bold",), ["{subject}.nii"], r"must contain \{subject\} and \{movie\}"),
+        (("bold",), {"subject": "1"}, r"bold: subject: write sub"),
+        (("bold",), {"space": "fsLR"}, r"movie: say by entities what was shown in a scan"),
+        (("movie",), "{task}", r"movie and repeat: are for `bold` by BIDS entities"),
+        (("bold",), ["{movie}.nii"], r"must contain \{subject\} and \{movie\}"),
         (("bold",), ["{subject}/{movie}_{task}.nii"], r"may use only"),
         (("subject_pattern",), "[0-9", r"subject_pattern: not a regular expression"),
         (("splits",), {"subjects": {"val": 0.6, "test": 0.4}}, r"leave something for train"),

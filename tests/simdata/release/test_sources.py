@@ -5,7 +5,9 @@ import pytest
 
 from simdata.common.errors import UserError
 from simdata.release import catalog as catalogs
-from simdata.release.sources import entries, find_film, find_runs, find_subjects
+from simdata.release.found_runs import find_runs
+from simdata.release.pattern_scans import find_subjects
+from simdata.release.sources import entries, find_film
 from simdata.release.survey import survey
 
 HCP, _ = catalogs.load("hcp7t-movie")

@@ -12,7 +12,7 @@ import simdata
 from simdata.common.errors import UserError
 from simdata.store.damage import check_runs
 from simdata.store.metadata import VARIABLE
-from simdata.store.run_codes import reaches, run_codes
+from simdata.store.run_codes import films, reaches, run_codes
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +33,12 @@ def make_old(folder):
     """As a store of format 2.0 was."""
     store = folder / "s.zarr"
     group = zarr.open_group(store, mode="r+", use_consolidated=False)
-    for name in ("run", "reach"):
+    for name in ("run", "reach", "film"):
         shutil.rmtree(store / name)
     for _, array in group.arrays():
         if "coordinates" in array.attrs:
             labels = array.attrs["coordinates"].split()
-            array.attrs["coordinates"] = " ".join(label for label in labels if label != "reach")
+            array.attrs["coordinates"] = " ".join(label for label in labels if label not in ("reach", "film"))
     group[VARIABLE].attrs["format_version"] = "2.0"
     zarr.consolidate_metadata(store)
 
@@ -49,6 +49,9 @@ def test_a_scan_a_movie_is_one_run_to_its_end(built):
     assert plain.run.sel(subject="1", movie="A").values.tolist() == [1] * VOLUMES["A"]
     assert not plain.run.sel(movie="B").any()
     assert plain.coords["reach"].values.tolist() == [0, 0]
+    assert plain.coords["film"].values.tolist() == ["A", "B"]
+    assert films(plain).tolist() == films(plain.drop_vars("film")).tolist() == [0, 1]
+    assert films(plain.assign_coords(film=("movie", ["X", "X"]))).tolist() == [0, 0]
     np.testing.assert_array_equal(run_codes(plain, built), plain.run)
 
 

@@ -8,7 +8,8 @@ from simdata.bold.cifti import open_dtseries
 from simdata.bold.run_conversion import check_run
 from simdata.common.errors import UserError
 from simdata.release import catalog as catalogs
-from simdata.release.sources import find_film, find_runs
+from simdata.release.found_runs import find_runs
+from simdata.release.sources import find_film
 from simdata.surface.meshes import fs_lr_sphere
 from simdata.synthetic import stimuli, write_demo
 from simdata.synthetic.film import FRAME_RATE

@@ -20,7 +20,8 @@ from simdata.common.errors import UserError
 from simdata.encoders import create_all
 from simdata.films.blocks import stimulus_blocks
 from simdata.release import catalog as catalogs
-from simdata.release.sources import find_film, find_runs
+from simdata.release.found_runs import find_runs
+from simdata.release.sources import find_film
 from simdata.surface.meshes import RADIUS, fs_lr_sphere
 from simdata.synthetic import write_demo
 from simdata.synthetic.demo import KINDS
