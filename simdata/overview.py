@@ -97,8 +97,8 @@ def _summary(path: Path, store: xr.Dataset) -> Table:
 
 def _movies(store: xr.Dataset) -> Table:
     table = Table(title="Movies", title_justify="left")
-    for column in ("movie", "volumes", "film", "runs", "clips (train / val / test seconds)"):
-        table.add_column(column, justify="right" if column in ("volumes", "film", "runs") else "left")
+    for column in ("movie", "seconds", "film", "runs", "clips (train / val / test seconds)"):
+        table.add_column(column, justify="right" if column in ("seconds", "film", "runs") else "left")
     names = store.simdata.flag_names("segment")
     split_codes = {name: code for code, name in store.simdata.flag_names("scene_split").items()}
     for movie in store.movie.values:

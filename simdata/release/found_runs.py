@@ -56,6 +56,9 @@ def look_at(catalog: Catalog, source: Path, subjects: Sequence[str] | None = Non
     if subjects is not None and (missing := set(seen) - set(found.with_runs)):
         raise UserError(f"`source` {source}: has no run of subject {', '.join(sorted(missing))}")
     _refuse_shared_files(found)
+    if not found.with_runs and scans:
+        why = "; ".join(dict.fromkeys(f"{one.path}: {one.reason}" for one in plays.without[:3]))
+        raise UserError(f"`source` {source}: no scan shows a movie of catalog {catalog.name}: {why}")
     if not found.with_runs:
         expected = "\n  ".join(catalog.patterns)
         hint = "" if catalog.subject_pattern == ".+" else f"\nwith subjects like {catalog.subject_pattern}"

@@ -142,7 +142,7 @@ def _from_table(catalog: Catalog, scans: Sequence[NamedScan], path: Path) -> Pla
     own = {(line.subject, line.movie.name) for line in lines if line.subject}
     table, by_subject = PlayTable(), dict[str, list[NamedScan]]()
     for scan in scans:
-        by_subject.setdefault(scan.subject, []).append(scan)
+        by_subject.setdefault(_label(scan.subject, "subject"), []).append(scan)
     shown: dict[NamedScan, list[Showing]] = {scan: [] for scan in scans}
     for line in lines:
         subjects = [line.subject] if line.subject else list(by_subject)

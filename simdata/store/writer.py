@@ -65,8 +65,8 @@ class StoreWriter:
             os.replace(shard, target)
         rows = array_of(self._group, "run")
         rows[subject, movie] = np.pad(converted.run, (0, rows.shape[2] - len(converted.run)))
-        reaches = array_of(self._group, "reach")
-        reaches[movie] = max(converted.reach, int(values_of(self._group, "reach")[movie]))
+        if converted.reach > values_of(self._group, "reach")[movie]:
+            array_of(self._group, "reach")[movie] = converted.reach
         array_of(self._group, "bold_mean")[subject, movie] = converted.mean
         array_of(self._group, "bold_std")[subject, movie] = converted.std
         bits = as_bits(converted.cortex)

@@ -122,6 +122,21 @@ def test_a_table_says_what_each_scan_showed_with_lines_of_subjects_where_they_di
     ]
 
 
+def test_subjects_of_a_table_may_be_written_with_or_without_sub(tmp_path):
+    write(tmp_path, "sub-01_run-1.nii", "sub-02_run-1.nii")
+    whole = {"bold": ["{subject}_run-{run}.nii"], "subject_pattern": "sub-[0-9]+", "plays": ONE_FILE["plays"]}
+    table_of(tmp_path, "sub-01 n/a 1 A 3 0 50", "02 n/a 1 A 4 0 50")
+    assert plays_of(find_runs(catalog(**whole), tmp_path)) == {
+        "sub-01/A": [(Play(3.0, 0.0, 50.0),)],
+        "sub-02/A": [(Play(4.0, 0.0, 50.0),)],
+    }
+    table_of(tmp_path, "sub-03 n/a 1 A 3 0 50")
+    with pytest.raises(
+        UserError, match=r"no scan shows a movie of catalog mini: plays\.tsv: line 2 is of no sc"
+    ):
+        find_runs(catalog(**whole), tmp_path)
+
+
 def test_one_scan_of_several_films_is_not_one_file_twice(tmp_path):
     write(tmp_path, "sub-1/run-1.dtseries.nii", "sub-2/run-1.dtseries.nii")
     table_of(tmp_path, "n/a n/a 1 A 0 0 100", "n/a n/a 1 B 120 0 100")
