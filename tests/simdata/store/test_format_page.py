@@ -42,7 +42,7 @@ def test_the_page_has_every_variable_as_a_build_writes_it(folder):
         dtypes, dims = said.pop(name, None) or said[f"{name.split('_')[0]}_*"]
         dtype = "text" if str(array.dtype) in TEXT else str(array.dtype)
         assert dtype in re.split(", or |, | or ", dtypes), name
-        found = ", ".join(array.metadata.dimension_names) or "none"
+        found = ", ".join(array.metadata.dimension_names or ()) or "none"
         assert re.sub("[a-z_]+_feature", "`*_feature`", found) == dims, name
     assert not {name for name in said if "*" not in name}
 
