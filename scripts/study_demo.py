@@ -8,8 +8,7 @@ gains on another where a property is on, more than where it is off; its sign was
     OMP_NUM_THREADS=1 nice -n 10 python scripts/study_demo.py --out study --seeds 0,1,2
     python scripts/study_demo.py --out study --only warp            # the cells that one claim needs
     python scripts/study_demo.py --out study --table                # of what is there, without running
-    python scripts/study_demo.py --out study --table --record docs/study.json       # and keep it in one file
-    python scripts/study_demo.py --out docs/study.json --table      # of such a file
+    python scripts/study_demo.py --out study --record docs/study.json   # from that file on; keeps all in it
 
 Nothing is chosen by test sets: of the two transformers, each seed takes the one of the better validation
 retrieval, and a run its best checkpoint by the same.
@@ -241,13 +240,25 @@ def built(without: tuple[str, ...], seed: int, place: Path, options: Options) ->
 
 
 def recorded(out: Path) -> dict[str, Any]:
-    """The sizes and all cells, by name, of a folder of cells or of a file made by ``--record``."""
-    if out.is_file():
-        found: dict[str, Any] = json.loads(out.read_text())
-        return found
-    sizes = json.loads((out / "sizes.json").read_text())
+    """The sizes and all cells, by name, of a folder of cells."""
     cells = {file.stem: json.loads(file.read_text()) for file in sorted((out / "cells").glob("*.json"))}
-    return {"sizes": sizes, "cells": cells}
+    return {"sizes": json.loads((out / "sizes.json").read_text()), "cells": cells}
+
+
+def take_up(record: Path, out: Path) -> None:
+    """Put the cells that a file has kept into a folder of cells of the same sizes."""
+    kept = json.loads(record.read_text())
+    same_sizes(out, kept["sizes"])
+    for name, figures in kept["cells"].items():
+        json_text.write(out / "cells" / f"{name}.json", figures)
+
+
+def same_sizes(out: Path, sizes: dict[str, int | None]) -> None:
+    """Cells of other sizes do not compare: a folder has one."""
+    file = out / "sizes.json"
+    if file.exists() and (there := json.loads(file.read_text())) != sizes:
+        sys.exit(f"{out} has cells of {there}, and {sizes} are asked for: give another --out")
+    json_text.write(file, sizes)
 
 
 def cells_of(there: Cells, without: Collection[str], seed: int, models: Collection[str]) -> Cells | None:
@@ -349,7 +360,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=CLAIMS, help="a claim; may be repeated")
     parser.add_argument("--cell", metavar="MODEL", choices=MODELS, help="this model alone, complete data")
     parser.add_argument("--table", action="store_true", help="print what is there, and run nothing")
-    parser.add_argument("--record", type=Path, metavar="FILE", help="keep all cells of --out in one file")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="one file of all cells, which is kept")
     parser.add_argument("--subjects", type=int, help="of a miniature (default: 20)")
     parser.add_argument("--steps", type=int, default=400, help="of training")
     parser.add_argument("--keep", action="store_true", help="keep stores and runs, 2.5 GB each")
@@ -357,9 +368,11 @@ def main() -> None:
     options = Options(given.out, given.subjects, given.steps, given.keep)
     only = given.only or list(CLAIMS)
     conditions = {COMPLETE: (given.cell,)} if given.cell else needed(only)
+    (given.out / "cells").mkdir(parents=True, exist_ok=True)
+    if given.record and given.record.exists():
+        take_up(given.record, given.out)
     if not given.table:
-        (options.out / "cells").mkdir(parents=True, exist_ok=True)
-        same_sizes(options)
+        same_sizes(given.out, {"subjects": given.subjects, "steps": given.steps})
         for seed in given.seeds:
             for without, models in conditions.items():
                 run_condition(without, models, seed, options)
@@ -367,15 +380,6 @@ def main() -> None:
     if given.record:
         json_text.write(given.record, study)
     print(report(study["cells"], only, given.seeds))
-
-
-def same_sizes(options: Options) -> None:
-    """Cells of other sizes do not compare: a folder has one."""
-    sizes = {"subjects": options.subjects, "steps": options.steps}
-    record = options.out / "sizes.json"
-    if record.exists() and (there := json.loads(record.read_text())) != sizes:
-        sys.exit(f"{options.out} has cells of {there}, and {sizes} are asked for: give another --out")
-    json_text.write(record, sizes)
 
 
 if __name__ == "__main__":

@@ -53,9 +53,9 @@ def planted(out, gain):
                     found = {name: dict.fromkeys(study_demo.DIRECTIONS, 0.99) for name in found}
                 cell = {"validation": 0.1 if model == "linear" else 0.2, "top-1": found}
                 file = study_demo.cell_file(out, without, seed, model)
-                file.parent.mkdir(exist_ok=True)
+                file.parent.mkdir(parents=True, exist_ok=True)
                 json_text.write(file, cell)
-    study_demo.same_sizes(study_demo.Options(out, None, 1000, False))
+    study_demo.same_sizes(out, {"subjects": None, "steps": 400})
 
 
 @pytest.mark.parametrize(("gain", "said"), [(7, "gain"), (-7, "loss")])
@@ -77,15 +77,14 @@ def test_the_table_finds_what_is_planted_and_goes_by_validation(tmp_path, gain, 
     assert cells[8] != "gain"
 
 
-def test_a_file_of_all_cells_says_what_their_folder_says(tmp_path, monkeypatch, capsys):
+def test_a_file_keeps_all_cells_for_another_folder(tmp_path, monkeypatch, capsys):
     import study_demo
 
-    planted(tmp_path, 3)
-    for out, record in (
-        (tmp_path, ["--record", str(tmp_path / "study.json")]),
-        (tmp_path / "study.json", []),
-    ):
-        monkeypatch.setattr(sys, "argv", ["study_demo.py", "--out", str(out), "--table", *record])
+    planted(tmp_path / "one", 3)
+    file = tmp_path / "study.json"
+    for out in ("one", "another"):
+        words = ["--out", str(tmp_path / out), "--record", str(file), "--table"]
+        monkeypatch.setattr(sys, "argv", ["study_demo.py", *words])
         study_demo.main()
     told = capsys.readouterr().out
     half = len(told) // 2
@@ -115,7 +114,7 @@ def test_a_cell_that_is_there_is_not_done_again(tmp_path, monkeypatch):
 def test_a_folder_has_cells_of_one_size(tmp_path):
     import study_demo
 
-    study_demo.same_sizes(study_demo.Options(tmp_path, 6, 300, False))
-    study_demo.same_sizes(study_demo.Options(tmp_path, 6, 300, False))
+    study_demo.same_sizes(tmp_path, {"subjects": 6, "steps": 300})
+    study_demo.same_sizes(tmp_path, {"subjects": 6, "steps": 300})
     with pytest.raises(SystemExit, match="give another --out"):
-        study_demo.same_sizes(study_demo.Options(tmp_path, None, 300, False))
+        study_demo.same_sizes(tmp_path, {"subjects": None, "steps": 300})
