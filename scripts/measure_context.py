@@ -66,7 +66,7 @@ Figures = dict[str, float]
 
 
 class Elsewhere:
-    """In place of a `simtrain.data.reach.Reach`: shows each of some samples BOLD of another moment.
+    """In place of `Surroundings`: shows each of some samples BOLD of another moment.
 
     Parameters
     ----------
@@ -118,10 +118,10 @@ def masked_as(samples: np.ndarray, learner: Learner, dataset: Dataset) -> Iterat
     if (context := learner.context) is None:
         yield
         return
-    reach = context.reach
-    context.reach = Elsewhere(reach.of_samples(samples)[1], reach.before, dataset.volumes)
+    around = context.surroundings
+    context.surroundings = Elsewhere(around.of_samples(samples)[1], around.before, dataset.volumes)
     yield
-    context.reach = reach
+    context.surroundings = around
 
 
 def embedded(learner: Learner, dataset: Dataset, samples: np.ndarray, frames: int) -> torch.Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from simdata.common.errors import UserError
 from simtrain.data.dataset import SPLITS, Dataset
+from simtrain.data.scan_rows import window_starts
 from simtrain.data.windows import TRAIN, Windows, by_hemisphere, training
 from simtrain.models.alignment import Components
 from simtrain.models.learner import Learner
@@ -62,8 +63,8 @@ class Material:
         others = np.flatnonzero(dataset.subject_split == TRAIN)
         found = Windows.of(dataset, run.config).find()
         own = found[(found["subject"] == position) & (found["scene_split"] == TRAIN)]
-        watched = dataset.complete[others].sum(axis=0) > 0
-        own = own[watched[own["movie"]]]
+        starts = window_starts(dataset.run[others], run.config.data.frames)
+        own = own[starts[:, own["movie"], own["second"]].any(axis=0)]
         covered = own["second"][:, None] + np.arange(run.config.data.frames)
         _, second = np.unique(own["movie"][:, None] * 10**6 + covered, return_inverse=True)
         second = second.reshape(covered.shape)  # of the subject's BOLD that can be had, by movie and time
@@ -108,7 +109,8 @@ class Material:
         own = self._scores(learner, components, self.windows)
         total, count = torch.zeros_like(own), torch.zeros(len(own), device=own.device)
         for other in self.others.tolist():
-            seen = torch.from_numpy(self.dataset.complete[other, self.windows["movie"]]).to(own.device)
+            starts = window_starts(self.dataset.run[other], self.run.config.data.frames)
+            seen = torch.from_numpy(starts[self.windows["movie"], self.windows["second"]]).to(own.device)
             windows = self.windows[seen.cpu().numpy()]
             windows["subject"] = other
             if len(windows):

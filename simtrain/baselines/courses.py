@@ -16,6 +16,7 @@ from simdata.common.remembered import remembering
 from simdata.store import BoldReader
 from simdata.store.encoding import INT8_FILL
 from simtrain.data.dataset import Dataset
+from simtrain.data.scan_rows import stretches
 from simtrain.data.windows import BOTH
 from simtrain.surface.patches import patch_vertices
 
@@ -36,20 +37,29 @@ class Courses:
     """
 
     def __init__(self, dataset: Dataset, ico: int, hemispheres: Sequence[int] = BOTH) -> None:
-        self._reader, self._volumes = BoldReader(dataset.path), dataset.volumes
+        self._reader, self._volumes, self._rows = BoldReader(dataset.path), dataset.volumes, dataset.run
+        self._first, self._last = stretches(dataset.run)
         self._averages = {side: _averages(dataset.cortex[side], patch_vertices(ico)) for side in hemispheres}
         self.features = sum(average.shape[0] for average in self._averages.values())
         one_run = 4 * self.features * int(max(self._volumes))
         self.run = remembering(self._run, max(1, KEPT // one_run))
 
     def _run(self, subject: int, movie: int) -> np.ndarray:
-        """(volumes, features) float32: each patch with mean 0 and s.d. 1 (ddof 0) over its run."""
+        """(volumes, features) float32: patches with mean 0 and s.d. 1 (ddof 0) over the run's usable rows."""
         volumes = int(self._volumes[movie])
         courses = [
             (average @ read_run(self._reader, subject, movie, hemisphere, volumes).T).T
             for hemisphere, average in self._averages.items()
         ]
-        return zscore(np.concatenate(courses, axis=1))
+        return zscore(np.concatenate(courses, axis=1), self._rows[subject, movie, :volumes] > 0)
+
+    def around(self, subject: int, movie: int, second: np.ndarray, delays: np.ndarray) -> np.ndarray:
+        """(n, delays * features): the course at every second + delay, delay by delay.
+
+        A delay that leads out of the scan takes the first or last row of it.
+        """
+        at = within_scan(self._first[subject, movie], self._last[subject, movie], second, delays)
+        return self.run(subject, movie)[at].reshape(len(second), -1)
 
 
 def read_run(reader: BoldReader, subject: int, movie: int, hemisphere: int, volumes: int) -> np.ndarray:
@@ -59,18 +69,15 @@ def read_run(reader: BoldReader, subject: int, movie: int, hemisphere: int, volu
     return np.where(missing, 0, run).astype(np.float32)
 
 
-def delayed(course: np.ndarray, second: np.ndarray, delays: np.ndarray) -> np.ndarray:
-    """(n, delays * features): the course at every second + delay, delay by delay.
-
-    A delay that leads out of the run takes its first or last volume.
+def within_scan(first: np.ndarray, last: np.ndarray, second: np.ndarray, delays: np.ndarray) -> np.ndarray:
+    """(n, delays) int: every second + delay, or the end of the scan that it leads out of.
 
     Parameters
     ----------
-    course : (volumes, features)
+    first, last : (seconds,) int of a run, as `simtrain.data.scan_rows.stretches` has them
     second : (n,) int
     """
-    at = np.clip(second[:, None] + delays, 0, len(course) - 1)
-    return course[at].reshape(len(second), -1)
+    return np.clip(second[:, None] + delays, first[second][:, None], last[second][:, None])
 
 
 def by_run(windows: np.ndarray, *also: str) -> list[np.ndarray]:
@@ -80,8 +87,17 @@ def by_run(windows: np.ndarray, *also: str) -> list[np.ndarray]:
     return np.split(order, np.flatnonzero(np.diff(run[order])) + 1) if len(order) else []
 
 
-def zscore(course: np.ndarray) -> np.ndarray:
-    """Mean 0 and s.d. 1 (ddof 0) over the first axis; what is constant becomes 0."""
+def zscore(course: np.ndarray, usable: np.ndarray | None = None) -> np.ndarray:
+    """Mean 0 and s.d. 1 (ddof 0) over the first axis; what is constant becomes 0.
+
+    Parameters
+    ----------
+    usable : (rows,) bool, which of the first axis count, if not all do; the others become 0
+    """
+    if usable is not None and not usable.all():
+        scored = np.zeros_like(course)
+        scored[usable] = zscore(course[usable]) if usable.any() else 0
+        return scored
     centred = course - course.mean(axis=0)
     deviation = centred.std(axis=0)
     return centred / np.where(deviation > 0, deviation, 1)

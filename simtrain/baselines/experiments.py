@@ -236,7 +236,7 @@ class Baselines:
             dataset.segment.shape,
         )
         means = aligned.sums.mean / aligned.scale
-        learner = InterSubjectLearner(config, dataset, means, self._used.span, axes.axes.shape[1])
+        learner = InterSubjectLearner(config, dataset, means, self._used.separation, axes.axes.shape[1])
         # Not among the candidates of validation: clips that lead out of all runs.
         clips = np.where(means.isfinite().all(dim=2).cpu().numpy(), self._clips, 0)
         used = replace(self._used, clips=clips)
@@ -268,7 +268,7 @@ class Baselines:
             modality: Bank(partial(_by_unit, sides, modality), self._dataset, units)
             for modality in sides[0].modalities
         }
-        return Examinee(_ClipSide(sides[0], self._used.span), banks, self._dataset)
+        return Examinee(_ClipSide(sides[0], self._used.separation), banks, self._dataset)
 
 
 KINDS = {"ridge": Baselines._ridge, "pca": Baselines._pca, "intersubject": Baselines._intersubject}

@@ -205,7 +205,7 @@ def mean_of_others(windows: np.ndarray, scores: Scores, dataset: Dataset, data: 
     clips = np.unique(windows[["movie", "clip"]])
     movie, clip = clips["movie"], clips["clip"]
     second = np.minimum(clip + data.lag, dataset.volumes[movie] - data.frames)
-    found = of_all_subjects(dataset, movie, clip, second, dataset.scene_split[movie, clip])
+    found = of_all_subjects(dataset, movie, clip, second, dataset.scene_split[movie, clip], data.frames)
     own = found[np.isin(found["subject"], others_of(dataset, np.unique(windows["subject"])))]
     values = scores.of(by_hemisphere(own, data.sides)).view(len(own), -1)
     return SummedScores.of(own, values, dataset.segment.shape).mean

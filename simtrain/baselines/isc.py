@@ -30,10 +30,10 @@ def isc(
 ) -> np.ndarray:
     """(groups, vertices) float32: mean over subjects of the correlation of each with the mean of the others.
 
-    Every subject's course is z-scored over ``seconds`` before it enters a mean. Two passes over the runs, of
-    which one is in memory at a time, beside a sum of each group. A subject whose run does not vary in a
-    vertex, or has no data there, is left out of that vertex. NaN outside the cortex, and with fewer than two
-    subjects.
+    Every subject's course is z-scored over ``seconds`` before it enters a mean, or over those of them that
+    the subject has usable BOLD of; these alone are compared then. Two passes over the runs, of which one is
+    in memory at a time, beside a sum of each group. A subject whose run does not vary in a vertex, or has no
+    data there, is left out of that vertex. NaN outside the cortex, and with fewer than two subjects.
 
     Parameters
     ----------
@@ -45,21 +45,35 @@ def isc(
         subject: [subject in group for group in groups] for subject in np.unique(np.concatenate(groups))
     }
 
-    def course(subject: int) -> np.ndarray:
-        """(seconds, cortical vertices) of mean 0 and length 1, so that products are correlations; else 0."""
+    def course(subject: int) -> tuple[np.ndarray, np.ndarray]:
+        """(seconds, cortical vertices) of mean 0 and length 1, so that products are correlations; else 0.
+
+        And (seconds,) bool, which of them the subject has.
+        """
         run = read_run(reader, subject, movie, hemisphere, int(dataset.volumes[movie]))
-        return _unit(run[seconds[:, None], cortex])
+        there = dataset.run[subject, movie, seconds] > 0
+        if there.all():
+            return _unit(run[seconds[:, None], cortex]), there
+        own = np.zeros((len(seconds), len(cortex)), np.float32)
+        if there.any():
+            own[there] = _unit(run[seconds[there][:, None], cortex])
+        return own, there
 
     total = np.zeros((len(groups), len(seconds), len(cortex)), np.float32)
     for subject, within in members.items():
-        total[within] += course(subject)
+        total[within] += course(subject)[0]
     power = np.square(total).sum(axis=1)
     correlation, counted = np.zeros((2, len(groups), len(cortex)))
     for subject, within in members.items():
-        own = course(subject)
+        own, there = course(subject)
         varies, with_total = own.any(axis=0), (own * total[within]).sum(axis=1)
-        # The others' sum is total - own, and own has length 1.
-        of_subject = (with_total - 1) / np.sqrt(np.maximum(power[within] - 2 * with_total + 1, 1e-12))
+        if there.all():
+            # The others' sum is total - own, and own has length 1.
+            spread = power[within] - 2 * with_total + 1
+        else:
+            others = (total[within] - own)[:, there]
+            spread = np.square(others - others.mean(axis=1, keepdims=True)).sum(axis=1)
+        of_subject = (with_total - 1) / np.sqrt(np.maximum(spread, 1e-12))
         correlation[within] += np.where(varies, of_subject, 0)
         counted[within] += varies
     result = np.full((len(groups), dataset.cortex.shape[1]), np.nan, np.float32)

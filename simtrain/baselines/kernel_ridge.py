@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from simdata.common.errors import UserError
-from simtrain.baselines.courses import by_run
+from simtrain.baselines.courses import by_run, within_scan
 from simtrain.baselines.penalties import PENALTIES, Held, best_penalties, solved
 from simtrain.baselines.targets import Targets
 from simtrain.baselines.vertices import VertexCourses
@@ -206,16 +206,18 @@ class _Rows:
         volumes, at, before = [], [], 0
         for rows in runs:
             one = self.windows[rows[0]]
-            course = self.courses.run(int(one["subject"]), int(one["movie"]))
-            used, where = self._volumes(rows, len(course))
+            run = int(one["subject"]), int(one["movie"])
+            course = self.courses.run(*run)
+            used, where = self._volumes(rows, *run)
             volumes.append(course[used])
             at.append(before + where)
             before += len(used)
         return _Block(torch.from_numpy(np.concatenate(volumes)).to(self.device), np.concatenate(at))
 
-    def _volumes(self, rows: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Those of a run that windows have, and which each has, (n, delays): its ends, beyond them."""
-        at = np.clip(self.windows["second"][rows][:, None] + self.delays, 0, length - 1)
+    def _volumes(self, rows: np.ndarray, subject: int, movie: int) -> tuple[np.ndarray, np.ndarray]:
+        """Those of a run that windows have, and which each has, (n, delays): its scan's ends, beyond them."""
+        first, last = self.courses.first[subject, movie], self.courses.last[subject, movie]
+        at = within_scan(first, last, self.windows["second"][rows], self.delays)
         used, where = np.unique(at, return_inverse=True)
         return used, where.reshape(at.shape)
 

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from simdata.common.errors import UserError
-from simtrain.baselines.courses import Courses, by_run, delayed
+from simtrain.baselines.courses import Courses, by_run
 from simtrain.baselines.penalties import PENALTIES, Held, best_penalties, solved
 from simtrain.baselines.targets import Targets
 
@@ -137,7 +137,7 @@ class Ridge:
         columns = self.columns[modality]
         predicted = np.empty((len(windows), columns.stop - columns.start), np.float32)
         for rows in by_run(windows):
-            design = delayed(courses.run(*_run_of(windows, rows)), windows["second"][rows], self.delays)
+            design = courses.around(*_run_of(windows, rows), windows["second"][rows], self.delays)
             predicted[rows] = (design - self.x_mean) @ self.weights[:, columns] + self.y_mean[columns]
         return predicted
 
@@ -165,10 +165,9 @@ def fit_ridge(
     """
     folds = {number: Fold() for number in np.unique(fold).tolist()}
     for rows in by_run(windows):
-        course = courses.run(*_run_of(windows, rows))
         for number in np.unique(fold[rows]).tolist():
             of_fold = rows[fold[rows] == number]
-            x = delayed(course, windows["second"][of_fold], delays)
+            x = courses.around(*_run_of(windows, rows), windows["second"][of_fold], delays)
             y = targets.of(windows["movie"][of_fold], windows["clip"][of_fold])
             folds[number].add(x, y)
     return Ridge(*solve(list(folds.values()), device), delays, targets.columns)

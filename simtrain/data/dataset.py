@@ -21,6 +21,7 @@ from simdata.store.damage import check_runs
 from simdata.store.location import location, open_zarr
 from simdata.store.metadata import Metadata
 from simdata.store.provenance import RUNS, run_records
+from simdata.store.run_codes import films, reaches, run_codes
 from simdata.store.splitting import Sets, divided
 from simtrain.common.finite import LARGEST
 from simtrain.config import modalities
@@ -81,6 +82,10 @@ class Dataset:
     subject_split : (subjects,) int8, position in ``SPLITS``
     volumes : (movies,) int, seconds of each run that the store has
     complete : (subjects, movies) bool
+    run : (subjects, movies, seconds) int16, the scan that a row of BOLD is of, from 1; 0: there is none;
+        -k: it is of scan k and was scrubbed
+    reach : (movies,) int, s; rows of a scan less than this apart share volumes
+    film : (movies,) int, position of the first movie that is the same film
     segment, scene_split : (movies, seconds) int8; 0 is rest, and no set; the guard between sets has a code
         of its own behind those of ``SPLITS``
     cortex : (hemispheres, vertices) bool
@@ -98,6 +103,9 @@ class Dataset:
     subject_split: np.ndarray
     volumes: np.ndarray
     complete: np.ndarray
+    run: np.ndarray
+    reach: np.ndarray
+    film: np.ndarray
     segment: np.ndarray
     scene_split: np.ndarray
     cortex: np.ndarray
@@ -163,7 +171,8 @@ class Dataset:
         if subject not in self.subjects:
             raise UserError(f"{self.path} has no subject {subject}, to whom the run is adapted")
         own = np.array(self.subjects) == subject
-        return replace(self, complete=self.complete & own[:, None], only=subject)
+        run = np.where(own[:, None, None], self.run, 0).astype(self.run.dtype)
+        return replace(self, complete=self.complete & own[:, None], run=run, only=subject)
 
     def embedding(self, variable: str) -> Embedding:
         """The features of an embedding, such as ``video_clip``: read when first asked for, and then kept.
@@ -247,6 +256,9 @@ def _opened(path: str | Path) -> Dataset:
         subject_split=_codes(view.subject_split.values),
         volumes=np.minimum(view.volumes.values, view.sizes["second"]),
         complete=view.run_status.values == 1,
+        run=run_codes(view, path),
+        reach=reaches(view, path),
+        film=films(view),
         segment=view.segment.values,
         scene_split=view.scene_split.values,
         cortex=view.cortex.values.astype(bool),

@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from simtrain.data.dataset import SPLITS, Dataset
+from simtrain.data.scan_rows import near_held_out, touches
 from simtrain.data.windows import TRAIN, Windows, of_all_subjects
 
 
@@ -35,7 +36,10 @@ def find_moments(used: Windows, moments: str) -> np.ndarray:
     first, last = np.where(sets > 0, sets, np.iinfo(sets.dtype).max).min(axis=1), sets.max(axis=1)
     usable &= ((last == 0) | (first == last)) & (last < len(SPLITS))
     split = np.where(last == 0, TRAIN, last)
-    return of_all_subjects(dataset, movie[usable], clip[usable], second[usable], split[usable])
+    near = near_held_out(dataset, used.lag, SPLITS)
+    usable &= ~touches(near, np.where(usable, split, 0), movie, second, used.frames)
+    movie, clip, second, split = movie[usable], clip[usable], second[usable], split[usable]
+    return of_all_subjects(dataset, movie, clip, second, split, used.frames)
 
 
 def _stretch(first: np.ndarray, length: int) -> np.ndarray:

@@ -1,10 +1,11 @@
 """Windows: which stretches of BOLD, with which stimulus clip, make a sample.
 
 A window of subject and movie at second t is BOLD [t, t + frames) with the clip [t - lag, t - lag + length)
-that was on screen before. It is usable if the run is complete and covers it, the clip has features in every
-embedding in use, and both the clip and the film that the BOLD answers, [t - lag, t - lag + frames), lie in
-one segment (not rest) and in one set of scenes. So no BOLD of a training window answers a test scene. The
-test-retest clip and the guard between sets are in none, and so in no window. Training may have others
+that was on screen before. It is usable if the run is complete, all of its BOLD is there and of one scan, the
+clip has features in every embedding in use, and both the clip and the film that the BOLD answers, [t - lag,
+t - lag + frames), lie in one segment (not rest) and in one set of scenes. So no BOLD of a training window
+answers a test scene, nor shares volumes with BOLD that does (`simtrain.data.scan_rows`). The test-retest clip
+and the guard between sets are in none, and so in no window. Training may have others
 (`simtrain.data.moments`).
 """
 
@@ -20,6 +21,7 @@ from simtrain.config.resolved import Resolved
 from simtrain.data.dataset import SPLITS, Dataset, Embedding
 from simtrain.data.experiments import ADAPTED, experiments_in, why_none
 from simtrain.data.filters import narrowed
+from simtrain.data.scan_rows import near_held_out, touches, window_starts
 
 TRAIN, VAL, TEST = (SPLITS.index(name) for name in ("train", "val", "test"))
 HEMISPHERES = 2
@@ -43,6 +45,11 @@ def covered(frames: int, embeddings: Iterable[Embedding]) -> int:
     No shorter one rules out shared moments.
     """
     return max([frames, *(embedding.window for embedding in embeddings)])
+
+
+def separation(dataset: Dataset, frames: int, embeddings: Iterable[Embedding]) -> int:
+    """Seconds between the beginnings of windows of one movie that share no moment and no volume."""
+    return covered(frames, embeddings) + int(dataset.reach.max())
 
 
 def clip_split(dataset: Dataset, embeddings: Iterable[Embedding]) -> np.ndarray:
@@ -85,14 +92,22 @@ def find_windows(dataset: Dataset, clips: np.ndarray, frames: int, lag: int) -> 
     usable = clip + lag + frames <= dataset.volumes[movie]
     usable &= within_scene(dataset, movie, clip, 0, frames - 1)
     movie, clip = movie[usable], clip[usable]
-    return of_all_subjects(dataset, movie, clip, clip + lag, dataset.scene_split[movie, clip])
+    sets = np.where(dataset.sets[movie, clip], dataset.scene_split[movie, clip], 0)
+    apart = ~touches(near_held_out(dataset, lag, SPLITS), sets, movie, clip + lag, frames)
+    movie, clip = movie[apart], clip[apart]
+    return of_all_subjects(dataset, movie, clip, clip + lag, dataset.scene_split[movie, clip], frames)
 
 
 def of_all_subjects(
-    dataset: Dataset, movie: np.ndarray, clip: np.ndarray, second: np.ndarray, scene_split: np.ndarray
+    dataset: Dataset,
+    movie: np.ndarray,
+    clip: np.ndarray,
+    second: np.ndarray,
+    scene_split: np.ndarray,
+    frames: int,
 ) -> np.ndarray:
-    """(n,) WINDOW: the same moments of every subject whose run of the movie is complete."""
-    subject, film = np.nonzero(dataset.complete[:, movie])
+    """(n,) WINDOW: the same moments of every subject who has usable BOLD of one scan in all of them."""
+    subject, film = np.nonzero(window_starts(dataset.run, frames)[:, movie, second])
     windows = np.empty(len(subject), dtype=WINDOW)
     windows["subject"], windows["movie"] = subject, movie[film]
     windows["clip"], windows["second"] = clip[film], second[film]
@@ -112,6 +127,7 @@ class Windows:
     in_no_set : (movies, seconds) bool, usable clips of film clips in no set, such as the test-retest clip
     frames, lag : s, of a window, and from its clip to its BOLD
     span : s that a window covers, the longer of its BOLD and its clip
+    separation : s between the beginnings of windows of a movie that share no moment and no volume
     """
 
     dataset: Dataset
@@ -121,6 +137,7 @@ class Windows:
     frames: int
     lag: int
     span: int
+    separation: int
 
     @classmethod
     def of(cls, dataset: Dataset, config: Resolved, also: Iterable[Embedding] = ()) -> Windows:
@@ -139,7 +156,8 @@ class Windows:
         used = [*own.values(), *also]
         sets, span = clip_split(dataset, used), covered(frames, used)
         in_no_set = usable_clips(dataset, used) & (dataset.scene_split == 0)
-        return cls(dataset, own, sets, in_no_set, frames, config.data.lag, span)
+        apart = separation(dataset, frames, used)
+        return cls(dataset, own, sets, in_no_set, frames, config.data.lag, span, apart)
 
     def find(self, lag: int | None = None) -> np.ndarray:
         """(n,) WINDOW: as `find_windows`, at the configuration's lag or at another (s)."""

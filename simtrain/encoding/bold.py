@@ -1,4 +1,4 @@
-"""BOLD of rows, z-scored over each run."""
+"""BOLD of rows, z-scored over the usable rows of each run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def read_rows(
     reader, cortex = BoldReader(dataset.path), dataset.cortex[side]
     found = [np.empty((len(rows), cortex.sum()), np.float32) for rows in sets]
     for movie in np.unique(np.concatenate([rows["movie"] for rows in sets])):
-        run = zscore(read_run(reader, subject, int(movie), side, int(dataset.volumes[movie]))[:, cortex])
+        volumes = int(dataset.volumes[movie])
+        run = read_run(reader, subject, int(movie), side, volumes)[:, cortex]
+        run = zscore(run, dataset.run[subject, movie, :volumes] > 0)
         for rows, bold in zip(sets, found, strict=True):
             own = rows["movie"] == movie
             bold[own] = run[rows["clip"][own] + lag]

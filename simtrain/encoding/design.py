@@ -16,7 +16,7 @@ from simtrain.data.dataset import SPLITS, Dataset
 from simtrain.data.windows import TRAIN, Windows
 from simtrain.encoding.banded_ridge import BandedRidge
 from simtrain.encoding.noise_ceiling import repeated_rows
-from simtrain.encoding.rows import film_clips, rows_of
+from simtrain.encoding.rows import film_clips, rows_of, seen_by
 from simtrain.encoding.shift_null import draw_shifts
 
 
@@ -78,7 +78,8 @@ class Designs:
         used = Windows.of(dataset, config)
         self._targets = Targets(used.embeddings, used.clips)
         self.spaces = [embedding.variable for embedding in used.embeddings.values()]
-        self._delays, lag = np.arange(delays[0], delays[1] + 1), config.data.lag
+        self._delays, self._lag = np.arange(delays[0], delays[1] + 1), config.data.lag
+        lag = self._lag
         self._train, self._test = (
             rows_of(dataset, used.clips, of_set, self._delays, lag) for of_set in (TRAIN, SPLITS.index(split))
         )
@@ -97,22 +98,22 @@ class Designs:
 
     def of(self, subject: int) -> Design:
         """That of a subject's runs; the last one is kept, since most subjects have the same."""
-        runs = self._dataset.complete[subject]
-        if runs.tobytes() not in self._kept:
+        seen = np.packbits(self._dataset.run[subject] > 0).tobytes()
+        if seen not in self._kept:
             self._kept.clear()  # two would take twice the memory
-            self._kept[runs.tobytes()] = self._made(subject, np.flatnonzero(runs))
-        return self._kept[runs.tobytes()]
+            self._kept[seen] = self._made(subject)
+        return self._kept[seen]
 
     def rows(self, subject: int) -> tuple[np.ndarray, np.ndarray]:
-        """Of training and of test, in the movies whose run the subject has.
+        """Of training and of test, those that the subject has usable BOLD of.
 
         Raises
         ------
         UserError
             If training scenes are of less than two clips, or there are none to test in.
         """
-        runs = np.flatnonzero(self._dataset.complete[subject])
-        train, test = (rows[np.isin(rows["movie"], runs)] for rows in (self._train, self._test))
+        dataset, lag = self._dataset, self._lag
+        train, test = (rows[seen_by(dataset, subject, rows, lag)] for rows in (self._train, self._test))
         clips = film_clips(self._dataset, train)
         if clips < 2 or not len(test):
             name = self._dataset.subjects[subject]
@@ -123,11 +124,11 @@ class Designs:
             )
         return train, test
 
-    def _made(self, subject: int, runs: np.ndarray) -> Design:
+    def _made(self, subject: int) -> Design:
         train, test = self.rows(subject)
         x, new = self._features(train), self._features(test)
         ridge = BandedRidge(x, new, film_folds(train, self._dataset.segment), self._device)
-        repeated = self._repeated[np.isin(self._repeated["movie"][:, 0], runs)]
+        repeated = self._repeated[seen_by(self._dataset, subject, self._repeated, self._lag).all(axis=1)]
         repeated = repeated if len(repeated) > 1 else repeated[:0]
         shifts = {movie: by for movie, by in self.shifts.items() if movie in test["movie"]}
         together = np.stack(list(shifts.values())) if shifts else np.empty((1, 0))

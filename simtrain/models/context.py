@@ -11,7 +11,7 @@ from torch import Tensor
 from simdata.store import BoldReader
 from simtrain.config.resolved import ResolvedConfig
 from simtrain.data.dataset import Dataset
-from simtrain.data.reach import Reach
+from simtrain.data.surroundings import Surroundings
 from simtrain.data.windows import SAMPLE
 from simtrain.models.input import FramePatches
 from simtrain.surface.patches import patch_vertices
@@ -25,7 +25,7 @@ class Context(NamedTuple):
     Attributes
     ----------
     courses : (n, seconds, patches) float32; 0 where a second is not seen
-    seen : (n, seconds) bool, as `simtrain.data.reach` has it
+    seen : (n, seconds) bool, as `simtrain.data.surroundings` has it
     """
 
     courses: Tensor
@@ -42,12 +42,12 @@ class ContextCourses:
     Attributes
     ----------
     patches : of a hemisphere
-    reach : which seconds are seen
+    surroundings : which seconds are seen
     nbytes : of all runs of the store
     """
 
     def __init__(self, dataset: Dataset, config: ResolvedConfig) -> None:
-        self.reach = Reach.of(dataset, config)
+        self.surroundings = Surroundings.of(dataset, config)
         vertices = patch_vertices(config.context.ico)
         self.patches = len(vertices)
         self._frames = FramePatches.of(dataset, config, vertices)
@@ -64,7 +64,7 @@ class ContextCourses:
 
     def of_samples(self, samples: np.ndarray, device: torch.device) -> Context:
         """The context of ``samples`` (SAMPLE), on a device."""
-        at, seen = self.reach.of_samples(samples)
+        at, seen = self.surroundings.of_samples(samples)
         runs = samples[["subject", "movie", "hemisphere"]].tolist()
         courses = np.stack([self._run(run)[seconds] for run, seconds in zip(runs, at, strict=True)])
         courses[~seen] = 0

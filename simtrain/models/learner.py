@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from simtrain.config.resolved import ResolvedConfig
 from simtrain.data.dataset import Dataset, Embedding
 from simtrain.data.features import Stimuli
-from simtrain.data.windows import covered
+from simtrain.data.windows import separation
 from simtrain.models.alignment import Alignment
 from simtrain.models.context import Context, ContextCourses
 from simtrain.models.draws import SampleDraws
@@ -42,7 +42,8 @@ class Learner(nn.Module):
     def __init__(self, config: ResolvedConfig, dataset: Dataset, embeddings: dict[str, Embedding]) -> None:
         super().__init__()
         self.sides = config.data.sides
-        self.window = covered(config.data.frames, embeddings.values())
+        self.window = separation(dataset, config.data.frames, embeddings.values())
+        self._film = dataset.film
         self.frames = FramePatches.of(dataset, config)
         self._modalities = tuple(embeddings)
         self.stimuli = Stimuli(embeddings, raw=config.data.features == "raw")
@@ -61,7 +62,7 @@ class Learner(nn.Module):
         self.loss = configured(config)
         self.overlaps_are_negatives = config.loss.overlaps == "negatives"
         size = config.loss.queue
-        self.queue = Queue(size, features, projector.dim, self.window) if size else None
+        self.queue = Queue(size, features, projector.dim, self.window, dataset.film) if size else None
         self.alignment: Alignment | None = None
 
     @property
@@ -130,8 +131,9 @@ class Learner(nn.Module):
         if self.overlaps_are_negatives:
             return torch.zeros(len(samples), len(samples), dtype=torch.bool, device=self.device)
         # With a jittered lag, samples of one clip may lie further apart in BOLD than in the film.
-        mask = false_negatives(samples["movie"], samples["second"], self.window)
-        mask |= false_negatives(samples["movie"], samples["clip"], self.window)
+        film = self._film[samples["movie"]]  # seen again, it is the same
+        mask = false_negatives(film, samples["second"], self.window)
+        mask |= false_negatives(film, samples["clip"], self.window)
         return torch.from_numpy(mask).to(self.device, non_blocking=True)
 
     def _around(self, samples: np.ndarray) -> Context | None:

@@ -37,15 +37,17 @@ class Queue(nn.Module):
 
     Parameters
     ----------
-    window : s; samples of one movie that begin less than this apart, in BOLD or film, are no negatives
+    window : s; samples of one film that begin less than this apart, in BOLD or film, are no negatives
+    film : (movies,) int, of the store (`simtrain.data.dataset.Dataset`)
     """
 
     moments: Tensor
     place: Tensor
 
-    def __init__(self, size: int, modalities: Iterable[str], dim: int, window: int) -> None:
+    def __init__(self, size: int, modalities: Iterable[str], dim: int, window: int, film: np.ndarray) -> None:
         super().__init__()
         self.size, self.window, self.modalities = size, window, tuple(modalities)
+        self._film = film
         for modality in self.modalities:
             self.register_buffer(modality, torch.zeros(size, dim))
         self.register_buffer("moments", torch.full((size, len(MOMENT)), EMPTY))
@@ -71,4 +73,5 @@ class Queue(nn.Module):
 
     def _moments(self, samples: np.ndarray) -> Tensor:
         moments = np.stack([samples[field].astype(np.int64) for field in MOMENT], axis=1)
+        moments[:, 0] = self._film[moments[:, 0]]
         return torch.from_numpy(moments).to(self.moments.device, non_blocking=True)

@@ -175,7 +175,7 @@ class Reconstructor:
         # Usable in all features, so that every score is of the same windows, and no clip of a long window
         # reaches into another scene.
         self._used = Windows.of(dataset, run.config, also=seen.values())
-        own, self._apart = self._used.embeddings, max(NEAREST, self._used.span)
+        own, self._apart = self._used.embeddings, max(NEAREST, self._used.separation)
         self.trained_on = own[self._modality].variable
         self.moment = own[self._modality].window // 2
         self._features = Stimuli(seen)

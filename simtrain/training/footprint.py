@@ -49,6 +49,6 @@ def _context_bytes(learner: Learner | MaskedLearner, config: Resolved, number: i
     """
     if isinstance(config, PretrainConfig) or isinstance(learner, MaskedLearner) or learner.context is None:
         return 0
-    tokens = 1 + learner.context.reach.seconds
+    tokens = 1 + learner.context.surroundings.seconds
     blocks = number * tokens * config.model.dim * config.context.depth * BLOCK_ARRAYS
     return learner.context.nbytes + number * tokens * learner.context.patches + blocks

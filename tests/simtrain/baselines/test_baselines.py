@@ -12,12 +12,13 @@ from sklearn.model_selection import PredefinedSplit
 
 from simdata.common.errors import UserError
 from simdata.store import BoldReader
-from simtrain.baselines.courses import Courses, delayed, zscore
+from simtrain.baselines.courses import Courses, within_scan, zscore
 from simtrain.baselines.isc import SETS, film_seconds, isc_maps, summary, write_maps
 from simtrain.baselines.penalties import PENALTIES
 from simtrain.baselines.ridge import Fold, film_folds, solve
 from simtrain.baselines.targets import Targets
 from simtrain.data.dataset import open_dataset
+from simtrain.data.scan_rows import stretches
 from simtrain.data.windows import TRAIN, WINDOW, clip_split
 from simtrain.surface.patches import patch_vertices
 
@@ -44,11 +45,22 @@ def test_a_constant_course_is_zero():
     np.testing.assert_array_equal(zscore(np.full((5, 2), 3.0)), 0)
 
 
-def test_delays_go_from_each_second_and_stop_at_the_ends_of_the_run():
-    course = np.arange(10)[:, None] * [1, 100]
-    found = delayed(course, np.array([0, 4, 8]), np.array([-1, 0, 3]))
-    np.testing.assert_array_equal(found[:, ::2], [[0, 0, 3], [3, 4, 7], [7, 8, 9]])
-    np.testing.assert_array_equal(found[:, 1::2], 100 * found[:, ::2])
+def test_delays_go_from_each_second_and_stop_at_the_ends_of_the_scan():
+    first, last = stretches(np.array([1] * 10))
+    found = within_scan(first, last, np.array([0, 4, 8]), np.array([-1, 0, 3]))
+    assert found.tolist() == [[0, 0, 3], [3, 4, 7], [7, 8, 9]]
+    first, last = stretches(np.array([1, 1, 1, 2, 2, 0, -2, 2, 2, 2]))
+    found = within_scan(first, last, np.array([2, 3, 8]), np.array([-2, 0, 3]))
+    assert found.tolist() == [[0, 2, 2], [3, 3, 4], [7, 8, 9]]
+
+
+def test_a_zscore_is_that_of_usable_rows():
+    course, usable = np.arange(12.0).reshape(6, 2) ** 2, np.array([1, 1, 0, 1, 0, 1], bool)
+    found = zscore(course, usable)
+    np.testing.assert_array_equal(found[usable], zscore(course[usable]))
+    assert not found[~usable].any()
+    np.testing.assert_array_equal(zscore(course, np.ones(6, bool)), zscore(course))
+    assert not zscore(course, np.zeros(6, bool)).any()
 
 
 def _folds(x, y, fold):

@@ -16,7 +16,7 @@ from simtrain.data.moments import find_moments
 from simtrain.data.windows import Windows, clip_split, covered, training, validation
 from simtrain.training.preparation import find_samples
 
-from .test_windows import GUARD, _films
+from .test_windows import GUARD, _films, may_be_used
 
 TRAIN, TEST, LAG = 1, 3, 6
 
@@ -24,7 +24,7 @@ TRAIN, TEST, LAG = 1, 3, 6
 def _used(dataset, embeddings, frames, lag):
     clips, span = clip_split(dataset, embeddings), covered(frames, embeddings)
     named = {embedding.variable: embedding for embedding in embeddings}
-    return Windows(dataset, named, clips, np.zeros(clips.shape, bool), frames, lag, span)
+    return Windows(dataset, named, clips, np.zeros(clips.shape, bool), frames, lag, span, span)
 
 
 def _brute_force(dataset, embeddings, frames, lag, moments):
@@ -49,7 +49,8 @@ def _brute_force(dataset, embeddings, frames, lag, moments):
             sets = {scene(movie, s) for s in held} - {0}
             if len(sets) < 2 and GUARD not in sets:
                 split = sets.pop() if sets else TRAIN
-                yield subject, movie, second, clip, int(dataset.subject_split[subject]), split
+                if may_be_used(dataset, subject, movie, range(second, second + frames), lag, split):
+                    yield subject, movie, second, clip, int(dataset.subject_split[subject]), split
 
 
 @settings(max_examples=30)

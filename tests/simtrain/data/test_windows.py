@@ -41,12 +41,21 @@ def _films(draw):
     sets = hnp.arrays(
         np.int8, segment.shape, elements=st.sampled_from([0, 1, 1, 1, 2, GUARD]), fill=st.just(1)
     )
+    complete = draw(hnp.arrays(bool, (subjects, movies)))
+    volumes = draw(hnp.arrays(np.int64, movies, elements=st.integers(6, seconds)))
+    codes = st.sampled_from([1, 1, 1, 1, 2, -1, 0])
+    run = draw(hnp.arrays(np.int16, (subjects, movies, seconds), elements=codes, fill=st.just(1)))
+    run[~complete] = 0
+    run[:, np.arange(seconds) >= volumes[:, None]] = 0
     dataset = Dataset(
         path=Path(),
         subjects=[f"s{n}" for n in range(subjects)],
         subject_split=draw(hnp.arrays(np.int8, subjects, elements=st.integers(1, 3))),
-        volumes=draw(hnp.arrays(np.int64, movies, elements=st.integers(6, seconds))),
-        complete=draw(hnp.arrays(bool, (subjects, movies))),
+        volumes=volumes,
+        complete=complete,
+        run=run,
+        reach=draw(hnp.arrays(np.int64, movies, elements=st.sampled_from([0, 0, 2, 3, 5]))),
+        film=np.arange(movies),
         segment=segment,
         scene_split=np.where(segment == 0, 0, draw(sets)).astype(np.int8),
         cortex=np.ones((2, 5), bool),
@@ -56,6 +65,15 @@ def _films(draw):
         view=xr.Dataset(),
     )
     return dataset, embeddings, draw(st.integers(1, 4)), draw(st.integers(0, 7))
+
+
+def may_be_used(dataset, subject, movie, rows, lag, own):
+    """Whether rows are of one scan, and share no volume with any that answers film held out from a set."""
+    codes = {int(code) for code in dataset.run[subject, movie, rows]}
+    held = {1: (2, 3), 2: (3,)}.get(own, ())
+    near = {int(row) + by for row in rows for by in range(1 - dataset.reach[movie], dataset.reach[movie])}
+    film = [row - lag for row in near if 0 <= row - lag < dataset.segment.shape[1]]
+    return len(codes) == 1 and min(codes) > 0 and not any(dataset.scene_split[movie, s] in held for s in film)
 
 
 def _brute_force(dataset, embeddings, frames, lag):
@@ -77,7 +95,9 @@ def _brute_force(dataset, embeddings, frames, lag):
                     continue
                 if GUARD in scenes:
                     continue
-                yield subject, movie, second, clip, int(dataset.subject_split[subject]), scenes.pop()
+                own = scenes.pop()
+                if may_be_used(dataset, subject, movie, range(second, second + frames), lag, own):
+                    yield subject, movie, second, clip, int(dataset.subject_split[subject]), own
 
 
 @settings(max_examples=150)

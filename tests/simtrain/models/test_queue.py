@@ -45,7 +45,7 @@ batches = st.lists(st.lists(moments, min_size=1, max_size=7), max_size=5)
 
 @given(batches, st.integers(1, 10), st.integers(1, 5), st.lists(moments, min_size=1, max_size=6))
 def test_the_queue_holds_the_last_samples_and_knows_which_overlap(pushed, size, window, now):
-    queue, everything, vectors = Queue(size, MODALITIES, 5, window), [], []
+    queue, everything, vectors = Queue(size, MODALITIES, 5, window, np.arange(9)), [], []
     for number, batch in enumerate(pushed):
         embeddings = _embeddings(len(batch), number)
         queue.add(embeddings, _samples(batch))
@@ -79,7 +79,7 @@ def test_the_loss_is_the_cross_entropy_over_all_candidates(learned):
     now, before = _embeddings(4, 0), _embeddings(6, 1)
     samples = _samples([(0, 5, 1), (0, 30, 26), (1, 5, 1), (1, 40, 34)])
     past = _samples([(0, 6, 12), (0, 50, 27), (2, 5, 1), (1, 5, 1), (1, 60, 54), (0, 90, 84)])
-    queue = Queue(9, MODALITIES, 5, 3)  # three places stay empty
+    queue = Queue(9, MODALITIES, 5, 3, np.arange(9))  # three places stay empty
     queue.add(before, past)
     ignore = torch.zeros(4, 4, dtype=torch.bool)
     weights = {("fmri", "video"): 0.7, ("video", "audio"): 0.3}
@@ -106,7 +106,7 @@ def test_the_loss_is_the_cross_entropy_over_all_candidates(learned):
 
 def test_a_queue_with_nothing_in_it_changes_nothing():
     now, ignore = _embeddings(4, 0), torch.zeros(4, 4, dtype=torch.bool)
-    loss, queue = InfoNCE({("fmri", "video"): 1.0}, 0.1), Queue(6, MODALITIES, 5, 3)
+    loss, queue = InfoNCE({("fmri", "video"): 1.0}, 0.1), Queue(6, MODALITIES, 5, 3, np.arange(9))
     queued = queue(_samples([(0, 10 * i, 10 * i) for i in range(4)]))
     torch.testing.assert_close(loss(now, ignore, queued)[0], loss(now, ignore)[0], rtol=1e-6, atol=0)
 

@@ -3,8 +3,9 @@
 A second of BOLD answers what was on screen ``lag`` s before: film of a set of scenes, or rest. Rest goes with
 the film before it, since BOLD follows film, and with any set before there was film. The context of a window
 is all that answers its own set, or film of no set if it is of none, from the window on to both sides, up to
-the first second that does not. So it ends at a held-out scene, at the test-retest clip, at a guard between
-sets, and at the ends of the run, whatever ``data.moments`` lets the window itself be.
+the first second that does not. So it ends at a held-out scene and at BOLD that shares volumes with its, at
+the test-retest clip, at a guard between sets, and at the ends of the scan or of its usable rows, whatever
+``data.moments`` lets the window itself be.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import numpy as np
 
 from simtrain.config.resolved import ResolvedConfig
 from simtrain.data.dataset import SPLITS, Dataset
+from simtrain.data.scan_rows import near_held_out, stretches
 
 BEFORE_FILM = -1  # in place of a set
 
 
 @dataclass(frozen=True, eq=False)
-class Reach:
+class Surroundings:
     """How far contexts go.
 
     Attributes
@@ -28,6 +30,7 @@ class Reach:
     before, frames, after : s, of the context, of the window in it, and of the context again
     first, last : (sets, movies, seconds) int, of the stretch of BOLD around each second that windows of a set
         (its position in ``SPLITS``) may see; the second itself where that is none
+    scan_first, scan_last : (subjects, movies, seconds) int, of the stretch of usable rows of one scan
     """
 
     before: int
@@ -35,16 +38,20 @@ class Reach:
     after: int
     first: np.ndarray
     last: np.ndarray
+    scan_first: np.ndarray
+    scan_last: np.ndarray
 
     @classmethod
-    def of(cls, dataset: Dataset, config: ResolvedConfig) -> Reach:
+    def of(cls, dataset: Dataset, config: ResolvedConfig) -> Surroundings:
         """That of a configuration, on a store."""
         own, context = answered(dataset, config.data.lag), config.context
         allowed = np.stack([(own == one) | (own == BEFORE_FILM) for one in range(len(SPLITS))])
         allowed &= np.arange(own.shape[1]) < dataset.volumes[:, None]
+        allowed &= ~near_held_out(dataset, config.data.lag, SPLITS)
         first = _stretches(allowed)
         last = own.shape[1] - 1 - _stretches(allowed[..., ::-1])[..., ::-1]
-        return cls(context.before, config.data.frames, context.after, first, last)
+        scans = stretches(dataset.run)
+        return cls(context.before, config.data.frames, context.after, first, last, *scans)
 
     @property
     def seconds(self) -> int:
@@ -63,9 +70,10 @@ class Reach:
         at : (n, seconds) int, second of the run; the nearest that is seen, where one is not
         seen : (n, seconds) bool
         """
-        of_set, movie = samples["scene_split"], samples["movie"]
+        of_set, subject, movie = samples["scene_split"], samples["subject"], samples["movie"]
         begin, end = samples["second"], samples["second"] + self.frames - 1
-        first, last = self.first[of_set, movie, begin], self.last[of_set, movie, end]
+        first = np.maximum(self.first[of_set, movie, begin], self.scan_first[subject, movie, begin])
+        last = np.minimum(self.last[of_set, movie, end], self.scan_last[subject, movie, end])
         asked = begin[:, None] + np.arange(-self.before, self.frames + self.after)
         at = asked.clip(first[:, None], last[:, None])
         return at, at == asked
