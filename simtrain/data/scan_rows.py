@@ -51,10 +51,11 @@ def near_held_out(dataset: Dataset, lag: int, sets: tuple[str, ...]) -> np.ndarr
     ``sets`` name the first axis. Without interpolation there are none, since no window has such a row itself.
     """
     near = np.zeros((len(sets), *dataset.scene_split.shape), bool)
+    film = np.arange(near.shape[2]) - lag  # that each row answers
+    shown = (film >= 0) & (film < len(film))
     for place, name in enumerate(sets):
         held = np.isin(dataset.scene_split, [sets.index(other) for other in HELD_OUT.get(name, ())])
-        answers = np.zeros_like(held)
-        answers[:, lag:] = held[:, : max(0, held.shape[1] - lag)]
+        answers = held[:, np.where(shown, film, 0)] & shown
         for movie in np.flatnonzero(dataset.reach):
             within = np.ones(2 * int(dataset.reach[movie]) - 1, int)
             near[place, movie] = _widened(answers[movie], within)

@@ -89,7 +89,7 @@ def find_windows(dataset: Dataset, clips: np.ndarray, frames: int, lag: int) -> 
     clips : (movies, seconds) as `clip_split` gives, or bool
     """
     movie, clip = np.nonzero(clips)
-    usable = clip + lag + frames <= dataset.volumes[movie]
+    usable = (clip + lag >= 0) & (clip + lag + frames <= dataset.volumes[movie])
     usable &= within_scene(dataset, movie, clip, 0, frames - 1)
     movie, clip = movie[usable], clip[usable]
     sets = np.where(dataset.sets[movie, clip], dataset.scene_split[movie, clip], 0)

@@ -36,6 +36,8 @@ class Learner(nn.Module):
 
     Attributes
     ----------
+    film : (movies,) int, as `simtrain.data.dataset.Dataset` has it
+    window : s between the beginnings of windows of one film that are negatives of each other, at least
     alignment : of the subject that a trained model is adapted to; not part of the state_dict
     """
 
@@ -43,7 +45,7 @@ class Learner(nn.Module):
         super().__init__()
         self.sides = config.data.sides
         self.window = separation(dataset, config.data.frames, embeddings.values())
-        self._film = dataset.film
+        self.film = dataset.film
         self.frames = FramePatches.of(dataset, config)
         self._modalities = tuple(embeddings)
         self.stimuli = Stimuli(embeddings, raw=config.data.features == "raw")
@@ -131,7 +133,7 @@ class Learner(nn.Module):
         if self.overlaps_are_negatives:
             return torch.zeros(len(samples), len(samples), dtype=torch.bool, device=self.device)
         # With a jittered lag, samples of one clip may lie further apart in BOLD than in the film.
-        film = self._film[samples["movie"]]  # seen again, it is the same
+        film = self.film[samples["movie"]]  # seen again, it is the same
         mask = false_negatives(film, samples["second"], self.window)
         mask |= false_negatives(film, samples["clip"], self.window)
         return torch.from_numpy(mask).to(self.device, non_blocking=True)

@@ -71,8 +71,18 @@ def test_bold_before_its_stimulus_is_refused():
 def test_samples_of_one_clip_are_no_negatives_however_far_their_bold_has_moved():
     samples = by_hemisphere(_windows((0, 0, [20, 20, 40])))[::2]
     samples["second"] += np.array([-3, 3, 0], dtype="i4")
-    learner = SimpleNamespace(window=3, device=torch.device("cpu"), overlaps_are_negatives=False)
+    learner = SimpleNamespace(window=3, film=np.arange(2), device=torch.device("cpu"))
+    learner.overlaps_are_negatives = False
     expected = [[False, True, False], [True, False, False], [False, False, False]]
     assert Learner.ignored(learner, samples).tolist() == expected
+    seen_again = samples.copy()
+    seen_again["movie"] = 1
+    assert not Learner.ignored(learner, np.concatenate([samples, seen_again]))[:3, 3:].any()
+    learner.film = np.zeros(2, int)  # the same film
+    assert Learner.ignored(learner, np.concatenate([samples, seen_again]))[:3, 3:].tolist() == [
+        [True, True, False],
+        [True, True, False],
+        [False, False, True],
+    ]
     learner.overlaps_are_negatives = True  # loss.overlaps: negatives
     assert not Learner.ignored(learner, samples).any()

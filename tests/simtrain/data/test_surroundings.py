@@ -114,7 +114,7 @@ def test_a_context_ends_at_the_retest_clip_and_goes_on_through_rest(store):
     """The first film: alpha (train) to 41, rest, beta (test) 44 to 54, rest, the retest clip from 56 on."""
     dataset = open_dataset(store)
     config = resolve(load("demo", ["data.frames=1", "context.before=99"]), dataset)
-    window = np.zeros(2, [("movie", int), ("second", int), ("scene_split", int)])
+    window = np.zeros(2, [("subject", int), ("movie", int), ("second", int), ("scene_split", int)])
     window["second"], window["scene_split"] = (20, 50), (1, 3)
     at, seen = Surroundings.of(dataset, config).of_samples(window)
     assert at[0][seen[0]].tolist() == list(range(21))  # back through rest to the run's beginning
