@@ -16,7 +16,7 @@ from simdata.common.remembered import remembering
 from simdata.store import BoldReader
 from simdata.store.encoding import INT8_FILL
 from simtrain.data.dataset import Dataset
-from simtrain.data.scan_rows import stretches
+from simtrain.data.scan_rows import ScanEnds
 from simtrain.data.windows import BOTH
 from simtrain.surface.patches import patch_vertices
 
@@ -34,11 +34,12 @@ class Courses:
     Attributes
     ----------
     features : number of patches with cortex in them, L and then R
+    ends : of the runs' scans
     """
 
     def __init__(self, dataset: Dataset, ico: int, hemispheres: Sequence[int] = BOTH) -> None:
         self._reader, self._volumes, self._rows = BoldReader(dataset.path), dataset.volumes, dataset.run
-        self._first, self._last = stretches(dataset.run)
+        self.ends = ScanEnds(dataset)
         self._averages = {side: _averages(dataset.cortex[side], patch_vertices(ico)) for side in hemispheres}
         self.features = sum(average.shape[0] for average in self._averages.values())
         one_run = 4 * self.features * int(max(self._volumes))
@@ -53,31 +54,12 @@ class Courses:
         ]
         return zscore(np.concatenate(courses, axis=1), self._rows[subject, movie, :volumes] > 0)
 
-    def around(self, subject: int, movie: int, second: np.ndarray, delays: np.ndarray) -> np.ndarray:
-        """(n, delays * features): the course at every second + delay, delay by delay.
-
-        A delay that leads out of the scan takes the first or last row of it.
-        """
-        at = within_scan(self._first[subject, movie], self._last[subject, movie], second, delays)
-        return self.run(subject, movie)[at].reshape(len(second), -1)
-
 
 def read_run(reader: BoldReader, subject: int, movie: int, hemisphere: int, volumes: int) -> np.ndarray:
     """(volumes, vertices) float32 of one run, not scaled; 0, its mean, all along a vertex without data."""
     run = reader.read(np.array([[subject, movie, 0, hemisphere]]), volumes)[0]
     missing = np.isnan(run) if run.dtype.kind == "f" else run == INT8_FILL
     return np.where(missing, 0, run).astype(np.float32)
-
-
-def within_scan(first: np.ndarray, last: np.ndarray, second: np.ndarray, delays: np.ndarray) -> np.ndarray:
-    """(n, delays) int: every second + delay, or the end of the scan that it leads out of.
-
-    Parameters
-    ----------
-    first, last : (seconds,) int of a run, as `simtrain.data.scan_rows.stretches` has them
-    second : (n,) int
-    """
-    return np.clip(second[:, None] + delays, first[second][:, None], last[second][:, None])
 
 
 def by_run(windows: np.ndarray, *also: str) -> list[np.ndarray]:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from simdata.common.errors import UserError
-from simtrain.baselines.courses import by_run, within_scan
+from simtrain.baselines.courses import by_run
 from simtrain.baselines.penalties import PENALTIES, Held, best_penalties, solved
 from simtrain.baselines.targets import Targets
 from simtrain.baselines.vertices import VertexCourses
@@ -216,8 +216,7 @@ class _Rows:
 
     def _volumes(self, rows: np.ndarray, subject: int, movie: int) -> tuple[np.ndarray, np.ndarray]:
         """Those of a run that windows have, and which each has, (n, delays): its scan's ends, beyond them."""
-        first, last = self.courses.first[subject, movie], self.courses.last[subject, movie]
-        at = within_scan(first, last, self.windows["second"][rows], self.delays)
+        at = self.courses.ends.within(subject, movie, self.windows["second"][rows], self.delays)
         used, where = np.unique(at, return_inverse=True)
         return used, where.reshape(at.shape)
 

@@ -137,7 +137,7 @@ class Ridge:
         columns = self.columns[modality]
         predicted = np.empty((len(windows), columns.stop - columns.start), np.float32)
         for rows in by_run(windows):
-            design = courses.around(*_run_of(windows, rows), windows["second"][rows], self.delays)
+            design = _design(courses, windows, rows, self.delays)
             predicted[rows] = (design - self.x_mean) @ self.weights[:, columns] + self.y_mean[columns]
         return predicted
 
@@ -167,10 +167,17 @@ def fit_ridge(
     for rows in by_run(windows):
         for number in np.unique(fold[rows]).tolist():
             of_fold = rows[fold[rows] == number]
-            x = courses.around(*_run_of(windows, rows), windows["second"][of_fold], delays)
+            x = _design(courses, windows, of_fold, delays)
             y = targets.of(windows["movie"][of_fold], windows["clip"][of_fold])
             folds[number].add(x, y)
     return Ridge(*solve(list(folds.values()), device), delays, targets.columns)
+
+
+def _design(courses: Courses, windows: np.ndarray, rows: np.ndarray, delays: np.ndarray) -> np.ndarray:
+    """(n, delays * features) of windows of one run: its course at every second + delay, delay by delay."""
+    run = _run_of(windows, rows)
+    at = courses.ends.within(*run, windows["second"][rows], delays)
+    return courses.run(*run)[at].reshape(len(rows), -1)
 
 
 def solve(folds: list[Fold], device: torch.device) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

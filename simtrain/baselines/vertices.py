@@ -11,7 +11,7 @@ from torch import Tensor
 from simdata.store import BoldReader
 from simtrain.config.resolved import ResolvedConfig
 from simtrain.data.dataset import Dataset
-from simtrain.data.scan_rows import stretches
+from simtrain.data.scan_rows import ScanEnds
 from simtrain.data.windows import SAMPLE
 from simtrain.models.input import FramePatches
 
@@ -54,13 +54,13 @@ class VertexCourses:
     Attributes
     ----------
     features : number of vertices of the cortex, L and then R
-    first, last : (subjects, movies, seconds) as `simtrain.data.scan_rows.stretches` has them
+    ends : of the runs' scans
     """
 
     def __init__(self, dataset: Dataset, config: ResolvedConfig, hemispheres: Sequence[int]) -> None:
         self._volumes = Volumes(dataset, config, torch.device("cpu"))
         self._lengths = dataset.volumes
-        self.first, self.last = stretches(dataset.run)
+        self.ends = ScanEnds(dataset)
         self._cortex = {side: np.flatnonzero(dataset.cortex[side]) for side in hemispheres}
         self.features = sum(map(len, self._cortex.values()))
 

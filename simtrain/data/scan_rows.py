@@ -45,6 +45,24 @@ def stretches(run: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return first, last
 
 
+class ScanEnds:
+    """Where delays that lead out of a scan end: at its first or last usable row."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._first, self._last = stretches(dataset.run)
+        self._volumes = dataset.volumes
+
+    def within(self, subject: int, movie: int, second: np.ndarray, delays: np.ndarray) -> np.ndarray:
+        """(n, delays) int: every second + delay, or the end of the scan that it leads out of.
+
+        Parameters
+        ----------
+        second : (n,) int, usable rows of the run
+        """
+        first, last = (ends[subject, movie, second][:, None] for ends in (self._first, self._last))
+        return np.clip(second[:, None] + delays, first, last).clip(max=self._volumes[movie] - 1)
+
+
 def near_held_out(dataset: Dataset, lag: int, sets: tuple[str, ...]) -> np.ndarray:
     """(sets, movies, seconds) bool: rows that share volumes with rows that answer film held out from a set.
 

@@ -1,6 +1,7 @@
 """The parts of the baselines, each against a plain way of doing the same."""
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,13 +13,13 @@ from sklearn.model_selection import PredefinedSplit
 
 from simdata.common.errors import UserError
 from simdata.store import BoldReader
-from simtrain.baselines.courses import Courses, within_scan, zscore
+from simtrain.baselines.courses import Courses, zscore
 from simtrain.baselines.isc import SETS, film_seconds, isc_maps, summary, write_maps
 from simtrain.baselines.penalties import PENALTIES
 from simtrain.baselines.ridge import Fold, film_folds, solve
 from simtrain.baselines.targets import Targets
 from simtrain.data.dataset import open_dataset
-from simtrain.data.scan_rows import stretches
+from simtrain.data.scan_rows import ScanEnds
 from simtrain.data.windows import TRAIN, WINDOW, clip_split
 from simtrain.surface.patches import patch_vertices
 
@@ -46,11 +47,11 @@ def test_a_constant_course_is_zero():
 
 
 def test_delays_go_from_each_second_and_stop_at_the_ends_of_the_scan():
-    first, last = stretches(np.array([1] * 10))
-    found = within_scan(first, last, np.array([0, 4, 8]), np.array([-1, 0, 3]))
+    runs = np.array([[[1] * 10], [[1, 1, 1, 2, 2, 0, -2, 2, 2, 2]]])
+    ends = ScanEnds(SimpleNamespace(run=runs, volumes=np.array([10])))
+    found = ends.within(0, 0, np.array([0, 4, 8]), np.array([-1, 0, 3]))
     assert found.tolist() == [[0, 0, 3], [3, 4, 7], [7, 8, 9]]
-    first, last = stretches(np.array([1, 1, 1, 2, 2, 0, -2, 2, 2, 2]))
-    found = within_scan(first, last, np.array([2, 3, 8]), np.array([-2, 0, 3]))
+    found = ends.within(1, 0, np.array([2, 3, 8]), np.array([-2, 0, 3]))
     assert found.tolist() == [[0, 2, 2], [3, 3, 4], [7, 8, 9]]
 
 

@@ -54,6 +54,7 @@ class _FewVertices:
 
     def __init__(self, courses):
         self._courses, self.features = courses, len(range(0, courses.features, 499))
+        self.ends = courses.ends
 
     def run(self, subject, movie):
         return np.ascontiguousarray(self._courses.run(subject, movie)[:, ::499])
