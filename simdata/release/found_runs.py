@@ -73,7 +73,10 @@ def _settle(catalog: Catalog, plays: PlayTable, broken: dict[NamedScan, UserErro
     by_path = {scan.path: error for scan, error in broken.items()}
     order = {movie.name: place for place, movie in enumerate(catalog.movies)}
     settled: list[tuple[Run, UserError | None]] = []
+    untold = {(scan.subject, scan.movie) for scan, _ in plays.faults}
     for run, fault in plays.runs():
+        if (run.subject, run.movie.name) in untold:  # a part of it alone is not what was seen
+            continue
         first = (by_path.get(path) for part in run.parts for path in part.scan.files)
         settled.append((run, next(filter(None, first), fault)))
     for scan, error in plays.faults:

@@ -89,6 +89,7 @@ def test_a_scan_more_than_there_are_rules_is_told(tmp_path):
     write(tmp_path, *(f"sub-1/A_run-{run}_bold.dtseries.nii" for run in (1, 2, 3)))
     found = find_runs(catalog(movies=[movie(plays=[{}, {"film_start": 100}])]), tmp_path)
     assert "plays of A: has 2 rules, and there is another scan of it" in str(found.unusable[0][1])
+    assert not found.runs
 
 
 def table_of(folder, *lines, header="subject session run movie onset film_start duration"):
