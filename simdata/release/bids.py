@@ -8,6 +8,7 @@ number.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +35,7 @@ from simdata.release.bids_raw import refuse_raw
 from simdata.release.bids_tree import Folder, Tree, raw_roots, trees
 from simdata.release.sources import GZIPPED, Rejected, Scan
 
-VOLUMES = (".nii", ".nii.gz")  # of the whole brain, where nothing stands before the dot
+IMAGES = (".nii", ".nii.gz", ".gii", ".gii.gz")
 SIDES = ("L", "R")
 LISTED = 4  # names in a message
 
@@ -47,7 +48,8 @@ class BidsScan:
     ----------
     subject : the label, "01" of ``sub-01``
     movie : what the template makes of the scan's entities
-    repeat : the same of the template of repeats; "" where there is none, or a name lacks its entities
+    repeat : the entities that the template of repeats names, such as "run-2"; "" where there is no such
+        template, or a name lacks them
     entities : those that tell the scan from others
     scan : its files
     """
@@ -57,6 +59,11 @@ class BidsScan:
     repeat: str
     entities: Entities
     scan: Scan
+
+    @property
+    def name(self) -> str:
+        """The name of the movie in the store: a repeat is one of its own."""
+        return "_".join(filter(None, (self.movie, self.repeat)))
 
 
 @dataclass
@@ -128,35 +135,12 @@ def find_scans(
 def _nothing_found(source: Path, selection: BidsSelection, candidates: Sequence[Tree]) -> str:
     if not candidates:
         return f"`source` {source}: has no folders sub-*, nor derivatives/*/sub-*: is it a BIDS tree?"
-    there = products(candidates)
-    listed = ", ".join(f"{what} ({count})" for what, count in list(there.items())[:8])
-    if any(_is_volume(what) for what in there) and all(_is_volume(what) for what in there):
-        listed += ". Volumes hold no surface: fMRIPrep makes one with --cifti-output 91k"
-    instead = f"; it has {listed}" if there else ""
+    names = [n for tree in candidates for _, _, n in tree.files() if n.extension.endswith(IMAGES)]
+    there = Counter(name.product for name in names).most_common(8)
+    instead = "; it has " + ", ".join(f"{what} ({count})" for what, count in there) if there else ""
+    if names and all(name.is_volume for name in names):
+        instead += ". Volumes hold no surface: fMRIPrep makes one with --cifti-output 91k"
     return f"`source` {source}: has no file with {selection} in sub-*/[ses-*/]func{instead}"
-
-
-def products(candidates: Iterable[Tree]) -> dict[str, int]:
-    """What was made of scans, such as ``space-fsLR_den-91k_bold.dtseries.nii`` -> how many, most first."""
-    counted: dict[str, int] = {}
-    for tree in candidates:
-        for subject in tree.subjects():
-            for folder in tree.folders(subject):
-                for name in folder.names.values():
-                    if name.extension.endswith((".nii", ".nii.gz", ".gii", ".gii.gz")):
-                        what = product(name)
-                        counted[what] = counted.get(what, 0) + 1
-    return dict(sorted(counted.items(), key=lambda one: -one[1]))
-
-
-def product(name: BidsName) -> str:
-    """What a file is of a scan, without the scan's own entities and the hemisphere."""
-    kept = [f"{k}-{v}" for k, v in sorted(name.entities.items()) if k not in (*OF_SCANS, HEMISPHERE)]
-    return "_".join([*kept, name.suffix]).rstrip("_") + name.extension
-
-
-def _is_volume(what: str) -> bool:
-    return what[what.index(".") :] in VOLUMES if "." in what else False
 
 
 @dataclass
@@ -212,7 +196,7 @@ class _Search:
         return scans
 
     def _is_taken(self, file: str, name: BidsName) -> bool:
-        readable = file.lower().endswith(self._lower) and name.extension.lower() not in VOLUMES
+        readable = file.lower().endswith(self._lower) and not name.is_volume
         return readable and self.selection.takes(name)
 
     def _scan(
@@ -225,7 +209,7 @@ class _Search:
                 reason = f"its name has no {', '.join(lacking)}, which movie {self.movie} is made of"
                 self._reject(folder, file, reason)
             return None
-        repeat = filled(self.repeat, entities) if self.repeat else None
+        repeat = "_".join(f"{key}-{entities[key]}" for key in fields_of(self.repeat or "") if key in entities)
         files = [file for _, file in sorted((n.entities.get(HEMISPHERE, ""), f) for f, n in taken.items())]
         scan = Scan(
             tuple(folder.path / file for file in files),
@@ -233,7 +217,7 @@ class _Search:
             companions.confounds(entities),
             companions.events(entities),
         )
-        found = BidsScan(folder.subject, movie, repeat or "", entities, scan)
+        found = BidsScan(folder.subject, movie, repeat, entities, scan)
         fault = _fault_of_files(folder, taken) or _fault_of_content(scan)
         if fault:
             self.found.unusable.append((found, fault))
@@ -262,11 +246,11 @@ class _Search:
             file: name
             for file, name in files.items()
             if name.suffix in suffixes
-            and name.extension.endswith((*VOLUMES, ".gii"))
+            and name.extension.endswith(IMAGES)
             and self.selection.of_scan_taken(name)
         }
         if others and not self._is_raw(others):
-            there = ", ".join(sorted({product(name) for name in others.values()})[:LISTED])
+            there = ", ".join(sorted({name.product for name in others.values()})[:LISTED])
             self._reject(
                 folder, min(others), f"has no file with {self.selection} beside it (there is {there})"
             )

@@ -12,6 +12,7 @@ import re
 import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from simdata.release.patterns import LONGEST_NAME
 
@@ -22,6 +23,7 @@ SUBJECT, SESSION, HEMISPHERE = "sub", "ses", "hemi"
 OF_SCANS = (SUBJECT, SESSION, "task", "acq", "ce", "trc", "rec", "dir", "run", "echo", "part", "chunk")
 NUMBERS = ("run", "echo", "chunk", "split", "inv", "flip")  # whose values are numbers, with or without zeros
 SUFFIX, EXTENSION = "suffix", "extension"
+VOLUMES = (".nii", ".nii.gz")
 LONG_NAMES = {
     "subject": SUBJECT,
     "session": SESSION,
@@ -57,6 +59,17 @@ class BidsName:
     def of_scan(self) -> Entities:
         """The entities that tell one scan from another."""
         return {key: self.entities[key] for key in OF_SCANS if key in self.entities}
+
+    @property
+    def product(self) -> str:
+        """What a file is of a scan, such as ``space-fsLR_den-91k_bold.dtseries.nii``; of both hemispheres."""
+        kept = [f"{k}-{v}" for k, v in sorted(self.entities.items()) if k not in (*OF_SCANS, HEMISPHERE)]
+        return "_".join(filter(None, [*kept, self.suffix])) + self.extension
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether a file holds the whole brain as voxels, and no surface."""
+        return self.extension.lower() in VOLUMES
 
     @property
     def parts(self) -> dict[str, str]:
@@ -121,7 +134,7 @@ class BidsSelection:
     True
     """
 
-    def __init__(self, wanted: Mapping[str, str | int | list[str | int] | None]) -> None:
+    def __init__(self, wanted: Mapping[str, Any]) -> None:
         if not wanted:
             raise ValueError("names no entity; write for example {space: fsLR, den: 91k}")
         self.wanted = {key: _values(key, value) for key, value in wanted.items()}
@@ -181,6 +194,12 @@ def _value(key: str, value: object) -> str | None:
         said = "a dot, letters and digits" if key == EXTENSION else "letters and digits"
         raise ValueError(f"{key}: {value!r:.60} cannot be in a name by BIDS; write {said}, without {key}-")
     return value
+
+
+def check_entities(wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Check what a catalog says of its runs' entities; ValueError as `BidsSelection`."""
+    BidsSelection(wanted)
+    return wanted
 
 
 def check_template(text: str) -> str:

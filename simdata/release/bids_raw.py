@@ -25,14 +25,5 @@ def refuse_raw(source: Path, candidates: Sequence[Tree]) -> None:
 
 def is_raw(tree: Tree) -> bool:
     """Whether a tree has BOLD, and all of it without an entity that derivatives have."""
-    seen = False
-    for subject in tree.subjects():
-        for folder in tree.folders(subject):
-            for name in folder.names.values():
-                if name.suffix == "bold" and name.extension in (".nii", ".nii.gz"):
-                    if not set(name.entities) <= set(OF_SCANS):
-                        return False
-                    seen = True
-                elif name.suffix == "bold" and name.extension.endswith((".gii", ".dtseries.nii")):
-                    return False
-    return seen
+    bold = [name for _, _, name in tree.files() if name.suffix == "bold" and name.extension != ".json"]
+    return bool(bold) and all(name.is_volume and set(name.entities) <= set(OF_SCANS) for name in bold)

@@ -89,6 +89,13 @@ class Tree:
         """The folder of a subject below the source."""
         return f"{self.below}/{SUBJECT}-{subject}".lstrip("/")
 
+    def files(self) -> Iterator[tuple[Folder, str, BidsName]]:
+        """Every file of every subject that is named by BIDS."""
+        for subject in self.subjects():
+            for folder in self.folders(subject):
+                for file, name in folder.names.items():
+                    yield folder, file, name
+
     def folders(self, subject: str) -> Iterator[Folder]:
         """The folders of a subject that have files in them, by session."""
         top = self.folder_of(subject)

@@ -59,7 +59,12 @@ def test_runs_may_be_repeats_or_a_part_of_the_film_s_name(tmp_path):
     for scan in ("sub-01_task-life_run-1", "sub-01_task-life_run-2", "sub-01_task-wolf"):
         write_fmriprep(tmp_path, scan)
     repeated = scans_of(tmp_path, repeat="{run}")
-    assert [(one.movie, one.repeat) for one in repeated.scans] == [("life", "1"), ("life", "2"), ("wolf", "")]
+    assert [(one.movie, one.repeat) for one in repeated.scans] == [
+        ("life", "run-1"),
+        ("life", "run-2"),
+        ("wolf", ""),
+    ]
+    assert [one.name for one in repeated.scans] == ["life_run-1", "life_run-2", "wolf"]
     named = scans_of(tmp_path, movie="{task}_run-{run}")
     assert [one.movie for one in named.scans] == ["life_run-1", "life_run-2"]
     assert [(path.rsplit("/")[-1], reason) for path, reason in reasons(named).items()] == [
