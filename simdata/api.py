@@ -129,6 +129,7 @@ def build(
     """
     from simdata.build_recipe import Options, Recipe
     from simdata.building import build as build_store
+    from simdata.catalog_completion import completed
     from simdata.store.encoding import ENCODINGS
 
     _check_choice("encoding", encoding, ENCODINGS)
@@ -136,10 +137,13 @@ def build(
     if workers < 1:
         raise UserError(f"`workers` is {workers}: give 1 or more")
     out = local(out, "`out`")
-    chosen = None if subjects is None else _texts(subjects)
+    chosen, folder = None if subjects is None else _texts(subjects), local(source, "`source`")
+    known, text = _catalog_and_text(catalog, out)
+    if known.is_bids:
+        known, text = _catalog_and_text(completed(known, folder, out), out)
     return build_store(
-        Recipe(*_catalog_and_text(catalog, out), encoding=encoding, encoders=_texts(encoders)),
-        source=local(source, "`source`"),
+        Recipe(known, text, encoding=encoding, encoders=_texts(encoders)),
+        source=folder,
         movies=local(movies, "`movies`"),
         out=out,
         options=Options(workers, max_memory, on_error, checksum, chosen),
@@ -186,12 +190,14 @@ def plays(
       subject movie  onset  duration
     0       1     A    0.0       NaN
     """
+    from simdata.catalog_completion import completed
     from simdata.play_listing import list_plays
     from simdata.release.catalog import Catalog
 
     known = catalog if isinstance(catalog, Catalog) else Catalog.load(catalog)
     folder = None if movies is None else local(movies, "`movies`")
     chosen = None if subjects is None else _texts(subjects)
+    known = completed(known, local(source, "`source`"))
     return list_plays(known, local(source, "`source`"), folder, chosen)
 
 

@@ -76,7 +76,7 @@ def build(
     summary = BuildSummary()
     there = _is_there(out)
     recipe = replace(recipe, catalog=with_lengths(recipe.catalog, movies, out if there else None))
-    found = find_runs(recipe.catalog, source, options.subjects)
+    found = find_runs(recipe.catalog, source, options.subjects, endings())
     summary.not_taken = survey(recipe.catalog, source, found, endings())
     if there:
         _keep_converted(found, out, summary)

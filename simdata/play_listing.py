@@ -52,7 +52,7 @@ def list_plays(
     UserError
         If the source has no run of the catalog, or its table of plays cannot be used.
     """
-    release, faults = look_at(catalog, source, subjects), dict[str, str]()
+    release, faults = look_at(catalog, source, subjects, endings()), dict[str, str]()
     films = _film_lengths(catalog, movies, faults)
     rows, short = [], list[tuple[str, str]]()
     for showing in release.plays.lines:

@@ -22,6 +22,7 @@ from simdata.release.bids_names import (
     OF_SCANS,
     SESSION,
     SUBJECT,
+    SUFFIX,
     BidsName,
     BidsSelection,
     Entities,
@@ -125,6 +126,8 @@ def find_scans(
         )
     if not searches:
         refuse_raw(source, candidates)
+        if wanted is not None and candidates:
+            raise UserError(f"`source` {source}: has no run of subject {', '.join(wanted)} with {selection}")
         raise UserError(_nothing_found(source, selection, candidates))
     found = searches[0].found
     if wanted is not None and (missing := set(wanted) - searches[0].taken):
@@ -135,7 +138,8 @@ def find_scans(
 def _nothing_found(source: Path, selection: BidsSelection, candidates: Sequence[Tree]) -> str:
     if not candidates:
         return f"`source` {source}: has no folders sub-*, nor derivatives/*/sub-*: is it a BIDS tree?"
-    names = [n for tree in candidates for _, _, n in tree.files() if n.extension.endswith(IMAGES)]
+    images = [n for tree in candidates for _, _, n in tree.files() if n.extension.endswith(IMAGES)]
+    names = [name for name in images if (name.suffix or None) in selection.wanted[SUFFIX]] or images
     there = Counter(name.product for name in names).most_common(8)
     instead = "; it has " + ", ".join(f"{what} ({count})" for what, count in there) if there else ""
     if names and all(name.is_volume for name in names):
@@ -241,11 +245,11 @@ class _Search:
 
     def _say_what_there_is(self, folder: Folder, files: Mapping[str, BidsName]) -> None:
         """Note a scan of which there are other products than the one that is meant."""
-        suffixes = self.selection.wanted["suffix"]
+        suffixes = self.selection.wanted[SUFFIX]
         others = {
             file: name
             for file, name in files.items()
-            if name.suffix in suffixes
+            if (name.suffix or None) in suffixes
             and name.extension.endswith(IMAGES)
             and self.selection.of_scan_taken(name)
         }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simdata.common.errors import UserError
+from simdata.release.bids_scans import named_scans
 from simdata.release.catalog import Catalog
 from simdata.release.pattern_scans import find_scans, find_subjects
 from simdata.release.plays import PlayTable, play_table
@@ -28,8 +29,12 @@ class Release:
     plays: PlayTable
 
 
-def find_runs(catalog: Catalog, source: Path, subjects: Sequence[str] | None = None) -> Found:
+def find_runs(
+    catalog: Catalog, source: Path, subjects: Sequence[str] | None = None, endings: Sequence[str] = ()
+) -> Found:
     """All runs on disk of the given subjects (default: all found), by subject, then movie.
+
+    ``endings`` are those of names that some format of BOLD reads; a BIDS tree is searched for them.
 
     Raises
     ------
@@ -37,11 +42,42 @@ def find_runs(catalog: Catalog, source: Path, subjects: Sequence[str] | None = N
         If a subject that was asked for has no run, or there is no run at all; if the catalog's table of plays
         cannot be used.
     """
-    return look_at(catalog, source, subjects).found
+    return look_at(catalog, source, subjects, endings).found
 
 
-def look_at(catalog: Catalog, source: Path, subjects: Sequence[str] | None = None) -> Release:
+def look_at(
+    catalog: Catalog, source: Path, subjects: Sequence[str] | None = None, endings: Sequence[str] = ()
+) -> Release:
     """The runs as `find_runs` has them, and the plays that they come from."""
+    if catalog.is_bids:
+        by_entities = named_scans(catalog, source, endings, subjects)
+        found, scans = Found(by_entities.subjects, passed_over=by_entities.rejected), by_entities.scans
+    else:
+        found, scans = _by_patterns(catalog, source, subjects)
+    plays = play_table(catalog, [scan for scan, _ in scans], source)
+    _settle(catalog, plays, {scan: error for scan, error in scans if error}, found)
+    if subjects is not None and (missing := set(found.subjects) - set(found.with_runs)):
+        raise UserError(f"`source` {source}: has no run of subject {', '.join(sorted(missing))}")
+    _refuse_shared_files(found)
+    if not found.with_runs and scans:
+        why = "; ".join(dict.fromkeys(f"{one.path}: {one.reason}" for one in plays.without[:3]))
+        raise UserError(f"`source` {source}: no scan shows a movie of catalog {catalog.name}: {why}")
+    if not found.with_runs and catalog.is_bids:
+        why = "; ".join(f"{one.path}: {one.reason}" for one in found.passed_over[:3])
+        raise UserError(f"`source` {source}: has no run of a movie of catalog {catalog.name}: {why}")
+    if not found.with_runs:
+        expected = "\n  ".join(catalog.patterns)
+        hint = "" if catalog.subject_pattern == ".+" else f"\nwith subjects like {catalog.subject_pattern}"
+        raise UserError(
+            f"`source` {source}: has no run of catalog {catalog.name}. It looks for\n  {expected}{hint}"
+        )
+    return Release(found, plays)
+
+
+def _by_patterns(
+    catalog: Catalog, source: Path, subjects: Sequence[str] | None
+) -> tuple[Found, list[tuple[NamedScan, UserError | None]]]:
+    """Subjects, and the scans that lie where patterns put them."""
     seen = find_subjects(catalog, source)
     if subjects is not None:
         seen = sorted(set(subjects))
@@ -51,21 +87,7 @@ def look_at(catalog: Catalog, source: Path, subjects: Sequence[str] | None = Non
         of_subject = find_scans(catalog, source, subject)
         scans += of_subject.scans
         found.passed_over += of_subject.passed_over
-    plays = play_table(catalog, [scan for scan, _ in scans], source)
-    _settle(catalog, plays, {scan: error for scan, error in scans if error}, found)
-    if subjects is not None and (missing := set(seen) - set(found.with_runs)):
-        raise UserError(f"`source` {source}: has no run of subject {', '.join(sorted(missing))}")
-    _refuse_shared_files(found)
-    if not found.with_runs and scans:
-        why = "; ".join(dict.fromkeys(f"{one.path}: {one.reason}" for one in plays.without[:3]))
-        raise UserError(f"`source` {source}: no scan shows a movie of catalog {catalog.name}: {why}")
-    if not found.with_runs:
-        expected = "\n  ".join(catalog.patterns)
-        hint = "" if catalog.subject_pattern == ".+" else f"\nwith subjects like {catalog.subject_pattern}"
-        raise UserError(
-            f"`source` {source}: has no run of catalog {catalog.name}. It looks for\n  {expected}{hint}"
-        )
-    return Release(found, plays)
+    return found, scans
 
 
 def _settle(catalog: Catalog, plays: PlayTable, broken: dict[NamedScan, UserError], found: Found) -> None:

@@ -28,6 +28,8 @@ def survey(catalog: Catalog, source: Path, found: Found, endings: Iterable[str])
 
     ``endings`` are those of the names of runs of any data set, such as ``.dtseries.nii``.
     """
+    if catalog.is_bids:  # its search says all of it
+        return found.passed_over
     return _Survey(catalog, source, found, _run_like(endings)).all()
 
 

@@ -10,12 +10,14 @@ from simdata.cli.root import cli
 from simdata.common.errors import UserError
 from simdata.release.bids import find_scans
 from simdata.release.bids_names import BidsSelection
+from simdata.release.catalog import parse
 
 ENDINGS = (".dtseries.nii", ".func.gii")
 
 
 def drafted(folder):
     text = draft_catalog(folder)
+    assert parse(text, "a draft").is_bids
     return text, yaml.safe_load(text)
 
 
