@@ -116,7 +116,8 @@ def test_isc_compares_the_seconds_that_a_subject_has(dataset):
 
 
 def test_z_scores_are_over_the_rows_that_may_be_used(dataset):
-    course = Courses(dataset, 1, (0,)).run(0, 0)
+    courses = Courses(dataset, 1, (0,))
+    course = courses.run(0, 0)
     usable = dataset.run[0, 0, : len(course)] > 0
     np.testing.assert_allclose(course[usable].mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(course[usable].std(axis=0), 1, atol=1e-4)
