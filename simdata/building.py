@@ -107,6 +107,7 @@ def build(
             tr=recipe.catalog.tr,
             capacity=recipe.catalog.seconds,
             encoding=encoding,
+            clean=recipe.catalog.clean,
             staging=staging,
             checksum=options.checksum,
             threads=max(1, available_cores() // workers),

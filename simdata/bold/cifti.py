@@ -29,6 +29,7 @@ class DenseSeries:
     ----------
     volumes : number of TRs
     tr : repetition time, seconds
+    start : when the first volume begins by the scan's clock, s (SeriesStart)
     grayordinates : rows in the file (170,494 at 1.6 mm, 91,282 at 2 mm in HCP's releases)
     density : "59k" or "32k", by the number of vertices its brain models state
     """
@@ -36,6 +37,7 @@ class DenseSeries:
     path: Path
     volumes: int
     tr: float
+    start: float
     grayordinates: int
     density: str
     blocks: dict[str, CortexBlock]
@@ -126,5 +128,12 @@ def open_dtseries(path: Path) -> DenseSeries:
     matrix = read_matrix(path)
     header = read_header(path, matrix.xml, matrix.volumes, matrix.grayordinates)
     return DenseSeries(
-        path, matrix.volumes, header.tr, matrix.grayordinates, header.density, header.blocks, matrix
+        path,
+        matrix.volumes,
+        header.tr,
+        header.start,
+        matrix.grayordinates,
+        header.density,
+        header.blocks,
+        matrix,
     )

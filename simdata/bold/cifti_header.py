@@ -28,6 +28,7 @@ STRUCTURES = {"L": "CIFTI_STRUCTURE_CORTEX_LEFT", "R": "CIFTI_STRUCTURE_CORTEX_R
 DENSITY_OF_VERTICES = {10 * n**2 + 2: density for density, n in DIVISIONS.items()}
 INTEGER = re.compile(r"\s*[+-]?[0-9]{1,18}\s*")
 NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*")
+LATEST = 86_400  # s: a series starts within a day
 DEPTH = 32  # of elements in one another: CIFTI needs 7
 AGAIN = "download it again, or write it again with what made it"
 
@@ -42,9 +43,14 @@ class CortexBlock:
 
 @dataclass(frozen=True)
 class SeriesHeader:
-    """What the header of a dense series says; ``tr`` in seconds, ``density`` is "59k" or "32k"."""
+    """What the header of a dense series says.
+
+    ``tr`` and ``start``, when its first volume begins by the scan's clock, are in s; ``density`` is "59k" or
+    "32k".
+    """
 
     tr: float
+    start: float
     density: str
     blocks: dict[str, CortexBlock]
 
@@ -55,13 +61,13 @@ def read_header(path: Path, xml: bytes, volumes: int, grayordinates: int) -> Ser
     Raises
     ------
     UserError
-        If it is not that of a dense series in seconds that begins at 0, lacks a cortex, is on an unknown
-        mesh, or contradicts itself or the matrix.
+        If it is not that of a dense series in seconds, lacks a cortex, is on an unknown mesh, or contradicts
+        itself or the matrix.
     """
     series, models = _axes(path, _parsed(path, xml))
-    tr = _tr(_Field(path, "the series", series), volumes)
+    tr, start = _tr_and_start(_Field(path, "the series", series), volumes)
     density, blocks = _cortex_blocks(path, _brain_models(path, models, grayordinates))
-    return SeriesHeader(tr, density, blocks)
+    return SeriesHeader(tr, start, density, blocks)
 
 
 def _parsed(path: Path, xml: bytes) -> Element:
@@ -145,8 +151,8 @@ class _Field:
         return float(text)
 
 
-def _tr(series: _Field, volumes: int) -> float:
-    """Seconds from one volume to the next, of a series that begins at 0."""
+def _tr_and_start(series: _Field, volumes: int) -> tuple[float, float]:
+    """Seconds from one volume to the next, and the time at which the first begins."""
     path, unit = series.path, series.text("SeriesUnit")
     if unit.strip().upper() != "SECOND":
         raise UserError(f"{path}: its SeriesUnit is {_short(unit)}, not SECOND; a time series is needed")
@@ -156,14 +162,9 @@ def _tr(series: _Field, volumes: int) -> float:
     if abs(exponent) > 30 or not 1e-6 < (tr := step * 10.0**exponent) < 1e6:
         raise _wrong(path, f"SeriesStep {step:g} and SeriesExponent {exponent}, which is no TR")
     start = series.number("SeriesStart") * 10.0**exponent
-    if abs(start) > 1e-3:
-        raise UserError(
-            f"{path}: its series starts at {start:g} s (SeriesStart), not at 0: volumes were taken from its "
-            "beginning, or it has a clock of its own, and simdata has no offsets yet. Give the whole series; "
-            "if its first volume is the movie's second 0, say so in a copy: "
-            f"`wb_command -cifti-change-mapping IN ROW OUT -series {tr:g} 0`"
-        )
-    return tr
+    if abs(start) > LATEST:
+        raise _wrong(path, f"SeriesStart {start:g} s, which is more than a day")
+    return tr, start
 
 
 def _brain_models(path: Path, axis: Element, grayordinates: int) -> dict[str, tuple[_Field, CortexBlock]]:

@@ -141,7 +141,7 @@ def _table(bold: Path, table: Path | None) -> ConfoundTable:
 
 def _check_something_left(path: Path, columns: int, scrubbed: np.ndarray) -> None:
     left = len(scrubbed) - int(scrubbed.sum())
-    if left - columns < FEWEST_LEFT:
+    if left - columns < FEWEST_LEFT and (columns or scrubbed.any()):
         lost = f" ({ranges(np.flatnonzero(scrubbed))} are scrubbed)" if scrubbed.any() else ""
         raise UserError(
             f"{path}: {left} of {len(scrubbed)} volumes are left{lost}, and `clean` takes {columns} columns "

@@ -11,9 +11,11 @@ others:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from simdata.bold.opened_run import CheckedRun, ReadsBold
+from simdata.bold.sidecar import Sidecar
 from simdata.common.errors import UserError
 from simdata.common.registry import Registry
 
@@ -28,7 +30,7 @@ def endings() -> list[str]:
 def open_run(path: Path) -> ReadsBold:
     """Open a run by the format of its name: that with the longest ending, in upper or lower case.
 
-    Nothing but the header is read.
+    Nothing but the header is read, and the JSON beside a BIDS derivative, which may know its start better.
 
     Raises
     ------
@@ -47,7 +49,10 @@ def open_run(path: Path) -> ReadsBold:
         name, opener = FORMATS.place(ending), FORMATS.load(ending)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    return CheckedRun.of(path, opener, name)
+    run = CheckedRun.of(path, opener, name)
+    sidecar = Sidecar.beside(path)
+    start = sidecar.start(run.tr) if sidecar else None
+    return run if start is None else replace(run, start=start)
 
 
 def _ending(path: Path) -> str:

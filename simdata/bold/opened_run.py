@@ -25,11 +25,13 @@ HEADER: dict[str, tuple[Callable[[object], bool], str]] = {  # attribute of an o
     "path": (lambda path: isinstance(path, Path), "the file's path"),
     "volumes": (lambda count: isinstance(count, Integral) and int(count) > 0, "a whole number above 0"),
     "tr": (lambda tr: isinstance(tr, Real) and 0 < float(tr) < math.inf, "seconds above 0"),
+    "start": (lambda start: isinstance(start, Real) and math.isfinite(float(start)), "seconds"),
     "density": (lambda density: density in list(DIVISIONS), f"one of {', '.join(DIVISIONS)}"),
     "vertices": (lambda v: isinstance(v, Mapping) and set(v) == set(HEMISPHERES), "a mapping of L and R"),
     "stored_kind": (lambda kind: kind in STORED_KINDS, f"one of {', '.join(STORED_KINDS)}"),
     "cortices": (callable, "a method"),
 }
+LEFT_OUT = {"start": 0.0}  # what an opened run need not say
 
 
 class ReadsBold(Protocol):
@@ -40,6 +42,8 @@ class ReadsBold(Protocol):
     path : the file
     volumes : number of TRs
     tr : repetition time, s
+    start : when the first volume begins by the scan's clock, s; volume k stands for start + (k + 1/2) tr. May
+        be left out, and is 0 then.
     density : "59k" or "32k", the fs_LR mesh of both hemispheres
     vertices : "L" and "R" -> (rows,) whole numbers, the vertex of the mesh that a row of `cortices` stands
         for: each once, in any order. Those of the medial wall may be left out.
@@ -74,6 +78,9 @@ class ReadsBold(Protocol):
     def tr(self) -> float: ...
 
     @property
+    def start(self) -> float: ...
+
+    @property
     def density(self) -> str: ...
 
     @property
@@ -105,12 +112,13 @@ class CheckedRun:
 
     Attributes
     ----------
-    path, volumes, tr, density, vertices, stored_kind : as `ReadsBold` has them
+    path, volumes, tr, start, density, vertices, stored_kind : as `ReadsBold` has them
     """
 
     path: Path
     volumes: int
     tr: float
+    start: float
     density: str
     vertices: Mapping[str, np.ndarray]
     stored_kind: str
@@ -123,13 +131,14 @@ class CheckedRun:
         with _of_format(path, format_name):
             run = opener(path)
             # Each is asked for once, so that what is used is what was checked.
-            header: dict[str, Any] = {name: getattr(run, name, None) for name in HEADER}
+            header: dict[str, Any] = {name: getattr(run, name, LEFT_OUT.get(name)) for name in HEADER}
             if fault := next(_header_faults(header), None):
                 raise _fault(path, format_name, fault)
             return cls(
                 path,
                 int(header["volumes"]),
                 float(header["tr"]),
+                float(header["start"]),
                 header["density"],
                 {h: np.array(header["vertices"][h], np.int64) for h in HEMISPHERES},
                 header["stored_kind"],

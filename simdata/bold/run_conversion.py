@@ -1,11 +1,14 @@
-"""One run from its file to shards: read, resample, normalise, encode and write, all beside one another."""
+"""One cell from its scans to shards: read, resample, clean, normalise, encode and write, beside one another.
+
+A cell has one scan or several. Each is cleaned and z-scored by itself, and gives the rows that it has.
+"""
 
 from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,13 +16,15 @@ from pathlib import Path
 import numpy as np
 
 from simdata.bold import run_values
-from simdata.bold.conversion_kernel import convert_vertices
+from simdata.bold.conversion_kernel import Passage, convert_vertices
 from simdata.bold.formats import open_run
 from simdata.bold.opened_run import ReadsBold
+from simdata.bold.prepared_scan import PreparedScan, prepare, row_codes
 from simdata.common.checksum import sha256
 from simdata.common.errors import UserError
 from simdata.common.faults import of_store
 from simdata.common.read_ahead import read_ahead
+from simdata.release.clean_rule import NOTHING, Clean
 from simdata.release.source_records import fingerprints, source_record
 from simdata.release.sources import Run
 from simdata.store.converted import ConvertedRun
@@ -57,62 +62,113 @@ def convert_run(
     staging: Path,
     checksum: bool,
     threads: int = 1,
+    clean: Clean = NOTHING,
     spheres: SphereFiles | None = None,
 ) -> ConvertedRun:
-    """Convert one run into two shards below ``staging``.
+    """Convert one cell into two shards below ``staging``.
 
     Parameters
     ----------
+    tr : s, that all scans must have; None if they may have any
     capacity : seconds that a shard has room for
-    checksum : whether to hash the source
+    checksum : whether to hash the sources
     threads : that convert and hash; while they do, another reads the next hemisphere, and one writes the last
+    clean : what is taken out of each scan
     spheres : in place of those by formula, and of the registration that comes with simdata
 
     Raises
     ------
     UserError
-        If the source's header, length or values are not those of the catalog's run; see
-        `simdata.bold.run_values` for its values.
+        If the header or the plays of a scan are not what they must be (`simdata.bold.prepared_scan.prepare`),
+        or its values (`simdata.bold.run_values`).
     """
     taken = fingerprints(run)
-    series = open_run(run.path)
-    check_run(series, tr=tr, volumes=run.movie.volumes)
+    scans = prepare(run, tr, clean)
+    codes = row_codes(scans)
     folder = new_folder(staging)
     shards = {hemisphere: folder / f"{hemisphere}.shard" for hemisphere in HEMISPHERES}
-    parts, written = {}, []
+    cell = _Cell(codes, encoding, capacity, spheres)
+    written = []
     with ThreadPoolExecutor(threads) as processor, ThreadPoolExecutor(1) as disk:
         hashed = run.inputs if checksum else {}
         digests = {name: processor.submit(sha256, path) for name, path in hashed.items()}
-        with closing(read_ahead(_paged_in(series))) as hemispheres:
-            for hemisphere, source in hemispheres:
-                buffer = ShardBuffer(series.volumes, capacity, icosphere_vertices(ORDER), encoding.dtype)
-                parts[hemisphere] = _convert_hemisphere(
-                    series, hemisphere, source, spheres, encoding, buffer.values, processor
-                )
-                written.append(disk.submit(buffer.write, shards[hemisphere]))
+        for scan in scans:
+            with closing(read_ahead(_paged_in(scan.series))) as hemispheres:
+                for hemisphere, source in hemispheres:
+                    cell.convert(scan, hemisphere, source, processor)
+                    if scan is scans[-1]:
+                        written.append(disk.submit(cell.finished(hemisphere).write, shards[hemisphere]))
         with of_store(staging):
             for writing in written:
                 writing.result()
-        left_right = [parts[hemisphere] for hemisphere in HEMISPHERES]
+        left_right = [cell.joined(hemisphere) for hemisphere in HEMISPHERES]
         mean, std, cortex = (np.stack([getattr(p, k) for p in left_right]) for k in ("mean", "std", "cortex"))
         provenance = {
             **source_record(run, taken, {name: digest.result() for name, digest in digests.items()}),
-            "density": series.density,
-            "clipped": sum(part.clipped for part in left_right) / float(np.sum(cortex) * series.volumes),
+            "density": scans[0].series.density,
+            "clipped": sum(p.clipped for p in left_right) / float(np.sum(cortex) * np.count_nonzero(codes)),
             "coverage": dict(zip(HEMISPHERES, cortex.sum(axis=1).tolist(), strict=True)),
             "constant_vertices": sum(part.constant for part in left_right),
             "nan_vertices": sum(part.broken for part in left_right),
         }
-    rows = np.ones(series.volumes, np.int16)  # a volume a second, of one scan
-    return ConvertedRun(list(shards.values()), mean, std, cortex, rows, 0, provenance)
+        if any(scan.passage for scan in scans):
+            provenance["scans"] = [scan.record() for scan in scans]
+    reach = max(scan.timing.reach for scan in scans)
+    return ConvertedRun(list(shards.values()), mean, std, cortex, codes, reach, provenance)
 
 
-def check_run(series: ReadsBold, *, tr: float | None, volumes: int | None) -> None:
-    """Raise a UserError unless a run has the TR and the number of volumes that its catalog states."""
-    if tr is not None and abs(series.tr - tr) > 1e-3:
-        raise UserError(f"{series.path}: has a TR of {series.tr:g} s, the catalog says {tr:g} s")
-    if volumes is not None and series.volumes != volumes:
-        raise UserError(f"{series.path}: has {series.volumes} volumes, the catalog says {volumes}")
+class _Cell:
+    """The shards of a cell while its scans are put in them."""
+
+    def __init__(
+        self, codes: np.ndarray, encoding: Encoding, capacity: int, spheres: SphereFiles | None
+    ) -> None:
+        self._codes, self._encoding, self._capacity, self._spheres = codes, encoding, capacity, spheres
+        self._buffers: dict[str, ShardBuffer] = {}
+        self._parts: dict[str, list[tuple[_Hemisphere, int]]] = {hemisphere: [] for hemisphere in HEMISPHERES}
+
+    def convert(self, scan: PreparedScan, hemisphere: str, source: np.ndarray, processor: Executor) -> None:
+        """Put in what a scan has of a hemisphere."""
+        values, rows = self._buffer(hemisphere).values, scan.timing.rows
+        in_order = np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows)))
+        place = slice(rows[0], rows[0] + len(rows)) if in_order else rows
+        out = values[place]  # a copy, if they are not in order
+        part = _convert_hemisphere(scan, hemisphere, source, self._spheres, self._encoding, out, processor)
+        if not in_order:
+            values[place] = out
+        self._parts[hemisphere].append((part, len(rows)))
+
+    def _buffer(self, hemisphere: str) -> ShardBuffer:
+        if hemisphere not in self._buffers:
+            vertices = icosphere_vertices(ORDER)
+            buffer = ShardBuffer(len(self._codes), self._capacity, vertices, self._encoding.dtype)
+            buffer.values[self._codes == 0] = self._encoding.fill
+            self._buffers[hemisphere] = buffer
+        return self._buffers[hemisphere]
+
+    def finished(self, hemisphere: str) -> ShardBuffer:
+        """The shard of a hemisphere, which all scans were put in; it is let go."""
+        buffer = self._buffers.pop(hemisphere)
+        if len(self._parts[hemisphere]) > 1:  # vertices that some scan has no data for
+            buffer.values[:, ~self.joined(hemisphere).cortex] = self._encoding.fill
+        return buffer
+
+    def joined(self, hemisphere: str) -> _Hemisphere:
+        """All scans together: means over them, weighted by rows, where all have data."""
+        parts = [part for part, _ in self._parts[hemisphere]]
+        weights = [rows for _, rows in self._parts[hemisphere]]
+        mean, std = (
+            np.average([getattr(part, name) for part in parts], axis=0, weights=weights).astype(np.float32)
+            for name in ("mean", "std")
+        )
+        return _Hemisphere(
+            mean,
+            std,
+            np.logical_and.reduce([part.cortex for part in parts]),
+            clipped=sum(part.clipped for part in parts),
+            constant=sum(part.constant for part in parts),
+            broken=sum(part.broken for part in parts),
+        )
 
 
 def _paged_in(series: ReadsBold) -> Iterator[tuple[str, np.ndarray]]:
@@ -123,7 +179,7 @@ def _paged_in(series: ReadsBold) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _convert_hemisphere(
-    series: ReadsBold,
+    scan: PreparedScan,
     hemisphere: str,
     source: np.ndarray,
     spheres: SphereFiles | None,
@@ -131,19 +187,19 @@ def _convert_hemisphere(
     out: np.ndarray,
     processor: Executor,
 ) -> _Hemisphere:
-    """Convert ``source`` (rows, volumes) to ``out`` (volumes, vertices), shared among threads.
+    """Convert ``source`` (rows, volumes) to ``out`` (seconds, vertices), shared among threads.
 
     Rows without data are left out, as if the file did not have them. Those that never vary are seen at once;
     those with NaN show in what was made of them, which then is made again.
     """
-    path = series.path
+    series, passage = scan.series, scan.passage
+    path, vertices = series.path, series.vertices[hemisphere]
     mesh = series.density, hemisphere, spheres
-    vertices = series.vertices[hemisphere]
     stretch = run_values.stretches(source, processor)
     usable, broken = stretch[0] < series.volumes, 0
     constant = int(np.count_nonzero(~usable))
     run_values.check_enough(path, hemisphere, usable, constant, broken)
-    part = _convert_rows(source, _corners(mesh, vertices, usable), encoding, out, processor)
+    part = _convert_rows(source, _corners(mesh, vertices, usable), passage, encoding, out, processor)
     if not np.isfinite(part.mean + part.std)[part.cortex].all():
         run_values.check_no_missing_volumes(path, hemisphere, source)
         finite = run_values.finite_rows(source, processor)
@@ -151,21 +207,26 @@ def _convert_hemisphere(
         constant = int(np.count_nonzero(~usable & finite))
         usable &= finite
         run_values.check_enough(path, hemisphere, usable, constant, broken)
-        part = _convert_rows(source, _corners(mesh, vertices, usable), encoding, out, processor)
+        part = _convert_rows(source, _corners(mesh, vertices, usable), passage, encoding, out, processor)
     run_values.check_volumes(path, hemisphere, source, usable)
     run_values.check_no_hole(path, hemisphere, source, stretch, usable, series.stored_kind)
     return replace(part, constant=constant, broken=broken)
 
 
 def _convert_rows(
-    source: np.ndarray, corners: Corners, encoding: Encoding, out: np.ndarray, processor: Executor
+    source: np.ndarray,
+    corners: Corners,
+    passage: Passage | None,
+    encoding: Encoding,
+    out: np.ndarray,
+    processor: Executor,
 ) -> _Hemisphere:
     vertices = len(corners.rows)
     mean, std = (np.empty(vertices, np.float32) for _ in range(2))
 
     def convert(first: int) -> int:
         some = slice(first, first + VERTICES_AT_ONCE)
-        return convert_vertices(source, corners, some, encoding, out, mean, std)
+        return convert_vertices(source, corners, some, encoding, out, mean, std, passage)
 
     clipped = sum(processor.map(convert, range(0, vertices, VERTICES_AT_ONCE)))
     return _Hemisphere(mean, std, corners.cortex, clipped)
@@ -191,9 +252,16 @@ def _corners_of(mesh: Mesh, vertices: np.ndarray) -> Corners:
 
 
 def memory_needed(run: Run, encoding: Encoding) -> int:
-    """Bytes that a worker needs at most for a run: the rows of both hemispheres, and their shards.
+    """Bytes that a worker needs at most for a cell: the rows of both hemispheres of a scan, and the shards.
 
-    Rows are mapped, where the system may drop them, or were decompressed.
+    Rows are mapped, where the system may drop them, or were decompressed. Headers say how many volumes there
+    are; a scan whose header cannot be read will not be converted.
     """
-    shard = icosphere_vertices(ORDER) * encoding.dtype.itemsize + CHECKSUM_BYTES
-    return BASE_MEMORY + run.movie.length * (CORTEX_ROWS * 4 + len(HEMISPHERES) * shard)
+    volumes = [run.movie.length]
+    for part in run.parts:
+        with suppress(UserError):
+            volumes.append(open_run(part.scan.files[0]).volumes)
+    second = icosphere_vertices(ORDER) * encoding.dtype.itemsize + CHECKSUM_BYTES
+    scattered = any(len(part.plays) > 1 for part in run.parts)  # rows are put in place from a third one
+    shards = len(HEMISPHERES) + scattered
+    return BASE_MEMORY + max(volumes) * CORTEX_ROWS * 4 + run.movie.length * shards * second

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SUPPORT = 2.0  # of the kernel, in samples to either side
-WHOLE = 1e-4  # samples: a position this near to one is on it
+WHOLE = 1e-3  # samples: a position this near to one is on it
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from simdata.common.fetched import is_there
 from simdata.common.pydantic_faults import validate
 from simdata.common.yaml_text import parse_yaml, read_text
 from simdata.release.bids_names import BidsSelection, check_template
+from simdata.release.clean_rule import NOTHING, Clean
 from simdata.release.patterns import LONGEST_NAME, check_bold, check_films, check_glob, check_regex
 from simdata.release.play_rules import PlayRule, Plays, as_plays, as_rules
 from simdata.release.splits import REPEAT, Splits
@@ -154,8 +155,8 @@ class Catalog(Strict):
 
     Parameters
     ----------
-    name, title, reference, tr, stimulus_lag, bold, movie, repeat, subject_pattern, plays, films, movies
-    splits
+    name, title, reference, tr, stimulus_lag, bold, movie, repeat, subject_pattern, plays, films, movies,
+    clean, splits
         The keys of the YAML file (docs/catalogs.md); `Catalog.load` reads one.
 
     Raises
@@ -187,6 +188,7 @@ class Catalog(Strict):
     plays: Annotated[Plays, BeforeValidator(as_plays)] = Plays()
     films: Annotated[str, AfterValidator(check_films)] | None = None
     movies: Annotated[list[Movie], Field(default_factory=list, validate_default=True)]
+    clean: Clean = NOTHING
     splits: Splits = Splits()
     _folder: Path | None = PrivateAttr(default=None)
 

@@ -60,6 +60,8 @@ def compare(old: Catalog, new: Catalog) -> Changes:
         return Changes(refused=f"tr is {new.tr:g}, the store's is {old.tr:g}; {REBUILD}")
     if old.tr != new.tr:
         changes.changed.append("tr")
+    if old.clean != new.clean:
+        return Changes(refused=f"clean is another, and the store's BOLD was cleaned by its own; {REBUILD}")
     names, wanted = ([movie.name for movie in catalog.movies] for catalog in (old, new))
     if wanted[: len(names)] != names:
         return Changes(

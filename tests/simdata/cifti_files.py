@@ -42,9 +42,10 @@ def write_dtseries(
     step: float = 1.0,
     unit: str = "SECOND",
     models: BrainModelAxis | None = None,
+    start: float = 0.0,
 ) -> Path:
     """Write (volumes, grayordinates) float32 data."""
-    series = SeriesAxis(0, step, len(data), unit)
+    series = SeriesAxis(start, step, len(data), unit)
     path.parent.mkdir(parents=True, exist_ok=True)
     nib.save(Cifti2Image(data.astype(np.float32), header=(series, models or brain_models(density))), path)
     return path

@@ -22,6 +22,7 @@ from nibabel.cifti2 import BrainModelAxis
 from store_files import contents
 
 import simdata
+from simdata.bold.prepared_scan import prepare
 from simdata.cli import cli
 from simdata.common.errors import UserError
 from simdata.store.encoding import ENCODINGS
@@ -355,11 +356,12 @@ def test_a_full_disk_stops_the_build_and_no_source_is_skipped_for_it(sources, st
 
 
 def test_what_nobody_foresaw_in_a_source_is_skipped_by_name(own_sources, tmp_path, monkeypatch):
-    def stumble(series, **_):
-        if series.path.name.startswith("B"):
+    def stumble(run, *options):
+        if run.path.name.startswith("B"):
             raise ZeroDivisionError("something of a library's")
+        return prepare(run, *options)
 
-    monkeypatch.setattr("simdata.bold.run_conversion.check_run", stumble)
+    monkeypatch.setattr("simdata.bold.run_conversion.prepare", stumble)
     message = r"1/B\.dtseries\.nii: cannot be read \(ZeroDivisionError: something of a library's\)"
     with pytest.raises(UserError, match=message):
         run_build(own_sources, tmp_path / "s.zarr", "--no-checksum")

@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.sparse import csr_array, random_array
 
-from simdata.bold.conversion_kernel import as_stored, convert_vertices, encode
+from simdata.bold.cleaning import orthonormal
+from simdata.bold.clock import Timing
+from simdata.bold.conversion_kernel import Passage, as_stored, convert_vertices, encode
+from simdata.release.sources import Play
 from simdata.store.encoding import ENCODINGS
 from simdata.surface.resampling import Corners
 
@@ -124,6 +127,48 @@ def test_a_run_in_blocks_equals_scipy_and_numpy(name, seed, volumes, targets, ba
     else:
         assert np.isnan(out[:, ~inside]).all()
     assert clipped == np.count_nonzero(np.abs(np.rint(z * 16)) > 127) * (name == "int8")
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    tr=st.sampled_from([0.8, 1.0, 1.49, 2.0]),
+    columns=st.integers(0, 9),
+    scrubbed=st.integers(0, 5),
+    targets=st.integers(1, 150),
+)
+@example(seed=0, tr=1.49, columns=24, scrubbed=5, targets=1500)
+def test_what_passes_to_rows_equals_scipy_and_numpy(name, seed, tr, columns, scrubbed, targets):
+    encoding, rng, volumes = ENCODINGS[name], np.random.default_rng(seed), 90
+    matrix = random_weights(rng, targets, rows=60)
+    source = (1000 + 150 * rng.standard_normal((60, volumes))).astype(np.float32)
+    kept = np.ones(volumes, bool)
+    kept[rng.permutation(volumes)[:scrubbed]] = False
+    timing = Timing.of(volumes, tr, 0.3 * (tr != 1), [Play(7.0)], seconds=80)
+    counted = timing.codes(1, ~kept) > 0
+    fit, basis = orthonormal(rng.standard_normal((volumes, columns)), kept)
+    band = timing.band
+    passage = Passage(fit.astype("f4"), basis.astype("f4"), band.first, band.weights, counted)
+    out = np.zeros((len(timing.rows), targets), encoding.dtype)
+    mean, std = np.zeros((2, targets), np.float32)
+    corners = Corners.of(matrix)
+    clipped = convert_vertices(source, corners, slice(None), encoding, out, mean, std, passage)
+
+    inside = np.diff(matrix.indptr) > 0
+    series = (matrix @ source.astype(float))[inside].T
+    centred = series - series[kept].mean(axis=0)
+    cleaned = series - basis.T @ (fit @ centred)
+    rows = band.apply(cleaned)
+    its_mean, its_std = rows[counted].mean(axis=0), rows[counted].std(axis=0)
+    np.testing.assert_allclose(mean[inside], its_mean, rtol=1e-6)
+    np.testing.assert_allclose(std[inside], its_std, rtol=1e-5)
+    z = (rows - its_mean) / its_std
+    error = np.abs(out[:, inside].astype(float) * encoding.scale - z)
+    unclipped = np.abs(z) < encoding.largest
+    assert (error <= encoding.error_bound(z) + 2e-5 * (1 + np.abs(z)))[unclipped].all()
+    assert np.isnan([mean[~inside], std[~inside]]).all()
+    assert clipped == np.count_nonzero(np.abs(z) > encoding.largest + encoding.scale / 2) * (name == "int8")
 
 
 def one_row(series, name="int8"):

@@ -123,6 +123,7 @@ def test_embeddings_of_others_have_room_for_an_added_movie(own):
 
 
 REFUSED = {
+    "cleaned otherwise": (lambda c: c.update(clean={"polynomials": 2}), "clean is another, and the store's"),
     "volumes": (lambda c: c["movies"][1].update(volumes=19), r"movies\[1\]\.volumes \(B\) is 19, .* have 20"),
     "removed": (lambda c: c["movies"].pop(), r"movies are A; the store's are A, B"),
     "renamed": (lambda c: c["movies"][0].update(name="Z"), r"movies are Z, B; the store's are A, B"),

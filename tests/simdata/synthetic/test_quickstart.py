@@ -5,7 +5,6 @@ import pytest
 from scipy.spatial import cKDTree
 
 from simdata.bold.cifti import open_dtseries
-from simdata.bold.run_conversion import check_run
 from simdata.common.errors import UserError
 from simdata.release import catalog as catalogs
 from simdata.release.found_runs import find_runs
@@ -78,7 +77,7 @@ def test_files_lie_where_the_catalog_looks_and_open_with_nibabel(release):
     assert [run.key for run in runs] == [f"99000{s}/MOVIE{m}" for s in (1, 2) for m in (1, 2)]
     for run in runs:
         series = open_dtseries(run.path)
-        check_run(series, tr=1.0, volumes=40)
+        assert (series.tr, series.volumes) == (1.0, 40)
         assert series.grayordinates == 91_282
         image = nib.load(run.path)
         assert isinstance(image, nib.Cifti2Image)
