@@ -5,7 +5,17 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from simdata.api import build, embed, import_embeddings, open, plays, rechunk, resplit, scene_sets
+    from simdata.api import (
+        build,
+        embed,
+        import_embeddings,
+        open,
+        parcellate,
+        plays,
+        rechunk,
+        resplit,
+        scene_sets,
+    )
     from simdata.release.catalog import Catalog
     from simdata.store.direct import BoldReader
 
@@ -19,6 +29,7 @@ _PLACES: dict[str, str] = {
     "embed": "simdata.api",
     "import_embeddings": "simdata.api",
     "open": "simdata.api",
+    "parcellate": "simdata.api",
     "plays": "simdata.api",
     "rechunk": "simdata.api",
     "resplit": "simdata.api",
@@ -32,6 +43,7 @@ __all__ = [
     "embed",
     "import_embeddings",
     "open",
+    "parcellate",
     "plays",
     "rechunk",
     "resplit",

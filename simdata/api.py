@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from simdata.build_recipe import BuildSummary
     from simdata.embedding import EmbedSummary
     from simdata.imports.importing import ImportSummary
+    from simdata.parcellation import ParcellateSummary
     from simdata.play_listing import PlayListing
     from simdata.rechunking import RechunkSummary
     from simdata.release.catalog import Catalog
@@ -369,6 +370,69 @@ def rechunk(
 
     return rewrite(
         local(store, "`store`"), local(out, "`out`"), layout=layout, progress=as_progress(progress)
+    )
+
+
+def parcellate(
+    store: StrPath,
+    atlas: StrPath | Iterable[StrPath],
+    *,
+    out: StrPath,
+    mesh: str | None = None,
+    encoding: str = "float32",
+    progress: Progress | Callback | None = None,
+) -> ParcellateSummary:
+    """Write a store to another place with the parcels of an atlas in place of hemispheres and vertices.
+
+    A parcel's value is the mean over its vertices of the cortex in the scanner's units, as of Connectome
+    Workbench's ``-cifti-parcellate``, and is then z-scored over its run. Everything else is copied. ``out``
+    appears when it is whole; the same call goes on after a kill.
+
+    Parameters
+    ----------
+    store : str or Path
+        A store of vertices.
+    atlas : str, Path or iterable of them
+        A dlabel.nii; or of each hemisphere a label.gii, or a FreeSurfer annot called ``lh.`` or ``rh.``. Its
+        first map counts.
+    out : str or Path
+        The store to make.
+    mesh : {"ico6", "32k", "59k"}, optional
+        That the atlas is on; None: the one with so many vertices.
+    encoding : {"int8", "float16", "float32"}
+        Of the z-scores of parcels.
+    progress : Progress or callable, optional
+        Hears ``(what, done, total)``; silence by default.
+
+    Returns
+    -------
+    ParcellateSummary
+        ``parcels``, their names; how many ``runs``; vertices of the smallest parcel, ``fewest``; and names of
+        the parcels ``without`` cortex.
+
+    Raises
+    ------
+    UserError
+        If ``store`` is no store of vertices or is being written to, if ``out`` exists, or if the atlas cannot
+        be read, is on another mesh, or has no parcel with cortex.
+    OSError
+        If a chunk is damaged.
+    """
+    from simdata.parcellation import parcellate as average
+    from simdata.store.encoding import ENCODINGS
+    from simdata.surface.atlas import MESHES
+
+    _check_choice("encoding", encoding, ENCODINGS)
+    if mesh is not None:
+        _check_choice("mesh", mesh, MESHES)
+    files = [atlas] if isinstance(atlas, str | Path) else list(atlas)
+    return average(
+        local(store, "`store`"),
+        [local(file, "`atlas`") for file in files],
+        local(out, "`out`"),
+        mesh=mesh,
+        encoding=encoding,
+        progress=as_progress(progress),
     )
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from simdata.build_report import rejected_table
 from simdata.release.splits import NO_SPLIT, SPLITS
-from simdata.store.axes import check_variables
+from simdata.store.axes import check_variables, is_of_parcels
 from simdata.store.coverage import covered, settle
 from simdata.store.damage import check_runs
 from simdata.store.not_taken import NotTaken
@@ -56,9 +56,10 @@ def _findings(path: Path, store: xr.Dataset) -> dict[str, list[str]]:
             found.setdefault(key, []).append(f"{clipped:.2%} of its values clipped")
     group = zarr.open_group(path, mode="r")
     if inside := covered(group):
-        coverage = settle(inside, store.sizes["vertex"])
+        coverage = settle(inside, store.sizes[store.cortex.dims[-1]])
         subjects, movies = (store[axis].values.tolist() for axis in ("subject", "movie"))
-        for key, words in coverage.in_words(subjects, movies, store.hemisphere.values.tolist()).items():
+        sides = ["its parcels"] if is_of_parcels(store) else store.hemisphere.values.tolist()
+        for key, words in coverage.in_words(subjects, movies, sides).items():
             found.setdefault(key, []).append(words)
     return found
 
@@ -85,14 +86,23 @@ def _summary(path: Path, store: xr.Dataset) -> Table:
         table.add_row("splits", f"{metadata.splits.get('name')} (by simdata resplit, not the catalog's)")
     table.add_row("subjects", f"{store.sizes['subject']} ({by_split})")
     table.add_row("runs", f"{np.count_nonzero(status == COMPLETE)} complete, of {possible} possible")
-    table.add_row(
-        "mesh", f"ico6, {int(store.cortex.sum('vertex').min()):,} or more cortical vertices a hemisphere"
-    )
+    table.add_row(*_places(store))
     table.add_row("encoding", f"{metadata.recipe['encoding']}, {metadata.recipe['normalisation']}")
     table.add_row("stimulus lag", f"{metadata.stimulus_lag} s (applied by training, not here)")
     table.add_row("sources", f"{len(sources)} files, {_size(sum(s['size'] for s in sources))}")
     table.add_row("on disk", _size(sum(file.stat().st_size for file in path.rglob("*") if file.is_file())))
     return table
+
+
+def _places(store: xr.Dataset) -> tuple[str, str]:
+    """What of the brain a store has."""
+    if not is_of_parcels(store):
+        least = int(store.cortex.sum("vertex").min())
+        return "mesh", f"ico6, {least:,} or more cortical vertices a hemisphere"
+    sides = Counter(store.parcel_hemisphere.values.tolist())
+    by_side = ", ".join(f"{count:,} {side or 'of no hemisphere'}" for side, count in sorted(sides.items()))
+    atlas = ", ".join(store.simdata.metadata.recipe.get("parcels", {}).get("files", []))
+    return "parcels", f"{store.sizes['parcel']:,} ({by_side})" + (f" of {atlas}" if atlas else "")
 
 
 def _movies(store: xr.Dataset) -> Table:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,21 +13,19 @@ import zarr
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, ZstdCodec
 
 from simdata.common.cores import available_cores
-from simdata.common.errors import UserError
 from simdata.common.faults import of_store
 from simdata.common.progress import Progress
 from simdata.store.arrays import dimensions_of
 from simdata.store.axes import check_variables
 from simdata.store.chunk_codecs import encode_chunk
+from simdata.store.copies import check_place, copy_all_but, unchanging, work_folder
 from simdata.store.damage import check_runs
 from simdata.store.direct import BoldReader
 from simdata.store.history import HISTORY, lengthened
 from simdata.store.layout import read_layout
-from simdata.store.lock import exclusive, unfinished
 from simdata.store.metadata import change
 from simdata.store.named_layouts import NamedLayout, parse_layout
 from simdata.store.opening import open_store
-from simdata.store.provenance import WORK_FOLDER
 from simdata.store.schema import COMPLETE, quiet_zarr
 from simdata.store.shards import write_durably, write_shard
 
@@ -70,18 +65,15 @@ def rechunk(store: Path, out: Path, *, layout: str, progress: Progress) -> Rechu
         If a chunk is damaged.
     """
     named = parse_layout(layout)
-    if os.path.lexists(out):
-        raise UserError(f"{out}: exists already; remove it, or write to another place")
-    if store.resolve() in out.resolve().parents:
-        raise UserError(f"{out}: is within {store}, the store itself; write to another place")
-    with _unchanging(store), of_store(out):
+    check_place(store, out)
+    with unchanging(store), of_store(out):
         dataset = open_store(store)
         check_variables(dataset, store, ("bold", "run_status"))
         check_runs(store)
         complete = np.argwhere(dataset.run_status.values == COMPLETE).tolist()
-        work = _work_folder(store, out, named)
+        work = work_folder(store, out, "rechunking", {"layout": named.model_dump()})
         copy = work / "store"
-        _copy_all_but_bold(store, copy)
+        copy_all_but(store, copy, ("bold",))
         reader, writer = BoldReader(store, verify=True), BoldWriter(store, copy / "bold", named)
         progress.start("runs", len(complete), 0)
         for subject, movie in complete:
@@ -92,39 +84,6 @@ def rechunk(store: Path, out: Path, *, layout: str, progress: Progress) -> Rechu
         os.replace(copy, out)
         shutil.rmtree(work)
     return RechunkSummary(_size(store / "bold"), _size(out / "bold"))
-
-
-def _unchanging(store: Path) -> AbstractContextManager:
-    """Keeps builds away, where a build could write."""
-    if os.access(store, os.W_OK):
-        return exclusive(store)
-    if unfinished(store):
-        raise UserError(
-            f"{store}: a build of it was interrupted; let one end who may write to it: `simdata build`"
-        )
-    return nullcontext()
-
-
-def _work_folder(store: Path, out: Path, named: NamedLayout) -> Path:
-    """Beside ``out``: what a killed call of the same kind has left, or an empty one."""
-    work = out.with_name(f".{out.name}.rechunking")
-    note = work / "wanted.json"
-    statuses = [path.read_bytes() for path in sorted((store / "run_status").rglob("*")) if path.is_file()]
-    source = hashlib.sha256(b"".join([(store / "zarr.json").read_bytes(), *statuses])).hexdigest()
-    wanted = json.dumps({"source": source, "layout": named.model_dump()})
-    if not note.is_file() or note.read_text() != wanted:
-        shutil.rmtree(work, ignore_errors=True)
-        (work / "store").mkdir(parents=True)
-        note.write_text(wanted)
-    return work
-
-
-def _copy_all_but_bold(store: Path, copy: Path) -> None:
-    for path in store.iterdir():
-        if path.is_file():
-            shutil.copyfile(path, copy / path.name)
-        elif path.name not in ("bold", WORK_FOLDER):
-            shutil.copytree(path, copy / path.name, dirs_exist_ok=True)
 
 
 class BoldWriter:
@@ -169,17 +128,18 @@ class BoldWriter:
 
 def _create_bold(source: zarr.Array, folder: Path, named: NamedLayout, fill: np.number) -> None:
     """The array without data, with the attributes of ``source``."""
-    *_, seconds, _, vertices = source.shape
+    seconds, vertices = source.shape[2], source.shape[-1]
+    side = (1,) * (source.ndim - 4)  # none in a store of parcels
     chunk = named.seconds or seconds
     whole_chunks = -(-seconds // chunk) * chunk  # a shard holds chunks of one length
     first = BytesCodec(endian="little" if source.dtype.itemsize > 1 else None)
     others = [CODECS[codec](named.level, source.dtype) for codec in named.codecs]
-    sharding = ShardingCodec(chunk_shape=(1, 1, chunk, 1, vertices), codecs=[first, *others])
+    sharding = ShardingCodec(chunk_shape=(1, 1, chunk, *side, vertices), codecs=[first, *others])
     zarr.create_array(
         folder,
         shape=source.shape,
         dtype=source.dtype,
-        chunks=(1, 1, whole_chunks, 1, vertices),
+        chunks=(1, 1, whole_chunks, *side, vertices),
         serializer=first if named.seconds is None else sharding,
         compressors=others if named.seconds is None else None,
         filters=None,

@@ -29,6 +29,10 @@ COMMANDS = {
         "Add embeddings that you computed elsewhere to STORE, or replace them.",
     ),
     "rechunk": ("store_commands:rechunk_command", "Write STORE to OUT with its BOLD in another layout."),
+    "parcellate": (
+        "store_commands:parcellate_command",
+        "Write STORE to another place with the parcels of ATLAS in place of its vertices.",
+    ),
     "resplit": ("store_commands:resplit_command", "Divide the subjects and scenes of STORE into other sets."),
     "bench": (
         "store_commands:bench_command",

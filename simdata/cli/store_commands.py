@@ -1,4 +1,4 @@
-"""The commands on a store that is there: `simdata info`, `rechunk`, `resplit` and `bench`."""
+"""The commands on a store that is there: `simdata info`, `rechunk`, `parcellate`, `resplit` and `bench`."""
 
 from __future__ import annotations
 
@@ -42,6 +42,40 @@ def rechunk_command(store: Path, out: Path, layout: str) -> None:
     with Bars() as progress:
         before, after = simdata.rechunk(store, out, layout=layout, progress=progress)
     click.echo(f"{out}: BOLD is {after / 1e6:,.0f} MB, {after / max(before, 1):.2f} of what it was")
+
+
+@click.command("parcellate")
+@click.argument("store", type=LOCAL)
+@click.argument("atlas", type=LOCAL, nargs=-1, required=True)
+@click.option("--out", required=True, type=LOCAL, help="The store to make.")
+@click.option(
+    "--mesh",
+    help="That ATLAS is on, where its number of vertices does not tell: ico6, 32k or 59k.",
+)
+@click.option(
+    "--encoding",
+    type=click.Choice(["int8", "float16", "float32"]),
+    default="float32",
+    show_default=True,
+    help="Of the z-scores of parcels.",
+)
+def parcellate_command(
+    store: Path, atlas: tuple[Path, ...], out: Path, mesh: str | None, encoding: str
+) -> None:
+    """Write STORE to another place with the parcels of ATLAS in place of its vertices.
+
+    ATLAS is a dlabel.nii, or the label.gii or annot of each hemisphere. A parcel is the mean over its
+    vertices of the cortex in the scanner's units, as of `wb_command -cifti-parcellate`, and then z-scored
+    over its run. OUT appears when it is whole; the same command goes on after a kill.
+    """
+    with Bars() as progress:
+        done = simdata.parcellate(store, atlas, out=out, mesh=mesh, encoding=encoding, progress=progress)
+    click.echo(
+        f"{out}: {len(done.parcels):,} parcels, of {done.fewest:,} vertices or more, in {done.runs:,} runs"
+    )
+    if done.without:
+        named = ", ".join(done.without[:5]) + (", ..." if len(done.without) > 5 else "")
+        click.echo(f"outside of the store's cortex, and left out: {named}")
 
 
 @click.command("resplit")

@@ -11,6 +11,7 @@ import xarray as xr
 from simdata.common.errors import UserError
 from simdata.release.catalog import Catalog
 from simdata.store.damage import check_readable
+from simdata.store.layout import PARCEL
 from simdata.surface.meshes import HEMISPHERES
 from simdata.surface.resampling import ORDER
 
@@ -28,21 +29,28 @@ DIMENSIONS = {
     "subject_split": ("subject",),
     "volumes": ("movie",),
 }
+OF_PARCELS = {"bold": (*RUN, "second", PARCEL), "cortex": (PARCEL,)}  # otherwise in a store of parcels
 TRAINING = ("bold", "run_status", "segment", "scene_split", "cortex", "subject_split", "volumes")
 VERTICES = 10 * 4**ORDER + 2
+
+
+def is_of_parcels(dataset: xr.Dataset) -> bool:
+    """Whether a store has parcels in place of hemispheres and vertices."""
+    return "bold" in dataset and PARCEL in dataset.bold.dims
 
 
 def check_variables(dataset: xr.Dataset, place: str | Path, names: Iterable[str] = DIMENSIONS) -> None:
     """Raise a UserError unless a store has variables of these names, by their own dimensions, to be read."""
     names = tuple(names)
+    dimensions = DIMENSIONS | (OF_PARCELS if is_of_parcels(dataset) else {})
     for name in names:
         if name not in dataset:
             raise _selection(place, f"it has no variable {name!r}", "keep all variables")
-        if dataset[name].dims != DIMENSIONS[name]:
+        if dataset[name].dims != dimensions[name]:
             found = ", ".join(map(str, dataset[name].dims))
             raise _selection(
                 place,
-                f"its {name} is by ({found}), not by ({', '.join(DIMENSIONS[name])})",
+                f"its {name} is by ({found}), not by ({', '.join(dimensions[name])})",
                 'select by lists or slices, as sel(subject=["1"])',
             )
     check_readable(dataset, place, names)
@@ -54,11 +62,14 @@ def check_axes(dataset: xr.Dataset, place: str | Path, names: Iterable[str] = TR
     Subjects and movies may be any, in any order, and the seconds end early.
     """
     check_variables(dataset, place, names)
-    for axis in RUN:
+    of_parcels = is_of_parcels(dataset)
+    for axis in (*RUN, *([PARCEL] if of_parcels else [])):
         label, times = Counter(dataset[axis].values.tolist()).most_common(1)[0]
         if times > 1:
             raise _selection(place, f"it has {axis} {label} {times} times", "take each once")
     _check_labels(dataset, place, "second", range(dataset.sizes["second"]), "take them from 0 on")
+    if of_parcels:
+        return
     _check_labels(dataset, place, "hemisphere", HEMISPHERES, "keep both, L first")
     if dataset.sizes["vertex"] != VERTICES:
         raise _selection(place, f"it has {dataset.sizes['vertex']} of {VERTICES} vertices", "keep all")

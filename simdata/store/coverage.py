@@ -82,10 +82,11 @@ def covered(group: zarr.Group) -> dict[Run, bytes]:
 
 
 def _has_data(mean: zarr.Array, subject: int, movie: int) -> np.ndarray:
+    """(hemisphere, vertex) bool, or (1, parcel)."""
     try:
-        return ~np.isnan(mean[subject, movie])
+        return ~np.isnan(np.atleast_2d(mean[subject, movie]))
     except Exception as error:  # codecs raise what they like
-        key = mean.metadata.encode_chunk_key((subject, movie, 0, 0))
+        key = mean.metadata.encode_chunk_key((subject, movie, *(0 for _ in mean.shape[2:])))
         raise DamagedStore(
             f"{mean.store_path}/{key}: cannot be read ({in_words(error)}). Remove this file, and give the "
             "command of `simdata build` again: it converts the run again"

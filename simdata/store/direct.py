@@ -18,7 +18,7 @@ from zarr.storage import LocalStore
 
 from simdata.common.cores import available_cores
 from simdata.common.errors import UserError
-from simdata.store.layout import read_layout
+from simdata.store.layout import has_parcels, read_layout, with_one_hemisphere
 
 if TYPE_CHECKING:
     from zarr.types import AnyArray
@@ -54,7 +54,8 @@ class BoldReader:
 
     Attributes
     ----------
-    shape : (subjects, movies, seconds, hemispheres, vertices)
+    shape : (subjects, movies, seconds, hemispheres, vertices); a store of parcels has one "hemisphere", whose
+        vertices are the parcels
     dtype : as stored; ``stored * scale_factor`` is the z-score
     fill : the stored value that means missing: -128 in int8, NaN in floats. It stands outside the cortex, in
         vertices inside it of which a run has no data, behind the end of a run and for a run that is absent.
@@ -80,12 +81,13 @@ class BoldReader:
 
     def __init__(self, store: str | Path | Store, threads: int | None = None, verify: bool = False) -> None:
         array = zarr.open_array(store, path="bold", mode="r")
-        if array.ndim != len(AXES) + 1:
+        of_parcels = has_parcels(array)
+        if array.ndim != len(AXES) + 1 and not of_parcels:
             raise UserError(
                 f"{store}: its bold has {array.ndim} axes, not {', '.join(AXES)} and vertex; to make such a "
                 'store select by lists or slices, as sel(subject=["1"])'
             )
-        self.shape: tuple[int, ...] = array.shape
+        self.shape: tuple[int, ...] = with_one_hemisphere(array.shape) if of_parcels else array.shape
         self.dtype: np.dtype = array.dtype
         self.fill = _missing(array)
         attributes: dict[str, Any] = array.attrs.asdict()
@@ -171,11 +173,12 @@ class _ZarrReader:
     """Any layout, through zarr's own pipeline."""
 
     def __init__(self, array: AnyArray) -> None:
-        self._array = array
+        self._array, self._of_parcels = array, has_parcels(array)
 
     def read(self, index: np.ndarray, frames: int, out: np.ndarray) -> None:
         for window, (subject, movie, second, hemisphere) in zip(out, index.tolist(), strict=True):
-            window[...] = self._array[subject, movie, second : second + frames, hemisphere]
+            side = () if self._of_parcels else (hemisphere,)
+            window[...] = self._array[(subject, movie, slice(second, second + frames), *side)]
 
 
 def _reader_of(array: AnyArray, threads: int | None, verify: bool) -> _Reader:

@@ -37,6 +37,13 @@ class Encoding:
             return np.full_like(z, self.scale / 2)
         return np.abs(z) * float(np.finfo(self.dtype).eps) / 2
 
+    def encoded(self, z: np.ndarray) -> np.ndarray:
+        """Z-scores as they are stored; NaN is what is missing."""
+        if self.name != "int8":
+            return z.astype(self.dtype)
+        steps = np.clip(np.rint(z / self.scale), -127, 127)
+        return np.where(np.isnan(z), self.fill, steps).astype(self.dtype)
+
     def attributes(self) -> dict[str, float | int]:
         """CF attributes with which any reader decodes the stored values to z-scores."""
         return {"scale_factor": self.scale} if self.name == "int8" else {}

@@ -16,10 +16,12 @@ import zarr
 
 from simdata.common.errors import UserError
 from simdata.common.film_clock import BLOCK
+from simdata.store.arrays import dimensions_of
 
 INDEX_ENTRY = 16  # bytes: offset and length of a chunk, uint64 each
 CHECKSUM = 4  # bytes of a crc32c
 BYTE_CODECS = {"crc32c", "zstd", "blosc", "gzip"}
+PARCEL = "parcel"  # the axis that a store of parcels has in place of hemisphere and vertex
 KEYS = {"default": (["c"], "/"), "v2": ([], ".")}  # how a key begins, and what stands between its parts
 
 
@@ -35,8 +37,11 @@ class ShardIndex:
 class Layout:
     """How an array (subject, movie, second, hemisphere, vertex) is stored.
 
+    One of parcels, (subject, movie, second, parcel), is described as if it had one hemisphere.
+
     Attributes
     ----------
+    has_hemispheres : whether the array itself has that axis
     object_shape : of what one key holds, a shard or a chunk
     seconds : of a chunk; a chunk has one subject, movie and hemisphere, and every vertex
     codecs : what was done to a chunk's little-endian bytes, in this order: crc32c or a compression
@@ -52,6 +57,7 @@ class Layout:
     index: ShardIndex | None
     key_start: tuple[str, ...]
     key_separator: str
+    has_hemispheres: bool = True
 
     @property
     def chunks_per_object(self) -> tuple[int, int, int, int]:
@@ -95,8 +101,19 @@ class Layout:
     def key(self, subject: int, movie: int, block: int, hemisphere: int) -> str:
         """The key of the object that holds a run and hemisphere's ``block``-th stretch of time."""
         subjects, movies, _, hemispheres, _ = self.object_shape
-        position = (subject // subjects, movie // movies, block, hemisphere // hemispheres, 0)
+        side = [hemisphere // hemispheres] if self.has_hemispheres else []
+        position = (subject // subjects, movie // movies, block, *side, 0)
         return self.key_separator.join([*self.key_start, *map(str, position)])
+
+
+def has_parcels(array: zarr.Array) -> bool:
+    """Whether an array with BOLD is (subject, movie, second, parcel)."""
+    return array.ndim == 4 and dimensions_of(array)[-1:] == (PARCEL,)
+
+
+def with_one_hemisphere(shape: Sequence[int]) -> tuple[int, ...]:
+    """A shape (subject, movie, second, parcel) as (subject, movie, second, 1, parcel)."""
+    return (*shape[:3], 1, *shape[3:])
 
 
 def check_chunks(group: zarr.Group, place: str | Path) -> None:
@@ -120,28 +137,31 @@ def check_chunks(group: zarr.Group, place: str | Path) -> None:
 
 def read_layout(array: zarr.Array) -> Layout | None:
     """The layout of an array; None if only zarr can read it."""
-    if array.metadata.zarr_format != 3 or array.ndim != 5 or array.dtype.kind not in "iuf":
+    of_parcels = has_parcels(array)
+    usual = array.metadata.zarr_format == 3 and array.dtype.kind in "iuf"
+    if not usual or not (array.ndim == 5 or of_parcels):
         return None
+    in_five = with_one_hemisphere if of_parcels else tuple
     metadata: dict[str, Any] = dict(array.metadata.to_dict())
     grid, keys = metadata["chunk_grid"], metadata["chunk_key_encoding"]
     if grid["name"] != "regular" or keys["name"] not in KEYS or metadata.get("storage_transformers"):
         return None
-    object_shape = chunk_shape = tuple(grid["configuration"]["chunk_shape"])
+    object_shape = chunk_shape = in_five(grid["configuration"]["chunk_shape"])
     codecs, index = metadata["codecs"], None
     if [codec["name"] for codec in codecs] == ["sharding_indexed"]:
         sharding = codecs[0]["configuration"]
         index = _read_index(sharding)
         if index is None:
             return None
-        chunk_shape, codecs = tuple(sharding["chunk_shape"]), sharding["codecs"]
+        chunk_shape, codecs = in_five(sharding["chunk_shape"]), sharding["codecs"]
     *single, vertices = chunk_shape
-    one_hemisphere = (*single[:2], single[3], vertices) == (1, 1, 1, array.shape[4])
+    one_hemisphere = (*single[:2], single[3], vertices) == (1, 1, 1, array.shape[-1])
     names = _little_endian_codecs(codecs)
     if not one_hemisphere or object_shape[4] != vertices or names is None:
         return None
     start, separator = KEYS[keys["name"]]
     return Layout(
-        shape=array.shape,
+        shape=in_five(array.shape),
         dtype=array.dtype,
         fill=array.fill_value,
         object_shape=object_shape,
@@ -150,6 +170,7 @@ def read_layout(array: zarr.Array) -> Layout | None:
         index=index,
         key_start=tuple(start),
         key_separator=keys.get("configuration", {}).get("separator", separator),
+        has_hemispheres=not of_parcels,
     )
 
 

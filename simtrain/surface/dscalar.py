@@ -11,8 +11,7 @@ import numpy as np
 from nibabel.cifti2 import BrainModelAxis, Cifti2Image, ScalarAxis
 
 from simdata.surface.meshes import HEMISPHERES
-
-STRUCTURES = {"L": "CIFTI_STRUCTURE_CORTEX_LEFT", "R": "CIFTI_STRUCTURE_CORTEX_RIGHT"}
+from simdata.surface.structures import IN_CIFTI
 
 
 def write_dscalar(path: Path, names: Sequence[str], values: Mapping[str, np.ndarray]) -> None:
@@ -25,7 +24,7 @@ def write_dscalar(path: Path, names: Sequence[str], values: Mapping[str, np.ndar
     inside = {hemisphere: ~np.isnan(values[hemisphere][0]) for hemisphere in HEMISPHERES}
     inside = {hemisphere: cortex for hemisphere, cortex in inside.items() if cortex.any()}
     models = [
-        BrainModelAxis.from_surface(np.flatnonzero(cortex), len(cortex), name=STRUCTURES[hemisphere])
+        BrainModelAxis.from_surface(np.flatnonzero(cortex), len(cortex), name=IN_CIFTI[hemisphere])
         for hemisphere, cortex in inside.items()
     ]
     data = np.concatenate([values[hemisphere][:, cortex] for hemisphere, cortex in inside.items()], axis=1)

@@ -12,10 +12,9 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.gifti import GiftiDataArray, GiftiImage, GiftiMetaData
 
 from simdata.common.errors import UserError
-from simdata.surface.meshes import HEMISPHERES, Mesh
+from simdata.surface.meshes import Mesh
+from simdata.surface.structures import IN_GIFTI, hemisphere_of
 from simtrain.surface.vertices import STORED, sphere
-
-STRUCTURES = dict(zip(HEMISPHERES, ("CortexLeft", "CortexRight"), strict=True))
 
 
 def write_series(path: Path, values: np.ndarray, hemisphere: str) -> None:
@@ -24,7 +23,7 @@ def write_series(path: Path, values: np.ndarray, hemisphere: str) -> None:
         GiftiDataArray(frame.astype(np.float32), "NIFTI_INTENT_TIME_SERIES", "NIFTI_TYPE_FLOAT32")
         for frame in values
     ]
-    _save(path, frames, {"AnatomicalStructurePrimary": STRUCTURES[hemisphere]})
+    _save(path, frames, {"AnatomicalStructurePrimary": IN_GIFTI[hemisphere]})
 
 
 def write_maps(path: Path, maps: Mapping[str, np.ndarray], hemisphere: str) -> None:
@@ -38,13 +37,13 @@ def write_maps(path: Path, maps: Mapping[str, np.ndarray], hemisphere: str) -> N
         )
         for name, values in maps.items()
     ]
-    _save(path, arrays, {"AnatomicalStructurePrimary": STRUCTURES[hemisphere]})
+    _save(path, arrays, {"AnatomicalStructurePrimary": IN_GIFTI[hemisphere]})
 
 
 def write_sphere(path: Path, hemisphere: str, mesh: str = STORED) -> None:
     """Write the sphere of a hemisphere, by default as the store has it, normals outward, as a surf.gii."""
     vertices, faces = sphere(mesh, hemisphere)
-    meta = {"AnatomicalStructurePrimary": STRUCTURES[hemisphere], "GeometricType": "Spherical"}
+    meta = {"AnatomicalStructurePrimary": IN_GIFTI[hemisphere], "GeometricType": "Spherical"}
     points = GiftiDataArray(
         vertices.astype(np.float32), "NIFTI_INTENT_POINTSET", "NIFTI_TYPE_FLOAT32", meta=GiftiMetaData(meta)
     )
@@ -54,24 +53,6 @@ def write_sphere(path: Path, hemisphere: str, mesh: str = STORED) -> None:
 
 def _save(path: Path, arrays: list[GiftiDataArray], meta: dict[str, str]) -> None:
     GiftiImage(darrays=arrays, meta=GiftiMetaData(meta)).to_filename(path)
-
-
-def hemisphere_of(image: GiftiImage, path: Path) -> str:
-    """L or R, as a file says of itself.
-
-    Raises
-    ------
-    UserError
-        If it does not.
-    """
-    said = {meta.get("AnatomicalStructurePrimary") for meta in (image.meta, *(a.meta for a in image.darrays))}
-    for hemisphere, structure in STRUCTURES.items():
-        if structure in said:
-            return hemisphere
-    raise UserError(
-        f"{path}: does not say that it is of CortexLeft or CortexRight: set it with "
-        "`wb_command -set-structure`"
-    )
 
 
 def read_surface(path: Path) -> tuple[str, Mesh]:

@@ -14,8 +14,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.gifti import GiftiImage
 
 from simdata.common.errors import UserError
-from simtrain.surface.dscalar import STRUCTURES
-from simtrain.surface.gifti import hemisphere_of
+from simdata.surface.structures import IN_CIFTI, hemisphere_of
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def _read(path: Path) -> CorticalMaps:
 def _of_cifti(image: Cifti2Image) -> CorticalMaps:
     scalars, models = image.header.get_axis(0), image.header.get_axis(1)
     data = np.asarray(image.dataobj, dtype=np.float64)
-    hemispheres = {structure: hemisphere for hemisphere, structure in STRUCTURES.items()}
+    hemispheres = {structure: hemisphere for hemisphere, structure in IN_CIFTI.items()}
     values = {}
     for structure, rows, model in models.iter_structures():
         if structure in hemispheres:

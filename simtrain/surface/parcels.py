@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
-from xml.parsers.expat import ExpatError
 
-import nibabel as nib
 import numpy as np
-from nibabel.cifti2 import Cifti2Image, LabelAxis
-from nibabel.filebasedimages import ImageFileError
-from nibabel.gifti import GiftiImage
 
 from simdata.common.errors import UserError
-from simtrain.surface.dscalar import STRUCTURES
-from simtrain.surface.gifti import hemisphere_of
-
-NO_PARCEL = 0  # "???" of Workbench's label files
-
-
-@dataclass(frozen=True)
-class Parcels:
-    """Of a hemisphere: a key for each vertex, (vertices,) int, and the name of each key."""
-
-    keys: np.ndarray
-    names: dict[int, str]
+from simdata.surface.atlas import NO_PARCEL, Parcels, read_atlas
 
 
 def read_parcels(paths: Sequence[Path], vertices: int) -> dict[str, Parcels]:
-    """Parcels of each hemisphere, from a dlabel.nii, or label.gii files of one hemisphere each.
-
-    The first map of a file counts.
+    """Parcels of each hemisphere, as `simdata.surface.atlas.read_atlas` has them, on the mesh of maps.
 
     Parameters
     ----------
@@ -43,18 +24,13 @@ def read_parcels(paths: Sequence[Path], vertices: int) -> dict[str, Parcels]:
     UserError
         If a file is of another kind or mesh.
     """
-    found: dict[str, Parcels] = {}
-    for path in paths:
-        for hemisphere, parcels in _read(path).items():
-            if nameless := sorted(set(np.unique(parcels.keys).tolist()) - {NO_PARCEL, *parcels.names}):
-                listed = ", ".join(map(str, nameless))
-                raise UserError(f"{path}: {hemisphere} has keys without a name in its table: {listed}")
-            if len(parcels.keys) != vertices:
-                raise UserError(
-                    f"{path}: {hemisphere} has {len(parcels.keys)} vertices, and the maps have {vertices}: "
-                    "choose the `mesh` that the parcels are on"
-                )
-            found[hemisphere] = parcels
+    found = read_atlas(paths)
+    for hemisphere, parcels in found.items():
+        if len(parcels.keys) != vertices:
+            raise UserError(
+                f"{', '.join(map(str, paths))}: {hemisphere} has {len(parcels.keys)} vertices, and the maps "
+                f"have {vertices}: choose the `mesh` that the parcels are on"
+            )
     return found
 
 
@@ -124,30 +100,3 @@ def _areas(
         for key in np.unique(of_side.keys[inside]):
             if key != NO_PARCEL:
                 yield hemisphere, of_side.names[int(key)], np.flatnonzero(inside & (of_side.keys == key))
-
-
-def _read(path: Path) -> dict[str, Parcels]:
-    try:
-        image = nib.load(path)
-    except (ImageFileError, ExpatError, OSError) as error:
-        raise UserError(f"{path}: cannot be read as a file of parcels ({error})") from None
-    if isinstance(image, GiftiImage) and image.labeltable.labels:
-        keys = image.darrays[0].data.astype(int)
-        return {hemisphere_of(image, path): Parcels(keys, image.labeltable.get_labels_as_dict())}
-    if isinstance(image, Cifti2Image) and isinstance(image.header.get_axis(0), LabelAxis):
-        return _of_cifti(image)
-    raise UserError(f"{path}: is no file of parcels: give a dlabel.nii or label.gii")
-
-
-def _of_cifti(image: Cifti2Image) -> dict[str, Parcels]:
-    labels, models = image.header.get_axis(0), image.header.get_axis(1)
-    names = {key: name for key, (name, _) in labels.label[0].items()}
-    keys = np.asarray(image.dataobj[0]).astype(int)
-    hemispheres = {structure: hemisphere for hemisphere, structure in STRUCTURES.items()}
-    found = {}
-    for structure, rows, model in models.iter_structures():
-        if structure in hemispheres:
-            whole = np.full(models.nvertices[structure], NO_PARCEL)
-            whole[model.vertex] = keys[rows]
-            found[hemispheres[structure]] = Parcels(whole, names)
-    return found
