@@ -417,6 +417,15 @@ def parcellate(
         be read, is on another mesh, or has no parcel with cortex.
     OSError
         If a chunk is damaged.
+
+    Examples
+    --------
+    >>> from nibabel.freesurfer import write_annot
+    >>> halves, colours = np.arange(40962) % 2, np.array([[250, 0, 0, 0], [0, 0, 250, 0]])
+    >>> write_annot("lh.halves.annot", halves, colours, ["even", "odd"], fill_ctab=True)
+    >>> done = simdata.parcellate("mini.zarr", "lh.halves.annot", out="halves.zarr", mesh="ico6")
+    >>> simdata.open("halves.zarr").parcel.values.tolist()
+    ['even', 'odd']
     """
     from simdata.parcellation import parcellate as average
     from simdata.store.encoding import ENCODINGS
