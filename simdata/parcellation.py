@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from simdata.store.history import HISTORY, lengthened
 from simdata.store.metadata import Metadata, change
 from simdata.store.opening import open_store
 from simdata.store.parcel_arrays import bold_arrays, parcel_coords
+from simdata.store.run_codes import run_codes
 from simdata.store.shards import ShardBuffer
 from simdata.surface.atlas import MESHES, Parcels, on_stored_mesh, read_atlas
 from simdata.surface.meshes import HEMISPHERES
@@ -193,16 +194,17 @@ class _Averages:
 
     def __init__(self, store: Path, dataset: xr.Dataset, table: ParcelTable, encoding: Encoding) -> None:
         self._reader, self._dataset, self._table = BoldReader(store, verify=True), dataset, table
-        self._encoding, self._seconds = encoding, dataset.sizes["second"]
+        self._encoding, self._scans = encoding, np.abs(run_codes(dataset, store))
 
     def write(self, copy: Path, subject: int, movie: int) -> None:
         """Put a run in the store that is made, unless it is there: its shard comes last."""
         shard = copy / f"bold/c/{subject}/{movie}/0/0"
         if shard.exists():
             return
-        values, scans = self._of_run(subject, movie), self._scans(subject, movie)
-        buffer = ShardBuffer(len(values), self._seconds, len(self._table.names), self._encoding.dtype)
-        mean, std = _standardise(values, scans)
+        scans = self._scans[subject, movie]
+        values = self._of_run(subject, movie, int(np.flatnonzero(scans).max(initial=-1)) + 1)
+        mean, std = _standardise(values, scans[: len(values)])
+        buffer = ShardBuffer(len(values), len(scans), len(self._table.names), self._encoding.dtype)
         buffer.values[:] = self._encoding.encoded(values)
         group = zarr.open_group(copy, mode="r+", use_consolidated=False)
         for name, of_run in zip(STATISTICS, (mean, std), strict=True):
@@ -211,10 +213,9 @@ class _Averages:
         buffer.write(unfinished)
         os.replace(unfinished, shard)
 
-    def _of_run(self, subject: int, movie: int) -> np.ndarray:
-        """(seconds, parcels) float64 in the scanner's units; NaN where there are no data."""
+    def _of_run(self, subject: int, movie: int, length: int) -> np.ndarray:
+        """(seconds, parcels) float64 in the scanner's units; NaN in a parcel without data."""
         of_run = self._dataset.isel(subject=subject, movie=movie)
-        length = min(int(of_run.volumes), self._seconds)
         mean, std = (of_run[name].values.astype(np.float64) for name in STATISTICS)
         inside = (self._table.labels != NO_PARCEL) & ~np.isnan(mean)
         counts = np.bincount(self._table.labels[inside], minlength=len(self._table.names))
@@ -230,44 +231,31 @@ class _Averages:
             scale = share * std[side, vertices] * self._reader.scale_factor
             weights = csr_array((scale, (parcels, np.arange(len(vertices)))), shape=shape)
             offset = np.bincount(parcels, share * mean[side, vertices], len(counts))
-            for block, stored in self._blocks(subject, movie, side, length):
-                of_vertices = stored[:, vertices]
-                here = (weights @ of_vertices.T.astype(np.float64)).T + offset
-                here[_is_missing(of_vertices[:, 0], self._reader.fill)] = np.nan
-                values[block] += here
+            for start in range(0, length, BLOCK):
+                seconds = min(BLOCK, length - start)
+                stored = self._reader.read(np.array([[subject, movie, start, side]]), seconds)[0]
+                averaged = (weights @ stored[:, vertices].T.astype(np.float64)).T
+                values[start : start + seconds] += averaged + offset
         return values
 
-    def _blocks(self, subject: int, movie: int, side: int, length: int) -> Iterator[tuple[slice, np.ndarray]]:
-        for start in range(0, length, BLOCK):
-            seconds = min(BLOCK, length - start)
-            stored = self._reader.read(np.array([[subject, movie, start, side]]), seconds)[0]
-            yield slice(start, start + seconds), stored
 
-    def _scans(self, subject: int, movie: int) -> np.ndarray | None:
-        """(seconds,) int: of which scan each second is, where the store says so."""
-        if "run" not in self._dataset:
-            return None
-        return np.abs(self._dataset["run"].isel(subject=subject, movie=movie).values)
+def _standardise(values: np.ndarray, scans: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """z-score (seconds, parcels) over each scan, in place; mean and s.d., over scans weighted by seconds.
 
-
-def _is_missing(stored: np.ndarray, fill: np.number) -> np.ndarray:
-    return np.isnan(stored) if stored.dtype.kind == "f" else stored == fill
-
-
-def _standardise(values: np.ndarray, scans: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """z-score (seconds, parcels) over each scan, in place; mean and s.d., over scans weighted by seconds."""
-    known = ~np.isnan(values).all(axis=1)
-    of_scan = known.astype(int) if scans is None else np.where(known, scans[: len(values)], 0)
+    Parameters
+    ----------
+    scans : (seconds,) int, of which scan each second is; 0: of none, and without data
+    """
     mean, std = np.zeros((2, values.shape[1]))
-    for scan in np.unique(of_scan[of_scan > 0]):
-        rows = of_scan == scan
-        own, share = values[rows], rows.sum() / (of_scan > 0).sum()
+    for scan in np.unique(scans[scans > 0]):
+        rows = scans == scan
+        own, share = values[rows], rows.sum() / (scans > 0).sum()
         centre, spread = own.mean(axis=0), own.std(axis=0)
         spread[spread <= ROUNDING * np.abs(centre)] = 0
         values[rows] = (own - centre) / np.where(spread == 0, np.inf, spread)
         mean += share * centre
         std += share * spread
-    values[of_scan == 0] = np.nan
+    values[scans == 0] = np.nan
     return mean.astype(np.float32), std.astype(np.float32)
 
 

@@ -16,7 +16,6 @@ from store_files import call, contents
 
 import simdata
 from simdata.common.errors import UserError
-from simdata.parcellation import parcellate
 from simdata.store import BoldReader
 from simdata.surface.atlas import on_stored_mesh, read_atlas
 from simdata.surface.meshes import fs_lr_sphere, icosphere
@@ -287,14 +286,8 @@ def test_a_run_of_two_scans_is_scaled_scan_by_scan(own, atlas, tmp_path):
     scans[0, 0, 5] = -1
     added = xr.Dataset({"run": (("subject", "movie", "second"), scans)})
     added.to_zarr(own / "s.zarr", mode="a", zarr_format=3, consolidated=True)
-    parcellate_quietly(own / "s.zarr", atlas, tmp_path / "p.zarr")
+    simdata.parcellate(own / "s.zarr", atlas, out=tmp_path / "p.zarr")
     z = simdata.open(tmp_path / "p.zarr").bold.isel(subject=0, movie=0).values[:volumes]
     for rows in (slice(9), slice(9, None)):
         np.testing.assert_allclose(z[rows].mean(axis=0), 0, atol=1e-5)
         np.testing.assert_allclose(z[rows].std(axis=0), 1, atol=1e-5)
-
-
-def parcellate_quietly(store, atlas, out):
-    from simdata.common.progress import as_progress
-
-    return parcellate(store, [atlas], out, mesh=None, encoding="float32", progress=as_progress(None))
