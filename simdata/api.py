@@ -397,8 +397,8 @@ def parcellate(
         first map counts.
     out : str or Path
         The store to make.
-    mesh : {"ico6", "32k", "59k"}, optional
-        That the atlas is on; None: the one with so many vertices.
+    mesh : {"ico6", "32k", "59k", "fsaverage5", "fsaverage6", "fsaverage7"}, optional
+        That the atlas is on; None: the one with so many vertices, of fsaverage for annots.
     encoding : {"int8", "float16", "float32"}
         Of the z-scores of parcels.
     progress : Progress or callable, optional

@@ -32,7 +32,7 @@ from simdata.store.opening import open_store
 from simdata.store.parcel_arrays import bold_arrays, parcel_coords
 from simdata.store.run_codes import run_codes
 from simdata.store.shards import ShardBuffer
-from simdata.surface.atlas import MESHES, Parcels, on_stored_mesh, read_atlas
+from simdata.surface.atlas import MESHES, Parcels, mesh_of, on_stored_mesh, read_atlas
 from simdata.surface.meshes import HEMISPHERES
 
 STATISTICS = ("bold_mean", "bold_std")
@@ -172,15 +172,18 @@ def _on_store(paths: Sequence[Path], mesh: str | None) -> dict[str, Parcels]:
     resampled = {}
     for hemisphere, parcels in atlas.items():
         number = len(parcels.keys)
-        known = {count: name for name, count in MESHES.items()}
-        if (mesh is None and number not in known) or (mesh is not None and MESHES[mesh] != number):
+        found = mesh_of(paths[0], number) if mesh is None else mesh
+        if found is None:
             meshes = ", ".join(f"{name} ({count:,})" for name, count in MESHES.items())
-            wanted = "none that is known" if mesh is None else f"not {mesh}"
             raise UserError(
-                f"{listed}: {hemisphere} has {number:,} vertices: its mesh is {wanted}; meshes are {meshes}. "
-                "Take the atlas on one of them, or bring it there with `wb_command -label-resample`"
+                f"{listed}: {hemisphere} has {number:,} vertices, which do not tell its mesh; take the atlas "
+                f"on one of these, and say with `mesh` on which: {meshes}"
             )
-        resampled[hemisphere] = on_stored_mesh(parcels, mesh or known[number])
+        if MESHES[found] != number:
+            raise UserError(
+                f"{listed}: {hemisphere} has {number:,} vertices, and `mesh` {mesh} has {MESHES[found]:,}"
+            )
+        resampled[hemisphere] = on_stored_mesh(parcels, found, hemisphere)
     return resampled
 
 

@@ -68,6 +68,8 @@ def predict(
         raise UserError(f"{out} exists: give `out` a new path, or remove it first")
     everyone = dataset.subjects if dataset.only is None else [dataset.only]
     chosen = sorted({*positions("subject", subjects or everyone, dataset.subjects, dataset)})
+    if by_hemisphere:
+        dataset.must_have_mesh("`by_hemisphere`")
     learner = load_learner(run, dataset, device)
     used = Windows.of(dataset, run.config)
     clips = used.clips
@@ -176,13 +178,12 @@ def _coordinates(
 ) -> dict[str, xr.Variable]:
     subjects = [dataset.subjects[position] for position in chosen]
     splits = [SPLITS[dataset.subject_split[position]] for position in chosen]
-    hemispheres = dataset.view.hemisphere.values[list(data.sides)].tolist()
     second = np.arange(seconds)
     return {
         "subject": strings("subject", subjects),
         "subject_split": strings("subject", splits, long_name="set of this subject: train, val or test"),
         "movie": strings("movie", dataset.movies),
-        "hemisphere": strings("hemisphere", hemispheres),
+        **({} if dataset.parcels else {"hemisphere": strings("hemisphere", data.side_names)}),
         "second": xr.Variable(
             "second", second, {"units": "s", "long_name": "second of the run at which the clip begins"}
         ),

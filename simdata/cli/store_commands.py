@@ -50,7 +50,7 @@ def rechunk_command(store: Path, out: Path, layout: str) -> None:
 @click.option("--out", required=True, type=LOCAL, help="The store to make.")
 @click.option(
     "--mesh",
-    help="That ATLAS is on, where its number of vertices does not tell: ico6, 32k or 59k.",
+    help="That ATLAS is on, where its number of vertices does not tell: ico6, 32k, 59k, fsaverage5, 6 or 7.",
 )
 @click.option(
     "--encoding",

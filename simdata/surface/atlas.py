@@ -16,14 +16,17 @@ from nibabel.gifti import GiftiImage
 
 from simdata.common.errors import UserError
 from simdata.common.faults import in_words
-from simdata.surface.meshes import DIVISIONS, icosphere_vertices
-from simdata.surface.resampling import ORDER, Corners, cortex_weights
+from simdata.surface.meshes import MESH_VERTICES, icosphere_vertices
+from simdata.surface.registration import ORDER
+from simdata.surface.resampling import Corners, cortex_weights
 from simdata.surface.structures import IN_CIFTI, hemisphere_of
 
 NO_PARCEL = 0  # "???" of Workbench's label files
 KINDS = "a dlabel.nii, or of each hemisphere a label.gii or an annot"
 STORED = f"ico{ORDER}"
-MESHES = {STORED: icosphere_vertices(ORDER)} | {name: 10 * n**2 + 2 for name, n in DIVISIONS.items()}
+# Without fs_LR 164k, which has no formula.
+MESHES = {STORED: icosphere_vertices(ORDER)} | {n: size for n, size in MESH_VERTICES.items() if n != "164k"}
+FREESURFER = ".annot"
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,19 @@ def read_atlas(paths: Sequence[Path]) -> dict[str, Parcels]:
     return found
 
 
-def on_stored_mesh(parcels: Parcels, mesh: str) -> Parcels:
+def mesh_of(path: Path, vertices: int) -> str | None:
+    """The mesh of an atlas, by its number of vertices; None if that does not tell.
+
+    Annots are on fsaverage's. Others with as many vertices as fsaverage6 are on ico6; those with as many as
+    fsaverage7 may be on fs_LR 164k.
+    """
+    freesurfer = path.name.endswith(FREESURFER)
+    of_kind = [name for name in MESHES if freesurfer == name.startswith("fsaverage")]
+    others = [] if freesurfer else ["fsaverage5"]
+    return next((name for name in (*of_kind, *others) if MESHES[name] == vertices), None)
+
+
+def on_stored_mesh(parcels: Parcels, mesh: str, hemisphere: str) -> Parcels:
     """The parcels of a hemisphere on the mesh of a store, ico6.
 
     A vertex has the key with the largest barycentric weight in the triangle that it lies in, as Connectome
@@ -64,7 +79,7 @@ def on_stored_mesh(parcels: Parcels, mesh: str) -> Parcels:
     """
     if mesh == STORED:
         return parcels
-    corners = Corners.of(cortex_weights(mesh, np.arange(MESHES[mesh])))
+    corners = Corners.of(cortex_weights(mesh, hemisphere, np.arange(MESHES[mesh])))
     keys = parcels.keys[corners.rows]
     same = keys[:, :, None] == keys[:, None, :]
     largest = (same * corners.weights[:, None, :]).sum(axis=2).argmax(axis=1)
@@ -72,7 +87,7 @@ def on_stored_mesh(parcels: Parcels, mesh: str) -> Parcels:
 
 
 def _read(path: Path) -> dict[str, Parcels]:
-    if path.name.endswith(".annot"):
+    if path.name.endswith(FREESURFER):
         return _of_annot(path)
     try:
         image = nib.load(path)

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from simdata.common import json_text
 from simdata.common.errors import UserError
 from simdata.common.local_path import local
-from simdata.surface.meshes import HEMISPHERES, Mesh
+from simdata.surface.meshes import Mesh
 from simtrain.api.arguments import names_in
 from simtrain.api.runs import ConfigLike, Overrides, load_config
 from simtrain.common.choices import must_be_one_of
@@ -22,6 +23,7 @@ from simtrain.config.schema import Config
 from simtrain.data.dataset import STIMULI, Dataset, StoreLike, open_dataset, resolve
 from simtrain.data.experiments import TESTED_SETS, file_of
 from simtrain.data.filters import positions
+from simtrain.data.places import Places
 from simtrain.data.sets import SplitsLike, with_splits
 from simtrain.encoding import mixes as sought
 from simtrain.encoding.maps import EncodingMaps
@@ -57,22 +59,22 @@ class VertexEncoding:
         the explained share of its variance; ``p`` of r, by shifts, and ``q``, adjusted for the false
         discovery rate over the subject's vertices; ``explainable_variance`` and ``normalised_r``, where a
         clip is repeated; ``unique_SPACE`` and ``shared``, the parts of ``r2``, if asked for. And ``penalty``
-        (subject, feature_space, hemisphere, vertex), in units of the mean eigenvalue of that space's X'X.
+        (subject, feature_space, hemisphere, vertex), in units of the mean eigenvalue of that space's X'X. Of
+        a store of parcels, ``parcel`` stands in place of hemisphere and vertex.
     mean : of the same names (hemisphere, vertex), without ``penalty``: means over subjects; ``p`` and ``q``
         of the mean r; ``normalised_r`` of the means
     notes : what could not be worked out, and why
     record : what the models are of, as in the JSON file
     """
 
-    def __init__(self, found: EncodingMaps, record: dict[str, Any]) -> None:
-        self.record, self.notes, self._found = record, found.notes, found
-        places = ("hemisphere", "vertex")
-        coords = {"subject": found.subjects, "feature_space": found.spaces, "hemisphere": list(HEMISPHERES)}
-        maps = {measure: (("subject", *places), values) for measure, values in found.maps.items()}
-        penalty = (("subject", "feature_space", *places), found.penalty)
+    def __init__(self, found: EncodingMaps, record: dict[str, Any], places: Places) -> None:
+        self.record, self.notes, self._found, self._places = record, found.notes, found, places
+        coords = {"subject": found.subjects, "feature_space": found.spaces, **places.coords}
+        maps = {measure: places.variable(values, "subject") for measure, values in found.maps.items()}
+        penalty = places.variable(found.penalty, "subject", "feature_space")
         self.maps = xr.Dataset({**maps, "penalty": penalty}, coords)
-        means = {measure: (places, values) for measure, values in found.means.items()}
-        self.mean = xr.Dataset(means, {"hemisphere": list(HEMISPHERES)})
+        means = {measure: places.variable(values) for measure, values in found.means.items()}
+        self.mean = xr.Dataset(means, places.coords)
 
     @property
     def stem(self) -> str:
@@ -94,10 +96,17 @@ class VertexEncoding:
                 continue  # such as a normalised r where no vertex has a signal
             of_subjects = zip(self._found.subjects, self._found.maps[measure], strict=True)
             maps = {"mean": mean, **dict(of_subjects)}
+            maps = {name: values for name, values in maps.items() if not np.isnan(values).all()}
+            stem = f"{self.stem}.{measure}"
+            if self._places.parcels:
+                map_files.write_parcel_maps(local(folder, "folder"), stem, maps, self._places.parcels)
+            if not self._places.have_mesh:
+                json_text.write(local(folder, "folder") / f"{stem}.json", self.record)
+                continue
             map_files.write(
                 local(folder, "folder"),
-                f"{self.stem}.{measure}",
-                {name: values for name, values in maps.items() if not np.isnan(values).all()},
+                stem,
+                {name: self._places.on_mesh(values) for name, values in maps.items()},
                 mesh,
                 parcels=parcels,
                 surfaces=surfaces,
@@ -233,7 +242,7 @@ def encode(
         "store": dataset.identity,
         "software": software_versions(),
     }
-    found = VertexEncoding(values, record)
+    found = VertexEncoding(values, record, Places.of(dataset))
     if folder is not None:
         found.save(folder, mesh=mesh, parcels=atlas, surfaces=on_mesh if figures else None)
     return found

@@ -76,6 +76,7 @@ def compute(
     UserError
         If embeddings or maps are not finite, or the model makes the same of all windows, or of all clips.
     """
+    dataset.must_have_mesh("saliency: a map of the cortex")
     modalities = [] if method.modality is None else [method.modality]
     must_see(learner, dataset, windows, modalities, run.config.data.frames, run.path)
     attribution = Attribution(learner, run.config.model.ico, dataset.cortex.shape[1], method)

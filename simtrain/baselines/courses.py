@@ -18,7 +18,6 @@ from simdata.store.encoding import INT8_FILL
 from simtrain.data.dataset import Dataset
 from simtrain.data.scan_rows import ScanEnds
 from simtrain.data.windows import BOTH
-from simtrain.surface.patches import patch_vertices
 
 KEPT = 2**31  # bytes of time courses held in memory: 1.6 GB are those of the whole HCP release
 
@@ -28,7 +27,7 @@ class Courses:
 
     Parameters
     ----------
-    ico : patches are the faces of this icosphere
+    ico : patches are the faces of this icosphere; of parcels each is a patch
     hemispheres : positions of those whose patches to take
 
     Attributes
@@ -40,7 +39,7 @@ class Courses:
     def __init__(self, dataset: Dataset, ico: int, hemispheres: Sequence[int] = BOTH) -> None:
         self._reader, self._volumes, self._rows = BoldReader(dataset.path), dataset.volumes, dataset.run
         self.ends = ScanEnds(dataset)
-        self._averages = {side: _averages(dataset.cortex[side], patch_vertices(ico)) for side in hemispheres}
+        self._averages = {side: _averages(dataset.cortex[side], dataset.patches(ico)) for side in hemispheres}
         self.features = sum(average.shape[0] for average in self._averages.values())
         one_run = 4 * self.features * int(max(self._volumes))
         self.run = remembering(self._run, max(1, KEPT // one_run))

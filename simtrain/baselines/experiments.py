@@ -13,7 +13,6 @@ import torch
 
 from simdata.common import json_text
 from simdata.common.errors import UserError
-from simdata.surface.meshes import HEMISPHERES
 from simtrain.baselines.courses import Courses
 from simtrain.baselines.intersubject import Aligned, InterSubjectLearner, Seen, mean_of_others
 from simtrain.baselines.isc import isc_maps, summary, write_maps
@@ -26,7 +25,7 @@ from simtrain.baselines.targets import Targets
 from simtrain.baselines.vertices import VertexCourses, Volumes
 from simtrain.common.choices import must_be_one_of
 from simtrain.config.resolved import ResolvedConfig
-from simtrain.data.dataset import Dataset
+from simtrain.data.dataset import NO_MESH, Dataset
 from simtrain.data.features import Stimuli
 from simtrain.data.moments import find_moments
 from simtrain.data.windows import Windows, by_hemisphere, training, validation, within_scene
@@ -84,6 +83,8 @@ class Baselines:
                 "context.before, context.after: baselines see windows alone; take both as 0, or longer "
                 "windows (data.frames)"
             )
+        if settings.ico is not None and dataset.parcels:
+            raise UserError(f"`ico` {settings.ico}: {dataset.path} {NO_MESH}; leave out `ico`")
         self._dataset, self._config, self._device = dataset, config, device
         self._ico = ICO if settings.ico is None else settings.ico
         self._settings = replace(settings, ico=self._ico)
@@ -113,7 +114,7 @@ class Baselines:
             configuration, the store and the versions of software
         """
         out.mkdir(parents=True, exist_ok=True)
-        fitted, notes = KINDS[kind](self, out, units_of(hemispheres, self._config.data.sides))
+        fitted, notes = KINDS[kind](self, out, units_of(hemispheres, self._config.data.side_names))
         self._describe(out / "fit.json", notes)
         return fitted, notes
 
@@ -157,7 +158,8 @@ class Baselines:
         return fit_kernel_ridge(courses, windows, fold, self.targets, delays, self._device)
 
     def _sides(self, unit: str) -> Sequence[int]:
-        return self._config.data.sides if unit == "mean" else [HEMISPHERES.index(unit)]
+        data = self._config.data
+        return data.sides if unit == "mean" else [data.sides[data.side_names.index(unit)]]
 
     def _for_ridge(self) -> tuple[np.ndarray, np.ndarray]:
         """Training windows, and the delays that were asked for."""

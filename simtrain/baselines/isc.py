@@ -19,7 +19,7 @@ from simdata.store import BoldReader
 from simdata.store.schema import quiet_zarr
 from simtrain.baselines.courses import read_run
 from simtrain.data.dataset import Dataset
-from simtrain.data.windows import BOTH, HEMISPHERES, TEST, TRAIN
+from simtrain.data.windows import BOTH, TEST, TRAIN
 
 SETS = ("train", "test", "all")  # of subjects
 QUANTILES = (0.5, 0.9, 0.99)
@@ -90,10 +90,11 @@ def film_seconds(dataset: Dataset, movie: int, lag: int) -> np.ndarray:
 def isc_maps(dataset: Dataset, lag: int, hemispheres: Sequence[int] = BOTH) -> xr.Dataset:
     """`isc` of every set of subjects, (subject_set, movie, hemisphere, vertex), and its mean over movies.
 
-    It is NaN in hemispheres that are not asked for, by their positions.
+    It is NaN in hemispheres that are not asked for, by their positions. Of parcels it is (subject_set, movie,
+    parcel).
     """
-    movies, vertices = len(dataset.volumes), dataset.cortex.shape[1]
-    maps = np.full((len(SETS), movies, HEMISPHERES, vertices), np.nan, np.float32)
+    movies = len(dataset.volumes)
+    maps = np.full((len(SETS), movies, *dataset.cortex.shape), np.nan, np.float32)
     counts = np.zeros((len(SETS), movies), np.int32)
     for movie in range(movies):
         watched = [np.flatnonzero(_in_set(dataset, name) & dataset.complete[:, movie]) for name in SETS]
@@ -141,8 +142,11 @@ def _unit(course: np.ndarray) -> np.ndarray:
 
 
 def _as_dataset(dataset: Dataset, lag: int, maps: np.ndarray, counts: np.ndarray) -> xr.Dataset:
-    names = {name: dataset.view[name].values.astype(object) for name in ("movie", "hemisphere")}
-    axes = ("subject_set", "movie", "hemisphere", "vertex")
+    places = dataset.view.cortex.dims
+    labelled = [name for name in ("movie", *places) if name in dataset.view.coords]
+    names = {name: dataset.view[name].values.astype(object) for name in labelled}
+    axes = ("subject_set", "movie", *places)
+    maps = maps.reshape(*maps.shape[:2], *dataset.view.cortex.shape)
     known = ~np.isnan(maps)
     mean = np.where(known, maps, 0).sum(axis=1) / np.where(known.any(axis=1), known.sum(axis=1), np.nan)
     text = "leave-one-out inter-subject correlation, mean over subjects"

@@ -125,4 +125,6 @@ def embed_scores(
     """(n, units, dim) float32 of unit length, as `simtrain.models.embeddings.embed_units` has it."""
     samples = by_hemisphere(windows, learner.sides)
     embedded = learner.embed_fmri(samples, scores.of(samples)).float()
-    return in_units(embedded.view(len(windows), len(learner.sides), -1).cpu().numpy(), units, learner.sides)
+    return in_units(
+        embedded.view(len(windows), len(learner.sides), -1).cpu().numpy(), units, learner.side_names
+    )

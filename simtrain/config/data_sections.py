@@ -8,6 +8,8 @@ from pydantic import Field
 
 from simtrain.config.section import LONGEST, Section
 
+PARCELS = "parcels"  # in place of hemispheres, in a store of parcels
+
 # What is done by vertex over its run comes first: only of that does a store keep what it takes.
 Normalise = Literal[
     "vertex-zscore+frame-zscore",
@@ -26,8 +28,10 @@ class WindowConfig(Section):
     lag: Annotated[int, Field(ge=0)] | None = Field(
         default=None, description="Seconds by which BOLD is behind the stimulus; null: the store's lag."
     )
-    hemispheres: Literal["both", "L", "R"] = Field(
-        default="both", description="With one of them alone, the other is neither read nor tested."
+    hemispheres: Literal["both", "L", "R", "parcels"] = Field(
+        default="both",
+        description="With one of them alone, the other is neither read nor tested. A store of parcels has "
+        "one side, parcels, which is what both stands for there.",
     )
 
     normalise: Normalise = Field(
@@ -62,8 +66,14 @@ class WindowConfig(Section):
 
     @property
     def sides(self) -> tuple[int, ...]:
-        """Positions of the hemispheres in a store."""
-        return (0, 1) if self.hemispheres == "both" else ("LR".index(self.hemispheres),)
+        """Positions of the hemispheres in a store; its parcels are one."""
+        positions: dict[str, tuple[int, ...]] = {"both": (0, 1), "L": (0,), "R": (1,), PARCELS: (0,)}
+        return positions[self.hemispheres]
+
+    @property
+    def side_names(self) -> tuple[str, ...]:
+        """What those at ``sides`` are called."""
+        return ("L", "R") if self.hemispheres == "both" else (self.hemispheres,)
 
 
 class DataConfig(WindowConfig):

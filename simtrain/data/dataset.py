@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TypedDict, overload
+from typing import NotRequired, TypedDict, TypeVar, cast, overload
 
 import numpy as np
 import xarray as xr
 
 from simdata.common.errors import UserError
 from simdata.release.splits import Splits
-from simdata.store.axes import check_axes
+from simdata.store.axes import check_axes, is_of_parcels
 from simdata.store.damage import check_runs
 from simdata.store.location import location, open_zarr
 from simdata.store.metadata import Metadata
@@ -25,13 +25,16 @@ from simdata.store.run_codes import films, reaches, run_codes
 from simdata.store.splitting import Sets, divided
 from simtrain.common.finite import LARGEST
 from simtrain.config import modalities
+from simtrain.config.data_sections import PARCELS
 from simtrain.config.resolved import Resolved, ResolvedConfig, ResolvedPretrainConfig
 from simtrain.config.schema import Config, PretrainConfig
 from simtrain.data.run_scales import must_be_kept
+from simtrain.surface.patches import patch_vertices
 
 SPLITS = ("none", "train", "val", "test")
 NOT_SETTINGS = ("long_name", "films")  # attributes of an embedding that say nothing of its encoder
 ROUNDING = 1e-6  # s: 30 pictures of .1 s are 3.0000000000000004 s, and not 4
+NO_MESH = "is a store of parcels, which have no mesh"
 STIMULI = tuple(kind for kind in modalities.KINDS if kind != "fmri")
 
 
@@ -43,6 +46,7 @@ class Identity(TypedDict):
     subjects : name -> its set
     runs : how many are complete
     cortex : hash of the vertices
+    parcels : hash of the names of parcels, in a store of these
     scenes : movie -> hash of its clips and their sets
     """
 
@@ -54,6 +58,7 @@ class Identity(TypedDict):
     runs: int
     cortex: str
     scenes: dict[str, str]
+    parcels: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ class Dataset:
     film : (movies,) int, position of the first movie that is the same film
     segment, scene_split : (movies, seconds) int8; 0 is rest, and no set; the guard between sets has a code
         of its own behind those of ``SPLITS``
-    cortex : (hemispheres, vertices) bool
+    cortex : (hemispheres, vertices) bool; of parcels, (1, parcels): they count as one hemisphere
     lag : s, the catalog's
     identity : of the store, as JSON
     view : the store as xarray has it, lazily; without dask
@@ -126,6 +131,26 @@ class Dataset:
     def movies(self) -> list[str]:
         """Their names, along the axis."""
         return list(self.identity["scenes"])
+
+    @cached_property
+    def parcels(self) -> list[str]:
+        """Their names, along the axis; none in a store of vertices."""
+        return [str(name) for name in self.view.parcel.values] if is_of_parcels(self.view) else []
+
+    def patches(self, ico: int) -> np.ndarray:
+        """(patches, vertices of one) int64: faces of an icosphere on the mesh; each parcel by itself."""
+        return np.arange(len(self.parcels))[:, None] if self.parcels else patch_vertices(ico)
+
+    def must_have_mesh(self, what: str) -> None:
+        """Refuse a store of parcels for ``what`` needs a surface.
+
+        Raises
+        ------
+        UserError
+            If it is one.
+        """
+        if self.parcels:
+            raise UserError(f"{what} needs vertices, and {self.path} {NO_MESH}: give the store of vertices")
 
     @cached_property
     def splits(self) -> Splits | None:
@@ -214,6 +239,7 @@ class Dataset:
 
 
 StoreLike = str | PathLike[str] | Dataset
+Wanted = TypeVar("Wanted", bound=Config | PretrainConfig)
 
 
 def open_dataset(store: StoreLike) -> Dataset:
@@ -261,7 +287,7 @@ def _opened(path: str | Path) -> Dataset:
         film=films(view),
         segment=view.segment.values,
         scene_split=view.scene_split.values,
-        cortex=view.cortex.values.astype(bool),
+        cortex=np.atleast_2d(view.cortex.values.astype(bool)),
         lag=metadata.stimulus_lag,
         encoders=_known_encoders(view),
         identity=_identity(path, view, metadata),
@@ -282,8 +308,9 @@ def resolve(config: Config | PretrainConfig, dataset: Dataset) -> Resolved:
     ------
     UserError
         If the store lacks an embedding in use, has several to choose from, or one is in use twice; or lacks
-        the statistics that ``data.normalise`` takes.
+        the statistics that ``data.normalise`` takes, or the places that are asked for.
     """
+    config = placed(config, dataset)
     lag = dataset.lag if config.data.lag is None else config.data.lag
     if isinstance(config, PretrainConfig):
         alone = ResolvedPretrainConfig.of(config, lag)
@@ -296,6 +323,36 @@ def resolve(config: Config | PretrainConfig, dataset: Dataset) -> Resolved:
     for data in (found.data, found.as_tested.data):
         must_be_kept(dataset, data.by_vertex)
     return found
+
+
+def placed(config: Wanted, dataset: Dataset) -> Wanted:
+    """The configuration with the places that a store has: hemispheres, or parcels with learned positions.
+
+    Raises
+    ------
+    UserError
+        If it asks for places that the store has not.
+    """
+    data, model = config.data, config.model
+    if not dataset.parcels:
+        if data.hemispheres == PARCELS:
+            raise UserError(f"data.hemispheres: parcels, but {dataset.path} is a store of vertices")
+        return config
+    for key, asked in (
+        (f"data.hemispheres: {data.hemispheres}", data.hemispheres in ("L", "R")),
+        ("model.positions: geometric", model.positions == "geometric"),
+        ("model.patches", model.patches is not None),
+        ("model.layout: stored", model.layout == "stored"),
+    ):
+        if asked:
+            raise UserError(f"{key}: {dataset.path} {NO_MESH}; leave it out")
+    # A parcel's number is no place, as that of a patch is; where frames run on, positions must be sines.
+    learned = {} if model.frame_positions == "sequence" else {"positions": "learned"}
+    update = {
+        "data": data.model_copy(update={"hemispheres": PARCELS}),
+        "model": model.model_copy(update=learned),
+    }
+    return cast(Wanted, config.model_copy(update=update))
 
 
 def _encoders(config: Config, dataset: Dataset) -> dict[str, str | None]:
@@ -359,7 +416,7 @@ def _must_be_whole(path: str | Path, variable: str, values: np.ndarray, movies: 
 
 def _identity(path: str | Path, store: xr.Dataset, metadata: Metadata) -> Identity:
     subjects = store.subject.values.tolist()
-    return {
+    identity: Identity = {
         "path": str(path),
         "format_version": metadata.format_version,
         "catalog_name": metadata.catalog_name,
@@ -369,6 +426,9 @@ def _identity(path: str | Path, store: xr.Dataset, metadata: Metadata) -> Identi
         "cortex": _digest(np.packbits(store.cortex.values.astype(bool)).tobytes()),
         "scenes": _scenes(store, store.scene_split.values),
     }
+    if is_of_parcels(store):
+        identity["parcels"] = _digest("\n".join(store.parcel.values.tolist()).encode())
+    return identity
 
 
 def _scenes(store: xr.Dataset, split: np.ndarray) -> dict[str, str]:

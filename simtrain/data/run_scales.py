@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from simdata.common.errors import UserError
-from simdata.surface.meshes import HEMISPHERES
 
 if TYPE_CHECKING:
     from simtrain.data.dataset import Dataset
@@ -61,8 +60,8 @@ class RunScales:
         must_be_kept(dataset, vertices)
         self._view, self._names = dataset.view, KEPT[vertices]
         self._step = float(dataset.view.bold.encoding.get("scale_factor", 1.0))
-        self._mesh = dataset.cortex.shape[1]
-        runs = int(dataset.complete.sum()) * len(HEMISPHERES)
+        self._sides, self._mesh = dataset.cortex.shape
+        runs = int(dataset.complete.sum()) * self._sides
         self._rows = runs if self._names else 1
         self.nbytes = 4 * self._mesh * self._rows * max(1, len(self._names))
         self._first = np.full(dataset.complete.shape, -1 if self._names else 0)  # row of the run's L
@@ -84,12 +83,12 @@ class RunScales:
         return (factor if self._names else factor.fill_(self._step)), offset
 
     def _read(self, run: tuple[int, int], factor: Tensor, offset: Tensor) -> None:
-        first = len(HEMISPHERES) * int((self._first >= 0).sum())
-        here = slice(first, first + len(HEMISPHERES))
+        first = self._sides * int((self._first >= 0).sum())
+        here = slice(first, first + self._sides)
         of_run = self._view.isel(subject=run[0], movie=run[1])
-        factor[here] = torch.from_numpy(of_run.bold_std.values * np.float32(self._step))
+        factor[here] = torch.from_numpy(np.atleast_2d(of_run.bold_std.values) * np.float32(self._step))
         if len(offset):
-            offset[here] = torch.from_numpy(of_run.bold_mean.values)
+            offset[here] = torch.from_numpy(np.atleast_2d(of_run.bold_mean.values))
         self._first[run] = first
 
 

@@ -16,7 +16,6 @@ import torch
 
 from simtrain.config.resolved import ResolvedConfig
 from simtrain.data.dataset import Dataset
-from simtrain.data.windows import HEMISPHERES
 from simtrain.encoding import mixes
 from simtrain.encoding.accuracy import correlation, explained
 from simtrain.encoding.banded_ridge import BandedRidge, Fitted
@@ -86,7 +85,7 @@ class EncodingModels:
         for subject in subjects:
             self._designs.rows(subject)  # if one has too few, say so before the work begins
         shifts, spaces = next(iter(self._designs.shifts.values()), np.empty(0)), self._designs.spaces
-        places = (HEMISPHERES, self._dataset.cortex.shape[1])
+        places = self._dataset.cortex.shape
         collected = Collected(len(subjects), places, len(shifts))
         penalty = np.full((len(subjects), len(spaces), *places), np.nan, np.float32)
         seconds, notes = np.empty((len(subjects), 2), int), list(self._designs.notes)

@@ -14,7 +14,6 @@ from simtrain.data.dataset import Dataset
 from simtrain.data.surroundings import Surroundings
 from simtrain.data.windows import SAMPLE
 from simtrain.models.input import FramePatches
-from simtrain.surface.patches import patch_vertices
 
 BLOCK = 64  # s of a run that are decoded at once
 
@@ -48,7 +47,7 @@ class ContextCourses:
 
     def __init__(self, dataset: Dataset, config: ResolvedConfig) -> None:
         self.surroundings = Surroundings.of(dataset, config)
-        vertices = patch_vertices(config.context.ico)
+        vertices = dataset.patches(config.context.ico)
         self.patches = len(vertices)
         self._frames = FramePatches.of(dataset, config, vertices)
         self._vertices = torch.from_numpy(vertices)

@@ -10,7 +10,6 @@ from torch.nn.functional import normalize
 
 from simdata.common.errors import UserError
 from simdata.store import BoldReader
-from simdata.surface.meshes import HEMISPHERES
 from simtrain.common.finite import must_tell_apart
 from simtrain.data.dataset import Dataset
 from simtrain.data.feeds import Stream, at_once
@@ -26,20 +25,19 @@ def embed_fmri(learner: Learner, reader: BoldReader, windows: np.ndarray, frames
     return mean_of_hemispheres(embed_hemispheres(learner, reader, windows, frames))
 
 
-def units_of(hemispheres: str, sides: Sequence[int]) -> tuple[str, ...]:
+def units_of(hemispheres: str, own: tuple[str, ...]) -> tuple[str, ...]:
     """What a window is tested by: ``mean``, or the names of hemispheres.
 
     Parameters
     ----------
     hemispheres : ``mean``, ``each``, ``L`` or ``R``
-    sides : positions of those that the model has
+    own : names of those that the model has
 
     Raises
     ------
     UserError
         If the model lacks the one that is asked for.
     """
-    own = tuple(HEMISPHERES[side] for side in sides)
     if hemispheres == "each":
         return own
     if hemispheres != "mean" and hemispheres not in own:
@@ -51,14 +49,13 @@ def embed_units(
     learner: Learner, reader: BoldReader, units: Sequence[str], windows: np.ndarray, frames: int
 ) -> np.ndarray:
     """(n, units, dim) float32 of unit length: what `units_of` says, of each window."""
-    return in_units(embed_hemispheres(learner, reader, windows, frames), units, learner.sides)
+    return in_units(embed_hemispheres(learner, reader, windows, frames), units, learner.side_names)
 
 
-def in_units(embedded: np.ndarray, units: Sequence[str], sides: Sequence[int]) -> np.ndarray:
-    """(n, units, dim) of the embeddings of hemispheres (n, hemispheres, dim) at positions ``sides``."""
+def in_units(embedded: np.ndarray, units: Sequence[str], own: Sequence[str]) -> np.ndarray:
+    """(n, units, dim) of the embeddings (n, hemispheres, dim) of hemispheres of these names."""
     if units == ("mean",):
         return mean_of_hemispheres(embedded)[:, None]
-    own = [HEMISPHERES[side] for side in sides]
     return embedded[:, [own.index(unit) for unit in units]]
 
 

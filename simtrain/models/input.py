@@ -15,7 +15,6 @@ from simtrain.data.dataset import Dataset
 from simtrain.data.feeds.team import Team
 from simtrain.data.run_scales import RunScale, RunScales
 from simtrain.models.input_kernels import float_patches, integer_patches, scaled_patches
-from simtrain.surface.patches import patch_vertices
 
 
 class FramePatches(nn.Module):
@@ -66,7 +65,7 @@ class FramePatches(nn.Module):
         UserError
             If the store has not kept what ``data.normalise`` takes.
         """
-        patches = patch_vertices(config.model.ico) if patches is None else patches
+        patches = dataset.patches(config.model.ico) if patches is None else patches
         by_vertex, zscored = config.data.by_vertex, config.data.by_frame
         scales = None if by_vertex == "vertex-zscore" and zscored else RunScales(dataset, by_vertex)
         return cls(dataset.cortex, patches, scales, zscored)

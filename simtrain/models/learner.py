@@ -43,7 +43,7 @@ class Learner(nn.Module):
 
     def __init__(self, config: ResolvedConfig, dataset: Dataset, embeddings: dict[str, Embedding]) -> None:
         super().__init__()
-        self.sides = config.data.sides
+        self.sides, self.side_names = config.data.sides, config.data.side_names
         self.window = separation(dataset, config.data.frames, embeddings.values())
         self.film = dataset.film
         self.frames = FramePatches.of(dataset, config)

@@ -72,7 +72,7 @@ def retrieve(
         If the run has no model yet, does not fit the store, or there are too few windows for the protocol.
     """
     learner = load_learner(run, dataset, device)
-    reader, units = BoldReader(dataset.path), units_of(protocol.hemispheres, learner.sides)
+    reader, units = BoldReader(dataset.path), units_of(protocol.hemispheres, learner.side_names)
     embed = partial(embed_units, learner, reader, units, frames=run.config.data.frames)
 
     def examinee_of(windows: np.ndarray) -> Examinee:

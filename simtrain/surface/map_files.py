@@ -105,6 +105,13 @@ def write(
     json_text.write(folder / f"{name}.{mesh}.json", content)
 
 
+def write_parcel_maps(folder: Path, name: str, maps: Maps, parcels: Sequence[str]) -> None:
+    """Write maps (1, parcels) of a store of parcels to ``name``.by-parcel.tsv, a column for each parcel."""
+    folder.mkdir(parents=True, exist_ok=True)
+    columns = dict(zip(parcels, np.concatenate(list(maps.values())).T, strict=True))
+    _write_tsv(folder / f"{name}.by-parcel.tsv", list(maps), columns)
+
+
 def find_peaks(values: np.ndarray, surface: Mesh) -> list[Peak]:
     """The highest vertices of a hemisphere that lie apart, the highest first.
 

@@ -23,9 +23,9 @@ from simtrain.common.finite import must_be_sound
 from simtrain.config import composition
 from simtrain.config.model_sections import EncoderConfig
 from simtrain.config.schema import Config, PretrainConfig
+from simtrain.data.dataset import Dataset
 from simtrain.models.factory import surface_encoder
 from simtrain.models.sit import SiT
-from simtrain.surface.patches import patch_vertices
 from simtrain.training import checkpoint, lineage, records
 
 WEIGHTS, RECORD = "initial.pt", "initial.json"
@@ -134,7 +134,7 @@ class Initial:
         """The `simtrain.training.run_folder.FitRun.seen_scenes` of earlier training alone."""
         return _origin(run).get("seen_scenes", {})
 
-    def must_fit(self, config: Config) -> None:
+    def must_fit(self, config: Config, dataset: Dataset) -> None:
         """Compare sizes with the encoder of a configuration; a class token may join, as published.
 
         Raises
@@ -156,8 +156,10 @@ class Initial:
             ]
             if known["model"]["class_token"] and not wanted["model"]["class_token"]:
                 faults.append("model.class_token: True != False")
+            if dataset.parcels and not faults:  # of which there are as many as the store has
+                faults = self._misshapen(config, dataset)
         else:
-            faults = self._misshapen(config)
+            faults = self._misshapen(config, dataset)
         if faults:
             raise UserError(
                 f"model.init: the encoder of {self.origin['name']} is not of the size asked for "
@@ -169,10 +171,12 @@ class Initial:
         record = {"key": self.key, "origin": self.origin}
         json_text.write(folder / RECORD, record)
 
-    def _misshapen(self, config: Config) -> list[str]:
-        shape = patch_vertices(config.model.ico).shape
+    def _misshapen(self, config: Config, dataset: Dataset) -> list[str]:
+        patches, vertices = dataset.patches(config.model.ico).shape
         with torch.device("meta"):
-            wanted = _shapes(surface_encoder(config.model, shape, config.data.frames).state_dict())
+            wanted = _shapes(
+                surface_encoder(config.model, (patches, vertices), config.data.frames).state_dict()
+            )
         found = _shapes(self.encoder)
         return [
             f"encoder.{name}: {found.get(name, 'missing')} != {wanted.get(name, 'none')}"
@@ -181,7 +185,7 @@ class Initial:
         ]
 
 
-def resolve_initial(config: Config, out: Path) -> tuple[Config, Initial | None]:
+def resolve_initial(config: Config, out: Path, dataset: Dataset) -> tuple[Config, Initial | None]:
     """``model.init`` read, checked, and replaced by its hash in the configuration of the run in ``out``."""
     given = config.model.init
     if given is None:
@@ -189,7 +193,7 @@ def resolve_initial(config: Config, out: Path) -> tuple[Config, Initial | None]:
             raise UserError("model.freeze needs model.init: there is no use in keeping random weights")
         return config, None
     initial = _kept(given, out) or _named(given)
-    initial.must_fit(config)
+    initial.must_fit(config, dataset)
     return config.model_copy(update={"model": config.model.model_copy(update={"init": initial.key})}), initial
 
 

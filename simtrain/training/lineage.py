@@ -74,7 +74,7 @@ def must_be_unchanged(
     embeddings = list(embeddings)
     now = record(dataset, embeddings)
     faults, notes = _runs(known, now)
-    faults += _scenes(known, now) + _cortex(known, now)
+    faults += _scenes(known, now) + _cortex(known, now) + _places(known, dataset)
     faults += [fault for one in embeddings for fault in _features(run, known, one, dataset, True)]
     if faults:
         raise UserError(
@@ -97,6 +97,7 @@ def must_suit(run: Path, known: Record, dataset: Dataset, embeddings: Iterable[E
         If encoder, weights, settings, rows or sources differ.
     """
     faults = [fault for one in embeddings for fault in _features(run, known, one, dataset, False)]
+    faults += _places(known, dataset)
     if known["catalog_name"] == dataset.identity["catalog_name"]:
         then = {key: source for runs in known.get("bold", {}).values() for key, source in runs.items()}
         faults += _replaced(then, _sources(dataset, _ANY))
@@ -164,7 +165,18 @@ def _scenes(known: Record, now: Record) -> list[str]:
 
 def _cortex(known: Record, now: Record) -> list[str]:
     same = known.get("cortex", now["cortex"]) == now["cortex"]
-    return [] if same else ["cortex: other vertices are in use"]
+    return [] if same else ["cortex: other vertices or parcels are in use"]
+
+
+def _places(known: Record, dataset: Dataset) -> list[str]:
+    """Parcels are those of training, and vertices are no parcels."""
+    if known.get("parcels") == dataset.identity.get("parcels"):
+        return []
+    if "parcels" in known:
+        return [
+            "it was trained on parcels, and these are others" if dataset.parcels else "it knows parcels alone"
+        ]
+    return ["it was trained on vertices, and these are parcels"]
 
 
 def _features(run: Path, known: Record, one: Embedding, dataset: Dataset, all_of_them: bool) -> list[str]:

@@ -60,6 +60,7 @@ def write_reconstructions(
         If the run has no model yet, does not fit the store, or its predictions are not finite or do not vary
         over the cortex; or if the store has no held-out windows. Nothing is written then.
     """
+    dataset.must_have_mesh("a reconstruction on the surface")
     learner = load_learner(run, dataset, device)
     found = windows.validation(windows.Windows.of(dataset, run.config).find())
     if not len(found):

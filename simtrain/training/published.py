@@ -107,6 +107,7 @@ def import_weights(
     """
     if (out / "config.yaml").exists():
         raise UserError(f"{out} holds a run already: give `out` a new or empty folder")
+    dataset.must_have_mesh("import-weights: a published model")
     dataset, seen, told = trained_on(dataset, splits)
     published = read_encoder(files.encoder)
     projectors = {modality: read_projector(file) for modality, file in files.wrappers.items()}

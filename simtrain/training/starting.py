@@ -8,7 +8,7 @@ from pathlib import Path
 from simdata.release.splits_files import SplitsLike
 from simtrain.common import distributed
 from simtrain.config.schema import Config, PretrainConfig
-from simtrain.data.dataset import Dataset, StoreLike, open_dataset, resolve
+from simtrain.data.dataset import Dataset, StoreLike, open_dataset, placed, resolve
 from simtrain.data.sets import with_splits
 from simtrain.models.factory import must_have_parts
 from simtrain.models.patch_table import resolve_patches
@@ -62,9 +62,10 @@ def start_run(dataset: Dataset, config: Asked | Callable[[], Asked], out: str | 
 
 def _start(dataset: Dataset, config: Asked, out: Path) -> AnyRun:
     must_have_parts(config)  # before there is a folder
+    config = placed(config, dataset)
     if isinstance(config, PretrainConfig):
         with_table, table = resolve_patches(config, out)
         return PretrainRun.start(out, resolve(with_table, dataset), dataset, table=table)
-    with_weights, initial = resolve_initial(config, out)
+    with_weights, initial = resolve_initial(config, out, dataset)
     with_both, table = resolve_patches(with_weights, out)
     return FitRun.start(out, resolve(with_both, dataset), dataset, initial, table)

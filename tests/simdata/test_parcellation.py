@@ -5,20 +5,24 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 import xarray as xr
 from atlas_files import CIFTI, write_dlabel, write_label, write_lone_annot
+from gifti_files import save_surface
 from nibabel.cifti2 import BrainModelAxis, Cifti2Image, SeriesAxis
 from store_files import call, contents
 
 import simdata
 from simdata.common.errors import UserError
 from simdata.store import BoldReader
-from simdata.surface.atlas import on_stored_mesh, read_atlas
+from simdata.surface.atlas import mesh_of, on_stored_mesh, read_atlas
+from simdata.surface.fsaverage import fsaverage_sphere
 from simdata.surface.meshes import fs_lr_sphere, icosphere
+from simdata.surface.registration import shipped
 
 VERTICES = 40962
 FACES = icosphere(6)[1].reshape(320, -1)  # of ico2, with the corners of those of ico6 that lie in each
@@ -145,19 +149,24 @@ def test_encodings_are_as_exact_as_they_say(built, made, atlas, tmp_path, encodi
     np.testing.assert_array_equal(np.isnan(exact), np.isnan(rounded))
 
 
-@pytest.mark.parametrize("mesh", ["32k", "59k"])
+@pytest.mark.parametrize("mesh", ["32k", "59k", "fsaverage5", "fsaverage7"])
 def test_labels_come_to_our_mesh_as_with_workbench(wb_command, tmp_path, mesh):
     rng = np.random.default_rng(0)
     for side in "LR":
-        points, faces = fs_lr_sphere(mesh, side)
+        of_fsaverage = mesh.startswith("fsaverage")
+        points, faces = fsaverage_sphere(mesh) if of_fsaverage else fs_lr_sphere(mesh, side)
         seeds = rng.standard_normal((60, 3))
         keys = (points @ (seeds / np.linalg.norm(seeds, axis=1, keepdims=True)).T).argmax(axis=1)  # 0: none
         file = write_label(
             tmp_path / f"{side}.label.gii", side, keys, {key: f"a{key}" for key in range(1, 60)}
         )
-        mirror = [-1, 1, 1] if side == "R" else [1, 1, 1]  # where R's vertices are on the left sphere
-        from_sphere = write_surface(tmp_path / "from.surf.gii", points * mirror, faces)
-        to_sphere = write_surface(tmp_path / "to.surf.gii", *icosphere(6))
+        stored, stored_faces = icosphere(6)
+        if side == "R":  # vertex i of the store's R is the mirror of its vertex i of L
+            stored, stored_faces = stored * [-1, 1, 1], stored_faces[:, [1, 0, 2]]
+        if of_fsaverage:
+            stored = shipped(side)
+        from_sphere = save_surface(tmp_path / "from.surf.gii", points, faces, side)
+        to_sphere = save_surface(tmp_path / "to.surf.gii", stored, stored_faces, side)
         command = [
             "-label-resample",
             file,
@@ -166,19 +175,25 @@ def test_labels_come_to_our_mesh_as_with_workbench(wb_command, tmp_path, mesh):
             "BARYCENTRIC",
             tmp_path / "theirs.label.gii",
         ]
-        subprocess.run([wb_command, *command], check=True)
-        ours = on_stored_mesh(read_atlas([file])[side], mesh).keys
+        subprocess.run([wb_command, *command], check=True, capture_output=True)
+        ours = on_stored_mesh(read_atlas([file])[side], mesh, side).keys
         theirs = nib.load(tmp_path / "theirs.label.gii").darrays[0].data
         assert (ours != theirs).mean() < 1e-4  # where two labels weigh the same
 
 
-def write_surface(path, points, faces):
-    arrays = [
-        nib.gifti.GiftiDataArray(points.astype("f4"), "NIFTI_INTENT_POINTSET", "NIFTI_TYPE_FLOAT32"),
-        nib.gifti.GiftiDataArray(faces.astype("i4"), "NIFTI_INTENT_TRIANGLE", "NIFTI_TYPE_INT32"),
+def test_the_mesh_is_told_by_the_kind_and_the_number_of_vertices():
+    annot, label = Path("lh.a.annot"), Path("L.label.gii")
+    assert [mesh_of(annot, number) for number in (10242, 40962, 163842)] == [
+        f"fsaverage{n}" for n in (5, 6, 7)
     ]
-    nib.save(nib.gifti.GiftiImage(darrays=arrays), path)
-    return path
+    assert [mesh_of(label, number) for number in (32492, 59292, 40962, 10242)] == [
+        "32k",
+        "59k",
+        "ico6",
+        "fsaverage5",
+    ]
+    assert mesh_of(label, 163842) is None  # fs_LR 164k has as many
+    assert mesh_of(annot, 32492) is None
 
 
 def test_pairs_of_files_are_an_atlas_too(built, atlas, made, tmp_path):
@@ -217,7 +232,10 @@ def test_mistakes_are_explained(built, atlas, made, tmp_path):
     cut.write_bytes(annot.read_bytes()[:1000])
     (tmp_path / "notes.txt").write_text("none")
     for file, words in (
-        (odd, r"L has 500 vertices: its mesh is none that is known; meshes are ico6 \(40,962\), 59k"),
+        (
+            odd,
+            r"L has 500 vertices, which do not tell its mesh; take .* on which: ico6 \(40,962\), 59k",
+        ),
         (empty, "has no parcel with vertices in the store's cortex"),
         (twice, "two parcels of a hemisphere are called L A"),
         (annot, "its name must begin with lh. or rh."),
@@ -227,7 +245,7 @@ def test_mistakes_are_explained(built, atlas, made, tmp_path):
     ):
         with pytest.raises(UserError, match=words):
             simdata.parcellate(store, file, out=out)
-    with pytest.raises(UserError, match="32,492 vertices: its mesh is not 59k"):
+    with pytest.raises(UserError, match="32,492 vertices, and `mesh` 59k has 59,292"):
         simdata.parcellate(store, wrong, out=out, mesh="59k")
     with pytest.raises(UserError, match="`mesh` is 'ico9': choose one of"):
         simdata.parcellate(store, atlas, out=out, mesh="ico9")
