@@ -1,5 +1,8 @@
 """Stores of parcels: all that trains and tests takes them, and what needs a mesh says so."""
 
+import shutil
+
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -15,6 +18,7 @@ from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
 from simtrain.data.windows import Windows, by_hemisphere
 from simtrain.models.input import FramePatches
+from simtrain.surface.patches import patch_vertices
 
 LEARNING = [
     *("model.dim=32", "model.depth=1", "model.dim_head=32", "model.heads=1", "model.pool=mean"),
@@ -68,7 +72,7 @@ def test_what_the_model_sees_is_what_xarray_reads(store, tmp_path, dtype, normal
         np.testing.assert_allclose(ours, np.nan_to_num(frames).T, rtol=2e-4, atol=2e-4)
 
 
-TEST = {"pool": 8, "clips": 12, "draws": 4, "device": "cpu"}
+TEST = {"experiment": "new-subjects", "pool": 8, "clips": 12, "draws": 4, "device": "cpu"}
 
 
 def best_top1(found):
@@ -142,9 +146,35 @@ def test_predict_encode_adapt_and_batches_take_parcels(run, parcels, tmp_path):
     assert found.maps.r.parcel.values[0] == "L0"
     assert float(found.mean.r.max()) > 0.3
     adapted = simtrain.adapt(run, parcels, "s5", tmp_path / "adapted", device="cpu")
-    assert best_top1(simtrain.retrieve(adapted, parcels, **TEST)) > 0.3
+    found = simtrain.retrieve(adapted, parcels, pool=5, clips=12, draws=4, device="cpu")
+    assert best_top1(found) > 0.3
     batch = next(iter(simtrain.batches(parcels, "train", batch_size=4, device="cpu")))
     assert batch.fmri.shape == (4, 160, 3)
+
+
+def test_maps_of_parcels_are_tables_and_where_they_lie_on_the_mesh_maps_of_it(parcels, tmp_path):
+    options = {"delays": (0, 1), "subjects": ["s5", "s6"], "device": "cpu"}
+    found = simtrain.encode(parcels, tmp_path / "tables", **options)
+    assert {path.suffix for path in (tmp_path / "tables").iterdir()} == {".tsv", ".json"}
+    table = (tmp_path / "tables/encoding.r.by-parcel.tsv").read_text().splitlines()
+    assert table[0].split("\t")[:3] == ["map", "L0", "L1"]
+    name, *values = table[1].split("\t")
+    assert name == "mean"
+    np.testing.assert_allclose(np.array(values, float), found.mean.r.values, atol=1e-5)
+    labels = np.full((2, 40962), -1, np.int32)
+    for side in range(2):
+        for patch, vertices in enumerate(patch_vertices(1)):
+            labels[side, vertices] = 80 * side + patch
+    shutil.copytree(parcels, tmp_path / "p.zarr")
+    added = xr.Dataset({"parcels": (("hemisphere", "vertex"), labels)})
+    added.to_zarr(tmp_path / "p.zarr", mode="a", zarr_format=3, consolidated=True)
+    simtrain.encode(tmp_path / "p.zarr", tmp_path / "maps", **options)
+    (left, *_), (right, *_) = (
+        nib.load(tmp_path / f"maps/{side}.encoding.r.ico6.func.gii").darrays for side in "LR"
+    )
+    on_mesh = np.stack([left.data, right.data])
+    np.testing.assert_allclose(on_mesh, np.nan_to_num(found.mean.r.values)[labels], atol=1e-6)
+    assert (tmp_path / "maps/encoding.r.ico6.dscalar.nii").is_file()
 
 
 @pytest.mark.parametrize(
