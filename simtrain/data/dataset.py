@@ -340,13 +340,12 @@ def placed(config: Wanted, dataset: Dataset) -> Wanted:
         return config
     for key, asked in (
         (f"data.hemispheres: {data.hemispheres}", data.hemispheres in ("L", "R")),
-        ("model.positions: geometric", model.positions == "geometric"),
         ("model.patches", model.patches is not None),
         ("model.layout: stored", model.layout == "stored"),
     ):
         if asked:
             raise UserError(f"{key}: {dataset.path} {NO_MESH}; leave it out")
-    # A parcel's number is no place, as that of a patch is; where frames run on, positions must be sines.
+    # A parcel's number is no place, and its centre is not known; where frames run on, positions must be sines.
     learned = {} if model.frame_positions == "sequence" else {"positions": "learned"}
     update = {
         "data": data.model_copy(update={"hemispheres": PARCELS}),
