@@ -345,7 +345,7 @@ def placed(config: Wanted, dataset: Dataset) -> Wanted:
     ):
         if asked:
             raise UserError(f"{key}: {dataset.path} {NO_MESH}; leave it out")
-    # A parcel's number is no place, and its centre is not known; where frames run on, positions must be sines.
+    # A parcel's number is no place, and where it is is not known. Frames that run on need sines.
     learned = {} if model.frame_positions == "sequence" else {"positions": "learned"}
     update = {
         "data": data.model_copy(update={"hemispheres": PARCELS}),
