@@ -129,21 +129,7 @@ def parcellate(
     labelled = _on_store(atlas, mesh)
     with unchanging(store), of_store(out):
         dataset = open_store(store)
-        if is_of_parcels(dataset):
-            raise UserError(f"{store}: has parcels already; give the store that it was made from")
-        check_axes(dataset, store, NEEDED)
-        if lacking := [name for name in STATISTICS if name not in dataset]:
-            raise UserError(f"{store}: has no {' and no '.join(lacking)}, by which its z-scores are undone")
-        check_runs(store)
-        table = ParcelTable.of(labelled, dataset.cortex.values.astype(bool))
-        if not table.names:
-            raise UserError(
-                f"{', '.join(map(str, atlas))}: has no parcel with vertices in the store's cortex"
-            )
-        if twice := sorted({name for name in table.names if table.names.count(name) > 1}):
-            raise UserError(
-                f"{', '.join(map(str, atlas))}: two parcels of a hemisphere are called {twice[0]}"
-            )
+        table = _table(store, dataset, labelled, ", ".join(map(str, atlas)))
         source = {"files": [path.name for path in atlas], "sha256": [sha256(path) for path in atlas]}
         work = work_folder(store, out, "parcellating", {**source, "mesh": mesh, "encoding": encoding})
         copy = work / "store"
@@ -161,6 +147,28 @@ def parcellate(
         shutil.rmtree(work)
     counts = np.bincount(table.labels[table.labels >= 0], minlength=len(table.names))
     return ParcellateSummary(table.names, len(runs), int(counts.min()), table.without)
+
+
+def _table(store: Path, dataset: xr.Dataset, labelled: Mapping[str, Parcels], listed: str) -> ParcelTable:
+    """The parcels that a store is to have, by an atlas on its mesh; ``listed`` are its files, in messages.
+
+    Raises
+    ------
+    UserError
+        If the store lacks what is averaged, or the atlas has no parcel with cortex, or two of one name.
+    """
+    if is_of_parcels(dataset):
+        raise UserError(f"{store}: has parcels already; give the store that it was made from")
+    check_axes(dataset, store, NEEDED)
+    if lacking := [name for name in STATISTICS if name not in dataset]:
+        raise UserError(f"{store}: has no {' and no '.join(lacking)}, by which its z-scores are undone")
+    check_runs(store)
+    table = ParcelTable.of(labelled, dataset.cortex.values.astype(bool))
+    if not table.names:
+        raise UserError(f"{listed}: has no parcel with vertices in the store's cortex")
+    if twice := sorted({name for name in table.names if table.names.count(name) > 1}):
+        raise UserError(f"{listed}: two parcels of a hemisphere are called {twice[0]}")
+    return table
 
 
 def _on_store(paths: Sequence[Path], mesh: str | None) -> dict[str, Parcels]:
