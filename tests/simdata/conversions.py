@@ -18,7 +18,7 @@ def run_of(path):
 
 def cell_of(parts, seconds):
     """A cell of (path, plays, table of confounds) of each scan."""
-    movie = Movie(name="A", volumes=seconds, phase_encoding="AP", session=1, video="A.mp4", segments=[])
+    movie = Movie(name="A", seconds=seconds, video="A.mp4")
     scans = [Scan((path,), (path.name,), confounds=table) for path, _, table in parts]
     return Run(
         "1", movie, tuple(Part(scan, tuple(plays)) for scan, (_, plays, _) in zip(scans, parts, strict=True))
