@@ -23,7 +23,8 @@ def folder(tmp_path_factory):
 
 def _tables():
     """Name -> (dtypes, dimensions), as the page's tables of variables and coordinates say."""
-    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in PAGE.splitlines()]
+    of_vertices = PAGE.split("## Stores of parcels")[0].splitlines()
+    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in of_vertices]
     return {
         name: (row[1], row[2])
         for row in rows
