@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from simdata.store.damage import check_runs
 from simdata.store.not_taken import NotTaken
 from simdata.store.opening import open_store
 from simdata.store.provenance import records
+from simdata.store.run_codes import run_codes
 from simdata.store.schema import COMPLETE
 
 FINDINGS = {
@@ -26,6 +28,7 @@ FINDINGS = {
     "nan_vertices": "source vertices have NaN or infinity, and no data",
 }
 MUCH_CLIPPED = 0.001
+MUCH_LACKING = 0.1  # of a movie
 
 
 def print_info(path: Path, console: Console) -> None:
@@ -54,6 +57,8 @@ def _findings(path: Path, store: xr.Dataset) -> dict[str, list[str]]:
                 found.setdefault(key, []).append(f"{number:,} {words}")
         if (clipped := record.get("clipped", 0)) > MUCH_CLIPPED:
             found.setdefault(key, []).append(f"{clipped:.2%} of its values clipped")
+    for key, words in _of_rows(path, store):
+        found.setdefault(key, []).append(words)
     group = zarr.open_group(path, mode="r")
     if inside := covered(group):
         coverage = settle(inside, store.sizes[store.cortex.dims[-1]])
@@ -62,6 +67,20 @@ def _findings(path: Path, store: xr.Dataset) -> dict[str, list[str]]:
         for key, words in coverage.in_words(subjects, movies, sides).items():
             found.setdefault(key, []).append(words)
     return found
+
+
+def _of_rows(path: Path, store: xr.Dataset) -> Iterator[tuple[str, str]]:
+    """Runs of several scans, with scrubbed rows, or that lack much of the movie."""
+    codes, lengths = run_codes(store, path), store.volumes.values
+    subjects, movies = store.subject.values, store.movie.values
+    for subject, movie in np.argwhere((codes != 0).any(axis=2)).tolist():
+        key, of_run = f"{subjects[subject]}/{movies[movie]}", codes[subject, movie, : lengths[movie]]
+        if (scans := np.abs(of_run).max()) > 1:
+            yield key, f"is of {scans} scans"
+        if scrubbed := np.count_nonzero(of_run < 0):
+            yield key, f"{scrubbed:,} s are scrubbed"
+        if (lacking := np.count_nonzero(of_run == 0)) > MUCH_LACKING * len(of_run):
+            yield key, f"has no BOLD of {lacking:,} s of {len(of_run):,}"
 
 
 def _findings_table(findings: dict[str, list[str]]) -> Table:
