@@ -7,6 +7,7 @@ import yaml
 from cifti_files import noise, write_dtseries
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from store_files import call
 
 import simdata
 from simdata.common.errors import UserError
@@ -361,3 +362,23 @@ def test_what_was_shown_is_listed_with_what_is_missing(tmp_path):
     assert said["B"] == "not seen by 1"
     assert "sub-2/B_run-1_bold.dtseries.nii" in said
     assert "has no film of A (looked for A.mp4)" in said["film of A"]
+
+
+def test_the_table_that_the_command_writes_can_be_a_catalogs(tmp_path):
+    for subject, volumes in (("1", 40), ("2", 30)):
+        write_dtseries(tmp_path / f"bold/sub-{subject}/A_run-1_bold.dtseries.nii", noise("32k", volumes))
+    rule = MINIMAL | {"plays": {"onset": 7.3, "duration": 20}, "movies": [movie()]}
+    (tmp_path / "mini.yaml").write_text(yaml.safe_dump(rule))
+    places = ["--source", tmp_path / "bold", "--out", tmp_path / "plays.tsv"]
+    shown = call("plays", tmp_path / "mini.yaml", *places)
+    assert shown.exit_code == 0, shown.output
+    assert " ".join(shown.output.split()).count("7.3") == 2
+    (tmp_path / "edited.yaml").write_text(yaml.safe_dump(rule | {"plays": {"table": "plays.tsv"}}))
+    by_rule, by_table = (
+        simdata.plays(tmp_path / f"{name}.yaml", source=tmp_path / "bold") for name in ("mini", "edited")
+    )
+    assert by_table.table.equals(by_rule.table)
+    assert by_table.missing == []
+    short = call("plays", tmp_path / "mini.yaml", *places[:2], "--movies", tmp_path)
+    assert short.exit_code == 3
+    assert "film of A: `movies`" in " ".join(short.output.split())
