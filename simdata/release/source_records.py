@@ -7,6 +7,8 @@ its ``files``, and its ``plays`` as [onset, film_start, duration].
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -61,6 +63,17 @@ def files_of(record: Record) -> list[Record]:
     if "parts" not in record:
         return [record]
     return list({file["path"]: file for part in record["parts"] for file in part["files"]}.values())
+
+
+def source_hash(record: Record) -> str:
+    """What tells the content of a run from others: the hash of its file, or of all its files and plays.
+
+    Empty if not all were hashed.
+    """
+    hashes = [file["sha256"] for file in files_of(record)]
+    if "parts" not in record or not all(hashes):
+        return hashes[0] if all(hashes) else ""
+    return hashlib.sha256(json.dumps([hashes, plays_of(record)]).encode()).hexdigest()
 
 
 def plays_of(record: Record) -> list[list[list[float | None]]]:

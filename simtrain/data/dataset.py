@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from simdata.common.errors import UserError
+from simdata.release.source_records import source_hash
 from simdata.release.splits import Splits
 from simdata.store.axes import check_axes, is_of_parcels
 from simdata.store.damage import check_runs
@@ -98,7 +99,7 @@ class Dataset:
     identity : of the store, as JSON
     view : the store as xarray has it, lazily; without dask
     segments : code in ``segment`` -> name of the clip
-    sources : "SUBJECT/MOVIE" -> hash of the file that the run was made of, where the store knows it
+    sources : "SUBJECT/MOVIE" -> hash of what the run was made of, where the store knows it
     given_splits : by which it is divided in place of its own
     only : the subject whose runs alone are in use (`of_subject`)
     """
@@ -455,7 +456,8 @@ def _segments(store: xr.Dataset) -> dict[int, str]:
 def _sources(store: xr.Dataset, path: str | Path) -> dict[str, str]:
     """Of the store's provenance, what `Dataset.sources` holds; nothing, if other hands have taken it off."""
     records = run_records(store, path) if RUNS in store else {}
-    return {key: record["sha256"] for key, record in records.items() if record.get("sha256")}
+    hashes = {key: source_hash(record) for key, record in records.items() if record.get("sha256")}
+    return {key: found for key, found in hashes.items() if found}
 
 
 def _division(segment: np.ndarray, split: np.ndarray) -> np.ndarray:

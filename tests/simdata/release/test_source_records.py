@@ -7,7 +7,7 @@ import pytest
 from empty_stores import make_store
 
 from simdata.release.catalog import Movie
-from simdata.release.source_records import files_of, fingerprints, plays_of, source_record
+from simdata.release.source_records import files_of, fingerprints, plays_of, source_hash, source_record
 from simdata.release.sources import Part, Play, Run, Scan
 from simdata.store.provenance import Provenance
 
@@ -48,6 +48,18 @@ def test_a_run_of_several_scans_has_all_of_its_files_and_plays(run):
     assert [file["size"] for file in files_of(record)] == [len(n) * (i + 1) for i, n in enumerate(names)]
     assert record["path"] == names[0]
     assert plays_of(record) == [[[7.3, 0.0, 20.0], [40.0, 20.0, None]], [[0.0, 0.0, None]]]
+
+
+def test_the_hash_of_a_run_is_of_all_of_its_files_and_plays(run):
+    record = _record(run)
+    alone = _record(Run.of_file("s1", run.movie, run.path, "func/1_L.gii"))
+    assert source_hash(alone) == alone["sha256"]
+    later = Part(run.parts[0].scan, (replace(PLAYS[0], onset=7.4), PLAYS[1]))
+    others = [_record(replace(run, parts=(later, run.parts[1]))), _record(replace(run, parts=run.parts[:1]))]
+    run.parts[1].scan.files[1].write_text("other")
+    others.append(_record(run))
+    assert len({source_hash(one) for one in (alone, record, *others)}) == 5
+    assert source_hash(source_record(run, fingerprints(run), {})) == ""
 
 
 def test_any_file_or_play_that_changes_makes_another_source(run, tmp_path):
