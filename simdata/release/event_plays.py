@@ -37,6 +37,8 @@ def event_plays(
     for line in read_table(scan.scan.events, ("onset", "duration", *columns)):
         if any(line.text(column) not in wanted for column, wanted in rule.wanted.items()):
             continue
+        if rule.film_start is not None and not line.text(rule.film_start):
+            continue
         movie = _movie_of(catalog, rule, scan, line)
         if movie is None:
             unknown[line.text(rule.movie or "")] += 1
@@ -54,7 +56,7 @@ def _play(rule: Events, line: Line) -> Play:
     onset, duration = line.seconds("onset", least=-86_400), line.seconds("duration")
     if onset is None:
         raise UserError(f"{line.place}: has no onset")
-    start = (line.seconds(rule.film_start) or 0.0) if rule.film_start else 0.0
+    start = line.seconds(rule.film_start) or 0.0 if rule.film_start else 0.0
     if onset < 0:  # the film was on before the scan began
         start, duration, onset = start - onset, None if duration is None else duration + onset, 0.0
     return Play(onset, start, duration or None)

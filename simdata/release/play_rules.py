@@ -38,7 +38,8 @@ class Events(Strict):
     Attributes
     ----------
     movie : column that names the movie or its file; without it a scan shows the movie that its own name says
-    film_start : column of film time (s); without it a row is the film from its beginning
+    film_start : column of film time (s), and what has none is no film; without it a row is the film from its
+        beginning
     """
 
     model_config = ConfigDict(extra="allow")

@@ -218,7 +218,7 @@ def test_events_name_the_film_and_its_time(tmp_path):
     write(tmp_path, "sub-1/run-1_bold.dtseries.nii")
     frames = [f"{10 + k / 25:.2f} 0.04 {k / 25:.2f} clips/A.mp4" for k in range(100)]
     more = [f"{30 + k / 25:.2f} 0.04 {4 + k / 25:.2f} clips/A.mp4" for k in range(50)]
-    others = ["50 3 0 B", "60 3 0 clips/C.mp4", "70 3 0 n/a"]
+    others = ["50 3 0 B", "60 3 0 clips/C.mp4", "70 3 0 n/a", "80 3 n/a B"]
     header = "onset duration time stim_file"
     write_events(tmp_path, "sub-1/run-1_events.tsv", *frames, *more, *others, header=header)
     events = {"events": {"movie": "stim_file", "film_start": "time"}}
