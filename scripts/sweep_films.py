@@ -168,7 +168,7 @@ def judge(film: Path) -> tuple[str, str]:
     seconds = int(times[-1]) + 1 if len(times) else 2
     begun = time.monotonic()
     try:
-        blocks = list(stimulus_blocks(film, [], block_bounds(seconds), SIZE))
+        blocks = list(stimulus_blocks(film, [], block_bounds(seconds), SIZE, waveform=True))
     except UserError as error:
         return "refused", str(error)
     took = time.monotonic() - begun

@@ -17,6 +17,7 @@ from simdata.encoders.base import (
     Encoder,
     Grid,
     Settings,
+    TextEncoder,
     VideoEncoder,
     uniform_frames,
     valid_modality,
@@ -27,6 +28,7 @@ __all__ = [
     "Encoder",
     "Grid",
     "Settings",
+    "TextEncoder",
     "VideoEncoder",
     "create",
     "create_all",
@@ -51,7 +53,7 @@ def find(name: str) -> type[Encoder]:
     UserError
         If there is none of that name, it cannot be imported, or it is no encoder.
     """
-    found = REGISTRY.subclass(name, VideoEncoder, AudioEncoder)
+    found = REGISTRY.subclass(name, VideoEncoder, AudioEncoder, TextEncoder)
     try:
         valid_modality(found.modality)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What an encoder is: a film's pictures or sound in, one embedding for every second's window out."""
+"""What an encoder is: a film's pictures, sound or words in, one embedding for every second's window out."""
 
 from __future__ import annotations
 
@@ -60,8 +60,9 @@ class Encoder(ABC):
     name : names the array ``<modality>_<name>`` and its last dimension ``<name>_feature``
     encoder : the name under which it is registered
     summary : a line for ``simdata encoders list``
-    modality : what of the film a row tells of: "video", "audio", or another word of lower-case letters and
-        digits, such as "text" of an encoder that hears speech (`AudioEncoder`) or reads it (`VideoEncoder`)
+    takes : what of the film it is given: "video" (pictures), "audio" (sound) or "text" (the words said)
+    modality : what of the film a row tells of: the same, or another word of lower-case letters and digits,
+        such as "text" of an encoder that hears speech (`AudioEncoder`) or reads it (`VideoEncoder`)
     features : length of a row
     window, stride : seconds
     weights_sha256 : of the file of weights, "" without
@@ -69,6 +70,7 @@ class Encoder(ABC):
 
     encoder: ClassVar[str]
     summary: ClassVar[str] = ""
+    takes: ClassVar[str]
     modality: ClassVar[str]
     Settings: ClassVar[type[AnySettings]] = AnySettings
     features: int
@@ -90,7 +92,8 @@ class Encoder(ABC):
 
         Parameters
         ----------
-        span : the film from some second on, whole seconds, as `VideoEncoder` and `AudioEncoder` say
+        span : the film from some second on, whole seconds, as `VideoEncoder`, `AudioEncoder` and
+            `TextEncoder` say
         starts : (n,) int, seconds from the span's beginning at which the windows begin; all lie in the span
 
         Returns
@@ -177,7 +180,7 @@ class Grid:
 class VideoEncoder(Encoder):
     """Its span is (seconds * grid.rate, *grid.size, 3) uint8 RGB; see `Grid` for what a second holds."""
 
-    modality = "video"
+    takes = modality = "video"
     grid: Grid
 
 
@@ -189,8 +192,18 @@ class AudioEncoder(Encoder):
     rows do not depend on who asks.
     """
 
-    modality = "audio"
+    takes = modality = "audio"
     context: int = 0
+
+
+class TextEncoder(Encoder):
+    """Its span is the whole film's words, (n,) `simdata.common.words.WORD` by onset, from the film's 0 on.
+
+    A word is in the window in which it begins. Rows of windows without a word are numbers too, and the
+    encoder's ``parameters`` say which.
+    """
+
+    takes = modality = "text"
 
 
 def uniform_frames(frames: int, window: int) -> tuple[int, float, np.ndarray]:

@@ -11,10 +11,12 @@ import numpy as np
 from simdata.common.errors import UserError
 from simdata.common.film_clock import AUDIO_RATE
 from simdata.common.read_ahead import read_ahead
-from simdata.encoders.base import AudioEncoder, Encoder, Grid, VideoEncoder
+from simdata.encoders.base import AudioEncoder, Encoder, Grid, TextEncoder, VideoEncoder
 from simdata.films.container import FilmInfo, probe
 from simdata.films.pictures import Pictures
 from simdata.films.sound import Sound
+
+IN_WORDS = {"video": "pictures", "audio": "sound", "text": "transcript"}  # what encoders take
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,9 @@ class Block:
 
     Attributes
     ----------
-    frame : (n, y, x, 3) uint8 RGB, the picture on screen when each second begins; black where there is none
-    waveform : (n, 16000) int16 mono, silent where there is no sound
+    frame : (n, y, x, 3) uint8 RGB, the picture on screen when each second begins, black where there is none;
+        None if it is not asked for, or the film has no pictures
+    waveform : (n, 16000) int16 mono, silent where there is no sound; None as ``frame``
     embeddings : array name -> (n, features) float32, NaN where the window runs past the end
     """
 
@@ -68,6 +71,9 @@ def stimulus_blocks(
     encoders: Sequence[Encoder],
     bounds: Iterable[tuple[int, int]],
     thumbnail: tuple[int, int] | None = None,
+    *,
+    waveform: bool = False,
+    words: np.ndarray | None = None,
 ) -> Iterator[Block]:
     """Decode a film once; encoders work on a block while the next one is decoded.
 
@@ -77,50 +83,68 @@ def stimulus_blocks(
     Parameters
     ----------
     bounds : (start, stop) of each wanted block in s, ascending, as `film_clock.block_bounds` gives them
-    thumbnail : (y, x) of ``Block.frame``; None leaves out both thumbnails and waveform
+    thumbnail : (y, x) of ``Block.frame``; None leaves it out
+    waveform : whether to give ``Block.waveform``
+    words : (n,) WORD, what is said in the film; None if that is not known
 
     Raises
     ------
     UserError
-        If the film cannot be decoded, is silent although an encoder needs sound, or an encoder fails.
+        If the film cannot be decoded, lacks what an encoder takes, or an encoder fails.
     """
     info = probe(path)
-    audio = [encoder.name for encoder in encoders if isinstance(encoder, AudioEncoder)]
-    if audio and not info.has_sound:
-        raise UserError(f"{path}: has no sound, which the encoders {', '.join(audio)} need")
-    decoder = _Decoder(path, info, encoders, thumbnail)
-    for start, stop, frame, waveform, work in read_ahead(decoder.block(*bound) for bound in bounds):
+    _check_has_all(path, info, encoders, words)
+    decoder = _Decoder(path, info, encoders, thumbnail, waveform, words)
+    for start, stop, frame, heard, work in read_ahead(decoder.block(*bound) for bound in bounds):
         embeddings = {part.encoder.array: part.embeddings(path, stop - start) for part in work}
-        yield Block(start, stop, frame, waveform, embeddings)
+        yield Block(start, stop, frame, heard, embeddings)
+
+
+def _check_has_all(
+    path: Path, info: FilmInfo, encoders: Sequence[Encoder], words: np.ndarray | None
+) -> None:
+    there = (*info.modalities, *(() if words is None else ("text",)))
+    lacking = [encoder for encoder in encoders if encoder.takes not in there]
+    for takes in dict.fromkeys(encoder.takes for encoder in lacking):
+        names = ", ".join(encoder.name for encoder in lacking if encoder.takes == takes)
+        raise UserError(f"{path}: has no {IN_WORDS[takes]}, which the encoders {names} need")
 
 
 class _Decoder:
     """Pictures and sound of a film, cut as the encoders want them."""
 
     def __init__(
-        self, path: Path, info: FilmInfo, encoders: Sequence[Encoder], thumbnail: tuple[int, int] | None
+        self,
+        path: Path,
+        info: FilmInfo,
+        encoders: Sequence[Encoder],
+        thumbnail: tuple[int, int] | None,
+        waveform: bool,
+        words: np.ndarray | None,
     ) -> None:
-        self._info, self._thumbnail = info, thumbnail
+        self._info, self._thumbnail, self._waveform = info, thumbnail, waveform
+        self._words = words
         self._video = [encoder for encoder in encoders if isinstance(encoder, VideoEncoder)]
         self._audio = [encoder for encoder in encoders if isinstance(encoder, AudioEncoder)]
+        self._text = [encoder for encoder in encoders if isinstance(encoder, TextEncoder)]
         grids = [encoder.grid for encoder in self._video]
         if thumbnail:
             grids.append(Grid(1, thumbnail))
-        self._pictures = Pictures(path, info, grids) if grids else None
-        self._sound = Sound(path, info)
+        wanted = bool(self._audio) or waveform
+        self._pictures = Pictures(path, info.picture, grids) if grids and info.picture else None
+        self._sound = Sound(path, info.sound) if wanted and info.sound else None
 
     def block(
         self, start: int, stop: int
     ) -> tuple[int, int, np.ndarray | None, np.ndarray | None, list[_Work]]:
         seen, frame = self._see(start, stop)
         heard, waveform = self._hear(start, stop)
-        return start, stop, frame, waveform, seen + heard
+        return start, stop, frame, waveform, seen + heard + self._read(start, stop)
 
     def _see(self, start: int, stop: int) -> tuple[list[_Work], np.ndarray | None]:
         if self._pictures is None:
             return [], None
-        # Half a picture is a container's rounding of its length.
-        end = self._info.duration + 0.5 / self._info.frame_rate
+        end = self._info.duration + self._info.rounding
         starts = [_starts(encoder, start, stop, end) for encoder in self._video]
         stops = [
             found[-1] + encoder.grid.seconds(encoder.window) if len(found) else start
@@ -135,7 +159,7 @@ class _Decoder:
         return work, frame
 
     def _hear(self, start: int, stop: int) -> tuple[list[_Work], np.ndarray | None]:
-        if not self._audio and not self._thumbnail:
+        if self._sound is None:
             return [], None
         before = max([encoder.context for encoder in self._audio], default=0)
         after = max([encoder.window - 1 + encoder.context for encoder in self._audio], default=0)
@@ -151,7 +175,17 @@ class _Decoder:
             span = heard[(begin - first) * AUDIO_RATE : max(finish - first, 0) * AUDIO_RATE]
             work.append(_Work(encoder, span, found - begin, found - start))
         waveform = heard[(start - first) * AUDIO_RATE :][: (stop - start) * AUDIO_RATE]
-        return work, _int16(waveform) if self._thumbnail else None
+        return work, _int16(waveform) if self._waveform else None
+
+    def _read(self, start: int, stop: int) -> list[_Work]:
+        if self._words is None:
+            return []
+        end = self._info.duration + self._info.rounding
+        starts = [_starts(encoder, start, stop, end) for encoder in self._text]
+        return [
+            _Work(encoder, self._words, found, found - start)
+            for encoder, found in zip(self._text, starts, strict=True)
+        ]
 
 
 def _starts(encoder: Encoder, start: int, stop: int, end: float) -> np.ndarray:

@@ -5,6 +5,7 @@ Time 0 is where a player begins: the earliest picture or sound that is shown.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -16,6 +17,7 @@ import numpy as np
 from av.sidedata.sidedata import SideDataContainer, Type
 
 from simdata.common.errors import UserError
+from simdata.common.film_clock import AUDIO_RATE
 from simdata.films.colours import Colours
 from simdata.films.packets import MISSING, Track, read_packets
 from simdata.films.streams import convert, film_streams, open_film
@@ -28,17 +30,16 @@ Times = Literal["stated", "sorted", "regular"]
 
 
 @dataclass(frozen=True)
-class FilmInfo:
-    """A film's streams and times.
+class PictureInfo:
+    """A film's pictures.
 
     Attributes
     ----------
-    duration : s, when the last picture goes
-    width, height : of the picture as it is shown: upright, with square pixels
-    zero : s, time 0 on the container's own clock
-    picture_start, sound_start : s from time 0 to the first picture and sample
-    sound_end : s, 0 without sound
-    picture_stream, sound_stream : their numbers in the file; None without sound
+    stream : its number in the file
+    zero : s, time 0 of the film on the container's own clock
+    start, end : s from time 0 to the first picture, and to when the last one goes
+    rate : pictures in a second
+    width, height : as it is shown: upright, with square pixels
     coded : (x, y) pixels of a picture as it is coded
     turn : whether a coded picture's axes are swapped, and then its rows and columns reversed, to be upright
     times : how a picture's time is known: "stated"; "sorted" where pictures carry each other's times; or
@@ -46,33 +47,60 @@ class FilmInfo:
     colour : how pictures become RGB
     """
 
-    duration: float
-    frame_rate: float
+    stream: int
+    zero: float
+    start: float
+    end: float
+    rate: float
     width: int
     height: int
-    zero: float
-    picture_start: float
-    sound_start: float
-    sound_end: float
-    picture_stream: int
-    sound_stream: int | None
     coded: tuple[int, int]
     turn: tuple[bool, bool, bool]
     times: Times
     colour: Colours
 
+
+@dataclass(frozen=True)
+class SoundInfo:
+    """A film's sound: number of its stream, the film's time 0 on the container's clock, first sample, end."""
+
+    stream: int
+    zero: float
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class FilmInfo:
+    """What there is of a film, one of the two at least."""
+
+    picture: PictureInfo | None
+    sound: SoundInfo | None
+
     @property
-    def has_sound(self) -> bool:
-        return self.sound_end > self.sound_start
+    def modalities(self) -> tuple[str, ...]:
+        """``video``, ``audio`` or both."""
+        there = {"video": self.picture, "audio": self.sound}
+        return tuple(name for name, part in there.items() if part is not None)
+
+    @property
+    def duration(self) -> float:
+        """s, when the last picture goes, or where there is none, when the sound ends."""
+        return max(part.end for part in (self.picture or self.sound,) if part is not None)
+
+    @property
+    def rounding(self) -> float:
+        """s, by so much a container may round the film's length: half a picture, or a sample."""
+        return 0.5 / self.picture.rate if self.picture is not None else 1 / AUDIO_RATE
 
 
 def probe(path: Path) -> FilmInfo:
-    """Read a film's packets, and decode its first picture and sound.
+    """Read a film's packets, and decode its first picture and sound; either may be missing.
 
     Raises
     ------
     UserError
-        If it is not a film, has no picture, is in an unknown format, is cut short, or cannot be shown right.
+        If it is not a film, has neither picture nor sound, is in an unknown format, is cut short, or cannot be shown right.
     """
     if not path.is_file():
         raise UserError(f"{path}: is not a file")
@@ -83,36 +111,50 @@ def probe(path: Path) -> FilmInfo:
 @lru_cache(maxsize=64)
 def _probe(path: Path, size: int, mtime_ns: int) -> FilmInfo:
     with open_film(path) as container:
-        stream, heard = film_streams(path, container)
-        picture, sound = read_packets(path, container, stream, heard)
-        first = picture.frame
-        if not isinstance(first, av.VideoFrame):
+        seen, heard = film_streams(path, container)
+        picture, sound = read_packets(path, container, seen, heard)
+        if picture is not None and not isinstance(picture.frame, av.VideoFrame):
             raise UserError(f"{path}: has no picture that can be decoded; download it again")
-        start = zero = picture.start
         if sound is not None and sound.frame is None:
             sound = None
-        if sound is not None and sound.start < start - SAME:
+        if picture is None and sound is None:
+            raise UserError(f"{path}: has no sound that can be decoded; download it again")
+        zero = picture.start if picture is not None else math.inf
+        if sound is not None and sound.start < zero - SAME:
             zero = sound.start
-        width, height = first.width, first.height
-        turn = _turn(path, first)
-        shape = _shape(width, height, stream.sample_aspect_ratio, swapped=turn[0])
-        rate = _rate(picture)
         return FilmInfo(
-            duration=_end(picture, rate) - zero,
-            frame_rate=rate,
-            width=shape[0],
-            height=shape[1],
-            zero=zero,
-            picture_start=start - zero,
-            sound_start=sound.start - zero if sound is not None else 0.0,
-            sound_end=float(np.nanmax(sound.ends)) - zero if sound is not None else 0.0,
-            picture_stream=stream.index,
-            sound_stream=sound.stream.index if sound is not None else None,
-            coded=(width, height),
-            turn=turn,
-            times=_times(container, picture, rate),
-            colour=Colours.of(path, first),
+            None if picture is None else _picture_info(path, container, picture, zero),
+            None if sound is None else _sound_info(sound, zero),
         )
+
+
+def _picture_info(
+    path: Path, container: av.container.InputContainer, track: Track, zero: float
+) -> PictureInfo:
+    stream, first = track.stream, track.frame
+    assert isinstance(stream, av.VideoStream)
+    assert isinstance(first, av.VideoFrame)
+    turn, rate = _turn(path, first), _rate(track)
+    shape = _shape(first.width, first.height, stream.sample_aspect_ratio, swapped=turn[0])
+    return PictureInfo(
+        stream=stream.index,
+        zero=zero,
+        start=track.start - zero,
+        end=_end(track, rate) - zero,
+        rate=rate,
+        width=shape[0],
+        height=shape[1],
+        coded=(first.width, first.height),
+        turn=turn,
+        times=_times(container, track, rate),
+        colour=Colours.of(path, first),
+    )
+
+
+def _sound_info(track: Track, zero: float) -> SoundInfo | None:
+    """None where no sample is shown."""
+    start, end = track.start - zero, float(np.nanmax(track.ends)) - zero
+    return SoundInfo(track.stream.index, zero, start, end) if end > start else None
 
 
 def check_whole(path: Path, what: str, decoded: float, stated: float) -> None:

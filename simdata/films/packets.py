@@ -20,6 +20,7 @@ JUMP = 10.0  # s: FFmpeg's own limit, beyond which a broadcast's clock was set a
 STEP_BACK = 0.5  # s
 LONGEST = 1e6  # s, of a film: what is longer is no time
 MISSING = 0.5  # s: a film that ends so much before its header says is cut short
+NO_LENGTH = 2**31 - 2**12  # bytes: programs that write a wav to a pipe state as many, or more
 RESETTABLE = {"mpegts", "mpeg"}  # formats whose clock may be set anew
 STATED = {
     "matroska,webm",
@@ -27,6 +28,8 @@ STATED = {
     "flv",
     "asf",
     "mxf",
+    "flac",
+    "wav",
 }  # formats whose header, and nothing else, says their length
 
 
@@ -72,10 +75,10 @@ class Track:
 def read_packets(
     path: Path,
     container: av.container.InputContainer,
-    picture: av.VideoStream,
+    picture: av.VideoStream | None,
     sound: av.AudioStream | None,
-) -> tuple[Track, Track | None]:
-    """Tracks of picture and sound.
+) -> tuple[Track | None, Track | None]:
+    """Tracks of picture and sound, None for what there is not.
 
     Raises
     ------
@@ -98,7 +101,8 @@ def read_packets(
         track.close()
         _check_times(path, container, track)
     _check_whole(path, container, tracks.values(), last)
-    return tracks[picture.index], tracks[sound.index] if sound is not None else None
+    of_picture, of_sound = (None if s is None else tracks[s.index] for s in (picture, sound))
+    return of_picture, of_sound
 
 
 def _check_times(path: Path, container: av.container.InputContainer, track: Track) -> None:
@@ -131,7 +135,7 @@ def _check_whole(
         if len(entries) and entries[-1].pos + entries[-1].size > path.stat().st_size:
             raise UserError(f"{path}: is cut short: its index points behind its end; download it again")
     if container.format.name in STATED:
-        stated, there = _stated(container, tracks), last - (container.start_time or 0) / av.time_base
+        stated, there = _stated(path, container, tracks), last - (container.start_time or 0) / av.time_base
         if there < stated - MISSING and stated < LONGEST:
             raise UserError(
                 f"{path}: ends at {there:.1f} s, its header says {stated:.1f} s: is it cut short? Download "
@@ -139,8 +143,26 @@ def _check_whole(
             )
 
 
-def _stated(container: av.container.InputContainer, tracks: Collection[Track]) -> float:
+def _stated(path: Path, container: av.container.InputContainer, tracks: Collection[Track]) -> float:
     """s, by the header; 0 where it says nothing."""
-    if container.format.name == "avi":  # FFmpeg's own figure shrinks with the file
+    # Of these two, FFmpeg's own figure shrinks with the file.
+    if container.format.name == "avi":
         return max(in_seconds(track.stream.frames, track.stream.time_base) for track in tracks)
+    if container.format.name == "wav":
+        (track,) = tracks
+        rate = track.stream.codec_context.bit_rate
+        return 8 * _bytes_of_sound(path) / rate if rate else 0.0
     return (container.duration or 0) / av.time_base
+
+
+def _bytes_of_sound(path: Path) -> int:
+    """What the RIFF header of a wav states; 0 where it says nothing."""
+    with path.open("rb") as file:
+        if file.read(12)[:4] != b"RIFF":
+            return 0
+        while len(chunk := file.read(8)) == 8:
+            size = int.from_bytes(chunk[4:], "little")
+            if chunk[:4] == b"data":
+                return size if size < NO_LENGTH else 0
+            file.seek(size + size % 2, 1)
+    return 0

@@ -22,7 +22,7 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from simdata.common.errors import UserError
 from simdata.encoders.base import Grid
 from simdata.films.colours import Colours
-from simdata.films.container import SAME, FilmInfo, check_whole
+from simdata.films.container import SAME, PictureInfo, check_whole
 from simdata.films.streams import convert, in_seconds, open_film, shown, undecodable
 
 ROUNDING = 5e-4  # s: a container's clock is as coarse as this; half its step, if that is finer, is forgiven
@@ -42,7 +42,7 @@ class Pictures:
     pixels, in full-range RGB. So what an encoder sees does not depend on which others look on.
     """
 
-    def __init__(self, path: Path, info: FilmInfo, grids: Sequence[Grid]) -> None:
+    def __init__(self, path: Path, info: PictureInfo, grids: Sequence[Grid]) -> None:
         self._screens = [
             _WindowsScreen(path, grid, grid.choose, info) if grid.choose else _Screen(grid, info)
             for grid in grids
@@ -75,7 +75,7 @@ class Pictures:
 class _Screen:
     """Pictures of one grid, at consecutive ticks from number ``_first`` on."""
 
-    def __init__(self, grid: Grid, info: FilmInfo) -> None:
+    def __init__(self, grid: Grid, info: PictureInfo) -> None:
         self.grid, self._first = grid, 0
         self._pictures: deque[np.ndarray | None] = deque()
         self._size = grid.size if grid.fit == "stretch" else _covering(grid.size, info)
@@ -116,7 +116,7 @@ class _Screen:
 class _WindowsScreen(_Screen):
     """Pictures of a grid that chooses among the film's own: all those since ``_first`` s, by their times."""
 
-    def __init__(self, path: Path, grid: Grid, choose: Callable[[int], np.ndarray], info: FilmInfo) -> None:
+    def __init__(self, path: Path, grid: Grid, choose: Callable[[int], np.ndarray], info: PictureInfo) -> None:
         super().__init__(grid, info)
         self._path, self._choose = path, choose
         self._last: _Picture | None = None
@@ -156,7 +156,7 @@ class _Picture:
     """A decoded picture as a player shows it, from ``time`` (s) on."""
 
     def __init__(
-        self, path: Path, info: FilmInfo, frame: av.VideoFrame, whole: VideoReformatter, time: float
+        self, path: Path, info: PictureInfo, frame: av.VideoFrame, whole: VideoReformatter, time: float
     ) -> None:
         self._path, self._info, self._frame, self._whole = path, info, frame, whole
         self.time = time
@@ -198,11 +198,11 @@ class _Picture:
         return picture[:: -1 if rows_reversed else 1, :: -1 if columns_reversed else 1]
 
 
-def _pictures(path: Path, info: FilmInfo) -> Iterator[tuple[_Picture | None, float]]:
+def _pictures(path: Path, info: PictureInfo) -> Iterator[tuple[_Picture | None, float]]:
     """Pictures as they are shown, each with the time in s from which it is on screen; in the end none."""
     last, whole = -math.inf, VideoReformatter()
     with open_film(path) as container:
-        (stream,) = (s for s in container.streams.video if s.index == info.picture_stream)
+        (stream,) = (s for s in container.streams.video if s.index == info.stream)
         stream.codec_context.thread_type = ThreadType.AUTO
         forgiven = min(ROUNDING, in_seconds(1, stream.time_base) / 2)
         aspect = None
@@ -214,15 +214,15 @@ def _pictures(path: Path, info: FilmInfo) -> Iterator[tuple[_Picture | None, flo
                 raise UserError(f"{path}: its pictures change their shape near {time:.1f} s; {convert(path)}")
             last = time
             yield _Picture(path, info, frame, whole, time), time - forgiven
-    check_whole(path, "picture", last + 1 / info.frame_rate, info.duration)
-    yield None, info.duration
+    check_whole(path, "picture", last + 1 / info.rate, info.end)
+    yield None, info.end
 
 
-def _timed(info: FilmInfo, frames: Iterator[av.VideoFrame]) -> Iterator[tuple[av.VideoFrame, float]]:
+def _timed(info: PictureInfo, frames: Iterator[av.VideoFrame]) -> Iterator[tuple[av.VideoFrame, float]]:
     """Frames with the times at which they are shown, on the container's clock."""
     if info.times == "regular":
         for number, frame in enumerate(frames):
-            yield frame, info.zero + info.picture_start + number / info.frame_rate
+            yield frame, info.zero + info.start + number / info.rate
     elif info.times == "sorted":
         waiting: deque[av.VideoFrame] = deque()
         times: list[float] = []
@@ -242,7 +242,7 @@ def _time(frame: av.VideoFrame) -> float:
     return math.nan if ticks is None else in_seconds(ticks, frame.time_base)
 
 
-def _check_picture(path: Path, info: FilmInfo, frame: av.VideoFrame, time: float, last: float) -> None:
+def _check_picture(path: Path, info: PictureInfo, frame: av.VideoFrame, time: float, last: float) -> None:
     if not time >= last:
         raise UserError(
             f"{path}: has pictures out of order at {max(last, 0):.1f} s: their times are not known; "
@@ -255,7 +255,7 @@ def _check_picture(path: Path, info: FilmInfo, frame: av.VideoFrame, time: float
         )
 
 
-def _covering(size: tuple[int, int], info: FilmInfo) -> tuple[int, int]:
+def _covering(size: tuple[int, int], info: PictureInfo) -> tuple[int, int]:
     """(y, x) of the smallest whole picture of the film's shape that covers ``size``."""
     scale = max(size[0] / info.height, size[1] / info.width)
     short = min(info.height, info.width)

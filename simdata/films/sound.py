@@ -10,7 +10,7 @@ import numpy as np
 from av.codec.context import ThreadType
 
 from simdata.common.film_clock import AUDIO_RATE
-from simdata.films.container import FilmInfo, check_whole
+from simdata.films.container import SoundInfo, check_whole
 from simdata.films.streams import attempt, open_film, shown
 
 GAP = 0.02  # s: by so much the stream's own clock may leave the count of its samples, beyond its rounding
@@ -27,12 +27,12 @@ class Sound:
     end : s, where the sound ends; by its packets at first, and for sure when it has been decoded
     """
 
-    def __init__(self, path: Path, info: FilmInfo) -> None:
-        self.end = info.sound_end
+    def __init__(self, path: Path, info: SoundInfo) -> None:
+        self.end = info.end
         self._path, self._info = path, info
         self._held: list[tuple[int, np.ndarray]] = []  # number of the first sample, samples; ascending
         self._decoded = 0  # up to this sample
-        self._pieces = self._decode() if info.has_sound else iter(())
+        self._pieces = self._decode()
 
     def span(self, start: int, stop: int) -> np.ndarray:
         """((stop - start) * 16000,) float32, full scale is 1; ``start`` must not be before an earlier one."""
@@ -58,10 +58,10 @@ class Sound:
         """(number of the first sample, samples) of consecutive pieces."""
         path, info = self._path, self._info
         with open_film(path) as container:
-            (stream,) = (s for s in container.streams.audio if s.index == info.sound_stream)
+            (stream,) = (s for s in container.streams.audio if s.index == info.stream)
             stream.codec_context.thread_type = ThreadType.AUTO
             mixer: _Mixer | None = None
-            kind, end = None, info.sound_start
+            kind, end = None, info.start
             for frame in shown(path, container, stream):
                 time = frame.time - info.zero if frame.time is not None else end
                 this = frame.format.name, frame.layout.name, frame.sample_rate
@@ -74,7 +74,7 @@ class Sound:
                 yield from mixer.mix(frame)
             if mixer is not None:
                 yield from mixer.drain()
-        check_whole(path, "sound", end, info.sound_end)
+        check_whole(path, "sound", end, info.end)
         self.end = end
 
 

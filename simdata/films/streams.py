@@ -42,8 +42,8 @@ def open_film(path: Path) -> Iterator[av.container.InputContainer]:
 
 def film_streams(
     path: Path, container: av.container.InputContainer
-) -> tuple[av.VideoStream, av.AudioStream | None]:
-    """The picture and sound that a player takes.
+) -> tuple[av.VideoStream | None, av.AudioStream | None]:
+    """The picture and sound that a player takes; None for what there is not.
 
     Of pictures the default one, then the largest, a cover never; of sounds the best by FFmpeg's rule (default
     ones first) among those of the picture's program.
@@ -51,14 +51,14 @@ def film_streams(
     Raises
     ------
     UserError
-        If there is no picture, or no decoder for one of the two.
+        If there is neither, or no decoder for one of the two.
     """
     pictures = [s for s in container.streams.video if not s.disposition & NOT_THE_FILM]
-    if not pictures:
-        raise UserError(f"{path}: has no picture stream")
-    picture = max(pictures, key=_preference)
+    picture = max(pictures, key=_preference, default=None)
     sound = container.streams.best("audio", picture)
     assert sound is None or isinstance(sound, av.AudioStream)
+    if picture is None and sound is None:
+        raise UserError(f"{path}: has neither a picture stream nor a sound stream")
     for stream, what in ((picture, "picture"), (sound, "sound")):
         if stream is not None and stream.codec_context is None:
             raise UserError(f"{path}: its {what} is in a format that cannot be decoded here; {convert(path)}")

@@ -24,7 +24,7 @@ class Broken:
 def decode(film):
     shapes = [
         (block.frame.shape, block.waveform.shape)
-        for block in stimulus_blocks(film.path, [], [(0, SECONDS)], (18, 30))
+        for block in stimulus_blocks(film.path, [], [(0, SECONDS)], (18, 30), waveform=True)
     ]
     assert shapes == [((SECONDS, 18, 30, 3), (SECONDS, 16_000))]
 

@@ -36,7 +36,7 @@ def read(path, seconds=None):
     """All of it, as one block."""
     info = probe(path)
     seconds = seconds or int(info.duration)
-    (block,) = stimulus_blocks(path, [], [(0, seconds)], thumbnail=(48, 80))
+    (block,) = stimulus_blocks(path, [], [(0, seconds)], thumbnail=(48, 80), waveform=True)
     return block
 
 
@@ -64,8 +64,8 @@ def write_pictures(path, pictures, form="yuv444p", codec="libx264", options=None
 
 def first_picture(path, size=None):
     info = probe(path)
-    size = size or (info.height, info.width)
-    return Pictures(path, info, [Grid(1, size)]).spans(0, [1])[0][0]
+    size = size or (info.picture.height, info.picture.width)
+    return Pictures(path, info.picture, [Grid(1, size)]).spans(0, [1])[0][0]
 
 
 @pytest.mark.parametrize("turn", [0, 90, 180, -90])
@@ -73,7 +73,7 @@ def test_pictures_are_upright_as_phones_write_them(tmp_path, turn):
     corners = CORNERS.repeat(48, 0).repeat(80, 1)
     path = write_pictures(tmp_path / "film.mp4", [corners] * 30, rotation=turn)
     info = probe(path)
-    assert (info.width, info.height) == ((160, 96) if turn in (0, 180) else (96, 160))
+    assert (info.picture.width, info.picture.height) == ((160, 96) if turn in (0, 180) else (96, 160))
     picture = first_picture(path)
     upright = np.rot90(CORNERS, turn // 90)  # the matrix says degrees against the clock
     height, width = picture.shape[:2]
@@ -98,13 +98,13 @@ def test_shape_and_direction_are_ffmpegs(tmp_path, shape, turn):
                 target.mux(packet)
     info = probe(path)
     wide = round(160 * Fraction(shape))
-    assert (info.width, info.height) == ((wide, 96) if turn == 0 else (96, wide))
-    scale = f"scale={info.width}:{info.height}:flags=bicubic+accurate_rnd+full_chroma_int"
+    assert (info.picture.width, info.picture.height) == ((wide, 96) if turn == 0 else (96, wide))
+    scale = f"scale={info.picture.width}:{info.picture.height}:flags=bicubic+accurate_rnd+full_chroma_int"
     ffmpeg("-i", path, "-frames:v", 1, "-vf", scale, "-f", "rawvideo", "-pix_fmt", "rgb24", tmp_path / "raw")
-    expected = np.fromfile(tmp_path / "raw", np.uint8).reshape(info.height, info.width, 3)
+    expected = np.fromfile(tmp_path / "raw", np.uint8).reshape(info.picture.height, info.picture.width, 3)
     info = probe(path)
-    grid = Grid(1, (info.height, info.width), interpolation="bicubic")
-    np.testing.assert_allclose(Pictures(path, info, [grid]).spans(0, [1])[0][0], expected, atol=2)
+    grid = Grid(1, (info.picture.height, info.picture.width), interpolation="bicubic")
+    np.testing.assert_allclose(Pictures(path, info.picture, [grid]).spans(0, [1])[0][0], expected, atol=2)
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
@@ -114,7 +114,7 @@ def test_scaling_is_that_of_antialiased_resizing_in_rgb(tmp_path, interpolation)
     path = write_pictures(tmp_path / "film.mp4", [blocks] * 26, "yuv420p")
 
     grids = [Grid(1, size, interpolation=interpolation) for size in ((112, 202), (400, 720))]
-    scaled, whole = (span[0] for span in Pictures(path, probe(path), grids).spans(0, [1, 1]))
+    scaled, whole = (span[0] for span in Pictures(path, probe(path).picture, grids).spans(0, [1, 1]))
     whole = torch.from_numpy(whole.copy()).permute(2, 0, 1)[None].float()
     expected = torch.nn.functional.interpolate(whole, size=(112, 202), mode=interpolation, antialias=True)
     expected = expected.clamp(0, 255).round()[0].permute(1, 2, 0).numpy()
@@ -137,7 +137,7 @@ def test_a_resizing_of_ones_own_is_given_whole_pictures_once(tmp_path):
         given.append(pictures)
         return pictures[:, ::4, ::4][:, :40, :24]
 
-    pictures = Pictures(path, probe(path), [Grid(5, (40, 24), resize=resize), Grid(25, (16, 16))])
+    pictures = Pictures(path, probe(path).picture, [Grid(5, (40, 24), resize=resize), Grid(25, (16, 16))])
     span, _ = pictures.spans(0, [2, 2])
     assert span.shape == (10, 40, 24, 3)
     assert len(given) == 10
@@ -211,7 +211,7 @@ def test_colours_without_a_tag_go_by_size_as_in_players(tmp_path, size, matrix, 
     rgb = (220, 60, 30)
     path = write_colour(tmp_path / "film.mp4", rgb, matrix, False, form, size)
     np.testing.assert_allclose(first_picture(path, (48, 80))[20, 40], rgb, atol=4)
-    assert "assumed" in probe(path).colour.text
+    assert "assumed" in probe(path).picture.colour.text
 
 
 @pytest.mark.parametrize("form", ["gray", "bgr0", "yuva420p", "yuv411p", "gbrp10le"])
@@ -265,7 +265,7 @@ def two_sounds(path, second_is_default, cover=False):
 @pytest.mark.parametrize("second", [False, True])
 def test_the_sound_is_the_default_one_as_in_players(tmp_path, second, suffix):
     path = two_sounds(tmp_path / f"film.{suffix}", second)
-    sound = Sound(path, probe(path)).span(0, 2)
+    sound = Sound(path, probe(path).sound).span(0, 2)
     pitch = np.argmax(np.abs(np.fft.rfft(sound))) / 2
     assert pitch == pytest.approx(1000 if second else 500, abs=2)
 
@@ -273,7 +273,7 @@ def test_the_sound_is_the_default_one_as_in_players(tmp_path, second, suffix):
 @pytest.mark.parametrize("suffix", ["mkv", "mp4"])
 def test_a_cover_is_not_the_film(tmp_path, suffix):
     path = two_sounds(tmp_path / f"film.{suffix}", False, cover=True)
-    assert (probe(path).width, probe(path).height) == SIZE
+    assert (probe(path).picture.width, probe(path).picture.height) == SIZE
     assert [number_of(picture) for picture in read(path, 3).frame] == [0, 25, 50]
 
 
@@ -288,8 +288,8 @@ def test_picture_and_sound_are_of_one_program(tmp_path):
     ffmpeg("-i", first, "-i", second, *maps, "-c", "copy", *programs, path)
     info = probe(path)
     with av.open(str(path)) as film:
-        assert info.picture_stream == next(s.index for s in film.streams if s.type == "video")
-        layouts = [s.layout.name for s in film.streams if s.index == info.sound_stream]
+        assert info.picture.stream == next(s.index for s in film.streams if s.type == "video")
+        layouts = [s.layout.name for s in film.streams if s.index == info.sound.stream]
     assert layouts == ["stereo"]
 
 
@@ -344,7 +344,7 @@ def test_sound_may_be_shorter_or_longer_than_the_picture(tmp_path, shown):
                 target.mux(packet)
     info = probe(path)
     assert info.duration == pytest.approx(shown, abs=0.1)
-    assert info.sound_end == pytest.approx(12 - shown, abs=0.1)
+    assert info.sound.end == pytest.approx(12 - shown, abs=0.1)
     read(path, 9)
 
 
@@ -477,7 +477,7 @@ def test_damage_is_a_message_or_is_read_through(tmp_path, suffix):
 
 def test_tones_are_where_they_belong_whatever_the_codec_delays(tmp_path):
     path = write_film(tmp_path / "film.mkv", sound_codec="libopus")
-    sound = Sound(path, probe(path)).span(0, 6)
+    sound = Sound(path, probe(path).sound).span(0, 6)
     written = tones(6, AUDIO_RATE)
     shift = np.argmax(np.correlate(sound, written[: 5 * AUDIO_RATE], "valid")[:800]) / AUDIO_RATE
     assert shift < 0.012

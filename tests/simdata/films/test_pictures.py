@@ -79,7 +79,7 @@ def film(tmp_path_factory):
 
 def seen(path, grid, block, seconds=SECONDS):
     """Numbers of the pictures at the grid's ticks, read in blocks that overlap; -1 for black."""
-    pictures = Pictures(path, probe(path), [grid, Grid(1, (8, 8))])
+    pictures = Pictures(path, probe(path).picture, [grid, Grid(1, (8, 8))])
     numbers = []
     for start in range(0, seconds, block):
         stop = min(start + block, seconds)
@@ -104,14 +104,14 @@ def check(path, first, tail=0.0, tools=True):
     for grid, block in GRIDS:
         found = seen(path, grid, block)
         ticks = (np.arange(SECONDS * grid.rate) + grid.phase) / grid.rate
-        number = np.floor((ticks - info.picture_start + rounding) * RATE).astype(int)
+        number = np.floor((ticks - info.picture.start + rounding) * RATE).astype(int)
         expected = np.where((number >= 0) & (ticks < info.duration - 1e-3), first + number, -1)
         expected[(found == -1) & (expected == 0)] = -1  # picture 0 is black
         there = ticks < info.duration - tail
         np.testing.assert_array_equal(found[there], expected[there])
         if shown is not None:
             times, numbers = shown
-            place = np.searchsorted(times - times[0] + info.picture_start - rounding, ticks, side="right") - 1
+            place = np.searchsorted(times - times[0] + info.picture.start - rounding, ticks, side="right") - 1
             live = there & (place >= 0) & (ticks < info.duration - 1e-3) & (found >= 0)
             np.testing.assert_array_equal(found[live], numbers[place[live]])
 
@@ -134,10 +134,10 @@ def ffmpegs_pictures(path):
 def check_sound_with_pictures(path):
     """Tones begin with the pictures of whole seconds."""
     info = probe(path)
-    sound = Sound(path, info).span(0, int(info.duration))
+    sound = Sound(path, info.sound).span(0, int(info.duration))
     loud = np.flatnonzero(np.abs(sound) > 0.1) / AUDIO_RATE
     onsets = loud[np.diff(loud, prepend=-1) > 0.5]
-    onsets = onsets[onsets > max(info.picture_start, info.sound_start) + 0.05]
+    onsets = onsets[onsets > max(info.picture.start, info.sound.start) + 0.05]
     assert len(onsets) > 2
     numbers = seen(path, Grid(200, (24, 80)), 32, int(info.duration))
     at = numbers[np.clip(np.round(onsets * 200).astype(int), 0, len(numbers) - 1)]
@@ -173,4 +173,4 @@ def first_number(path):
     info = probe(path)
     numbers = seen(path, Grid(25, (24, 80), phase=0.5), 32)
     found = np.argmax(numbers >= 0)
-    return numbers[found] - int((found + 0.5) / RATE * RATE - info.picture_start * RATE)
+    return numbers[found] - int((found + 0.5) / RATE * RATE - info.picture.start * RATE)

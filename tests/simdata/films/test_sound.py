@@ -59,7 +59,7 @@ def sines(channels, rate=48_000, same=False, peak=0.9):
 
 
 def heard(path):
-    return Sound(path, probe(path)).span(0, SECONDS)
+    return Sound(path, probe(path).sound).span(0, SECONDS)
 
 
 @pytest.mark.parametrize("layout", ["mono", "stereo", "2.1", "quad", "5.1", "5.1(side)", "7.1"])
@@ -99,7 +99,7 @@ def test_the_mix_is_ffmpegs(tmp_path, layout, codec):
         "-",
     ]
     expected = np.frombuffer(subprocess.run(command, capture_output=True, check=True).stdout, "<i2") / 32_768
-    found = heard(path)[round(probe(path).sound_start * AUDIO_RATE) :]
+    found = heard(path)[round(probe(path).sound.start * AUDIO_RATE) :]
     length = min(len(found), len(expected)) - 1000
     np.testing.assert_allclose(found[:length], expected[:length], atol=3e-4)
 
