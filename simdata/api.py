@@ -73,7 +73,8 @@ def build(
     movies: StrPath,
     out: StrPath,
     encoding: str = "int8",
-    encoders: Iterable[str] = ("motion_energy", "logmel"),
+    encoders: Iterable[str] | None = None,
+    modalities: Iterable[str] | None = None,
     subjects: Iterable[str] | None = None,
     workers: int = 1,
     max_memory: int | None = None,
@@ -97,8 +98,11 @@ def build(
         The store to make or to bring up to date.
     encoding : {"int8", "float16", "float32"}
         Of the z-scores in the store.
-    encoders : iterable of str
-        Embeddings of the films, each ``name,key=value,...`` (`simdata encoders list` lists them).
+    encoders : iterable of str, optional
+        Embeddings of the films, each ``name,key=value,...`` (`simdata encoders list` lists them); by default
+        one without weights for each modality: motion_energy, logmel.
+    modalities : iterable of str, optional
+        What of the films to take: ``video``, ``audio``; all that they have by default.
     subjects : iterable of str, optional
         Only these; all by default.
     workers : int
@@ -131,6 +135,7 @@ def build(
     from simdata.build_recipe import Options, Recipe
     from simdata.building import build as build_store
     from simdata.catalog_completion import completed
+    from simdata.films.content import MODALITIES
     from simdata.store.encoding import ENCODINGS
 
     _check_choice("encoding", encoding, ENCODINGS)
@@ -138,12 +143,15 @@ def build(
     if workers < 1:
         raise UserError(f"`workers` is {workers}: give 1 or more")
     out = local(out, "`out`")
-    chosen, folder = None if subjects is None else _texts(subjects), local(source, "`source`")
+    chosen, made, wanted = (None if g is None else _texts(g) for g in (subjects, encoders, modalities))
+    for modality in wanted or ():
+        _check_choice("modalities", modality, MODALITIES)
+    folder = local(source, "`source`")
     known, text = _catalog_and_text(catalog, out)
     if known.is_bids:
         known, text = _catalog_and_text(completed(known, folder, out), out)
     return build_store(
-        Recipe(known, text, encoding=encoding, encoders=_texts(encoders)),
+        Recipe(known, text, encoding=encoding, encoders=made, modalities=wanted),
         source=folder,
         movies=local(movies, "`movies`"),
         out=out,

@@ -17,13 +17,15 @@ from simdata.release.sources import Rejected
 class Recipe:
     """Everything that decides what the store's values are; kept in its metadata.
 
-    ``encoders`` are written as `simdata.encoders.create` reads them.
+    ``encoders`` are written as `simdata.encoders.create` reads them; None: one without weights for each of
+    the ``modalities``, which are those of the films by default.
     """
 
     catalog: Catalog
     catalog_text: str
     encoding: str
-    encoders: tuple[str, ...]
+    encoders: tuple[str, ...] | None = None
+    modalities: tuple[str, ...] | None = None
 
     def attributes(self, encoders: Sequence[Encoder]) -> dict[str, Any]:
         """What a store must agree in to be continued with this recipe."""

@@ -24,9 +24,9 @@ from simdata.common.fetched import NotFetched
 from simdata.common.nested import leaves
 from simdata.common.progress import Progress
 from simdata.common.workers import execute, workers_within
-from simdata.encoders import Encoder, create_all
 from simdata.film_lengths import with_lengths
 from simdata.films.container import probe
+from simdata.films.content import Content
 from simdata.films.film_conversion import (
     FILM_MEMORY,
     check_covers_clips,
@@ -41,7 +41,7 @@ from simdata.release.splits import Splits
 from simdata.release.survey import survey
 from simdata.store import schema
 from simdata.store.axes import check_movies, check_whole_runs
-from simdata.store.converted import ConvertedFilm, ConvertedRun
+from simdata.store.converted import ConvertedFilm, ConvertedRun, stored_modalities
 from simdata.store.encoding import ENCODINGS
 from simdata.store.layout import check_chunks, read_layout
 from simdata.store.lock import creating, exclusive
@@ -86,21 +86,22 @@ def build(
     needed = max((memory_needed(run, encoding) for run in runs), default=0)
     workers = workers_within(options.max_memory, needed, options.workers)
     film_workers = workers_within(options.max_memory, max(FILM_MEMORY, needed), options.workers)
-    encoders = create_all(recipe.encoders)
+    content = Content.of(films, recipe.modalities, recipe.encoders, _modalities_in(out) if there else None)
+    summary.warnings += content.differing(films)
     if there:
-        _discard_if_empty(recipe, encoders, out)
+        _discard_if_empty(recipe, content, out)
     if not _is_there(out):
         with of_store(out), creating(out):
-            _create(recipe, encoders, out, found.with_runs, films)
+            _create(recipe, content, out, found.with_runs, films)
     with of_store(out), exclusive(out) as staging:
-        splits = _make_ready(recipe, encoders, out, staging, found.with_runs, summary)
+        splits = _make_ready(recipe, content, out, staging, found.with_runs, summary)
         store = _Target(StoreWriter(out), Provenance(out), options, summary, progress)
         store.writer.clear_unpublished()
         summary.warnings += [
             f"{key} was not whole in the store any more ({file})" for key, file in store.writer.lost.items()
         ]
         convert_films = partial(
-            convert_film, store=out, staging=staging, encoders=recipe.encoders, checksum=options.checksum
+            convert_film, store=out, staging=staging, encoders=content.texts, checksum=options.checksum
         )
         convert_runs = partial(
             convert_run,
@@ -222,29 +223,40 @@ def _find_films(catalog: Catalog, movies: Path, options: Options, summary: Build
 
 
 def _create(
-    recipe: Recipe, encoders: Sequence[Encoder], out: Path, subjects: Sequence[str], films: Sequence[Film]
+    recipe: Recipe, content: Content, out: Path, subjects: Sequence[str], films: Sequence[Film]
 ) -> None:
     schema.create(
         out,
         catalog=recipe.catalog,
         subjects=subjects,
         encoding=ENCODINGS[recipe.encoding],
-        encoders=encoders,
-        thumbnail=thumbnail_size(films),
-        metadata=recipe.attributes(encoders)
+        encoders=content.encoders,
+        thumbnail=thumbnail_size(films) if "video" in content.modalities else None,
+        waveform="audio" in content.modalities,
+        metadata=recipe.attributes(content.encoders)
         | recipe.catalog_metadata()
         | {"software": schema.software_versions()},
     )
 
 
-def _discard_if_empty(recipe: Recipe, encoders: Sequence[Encoder], out: Path) -> None:
+def _modalities_in(out: Path) -> tuple[str, ...] | None:
+    """What the store takes of its films; None if it is without a single run or film, and binds nobody."""
+    store = open_store(out)
+    return None if _is_empty(store) else stored_modalities(zarr.open_group(out, mode="r"))
+
+
+def _is_empty(store: xr.Dataset) -> bool:
+    return not complete_runs(store) and not (store.film_status.values == schema.COMPLETE).any()
+
+
+def _discard_if_empty(recipe: Recipe, content: Content, out: Path) -> None:
     """Put away a store without a single run or film, if it was begun otherwise: it binds nobody."""
     with of_store(out), exclusive(out):
         store = open_store(out)
-        empty = not complete_runs(store) and not (store.film_status.values == schema.COMPLETE).any()
         metadata = Metadata.of(store, out)
-        wanted = json.loads(json.dumps(recipe.attributes(encoders)))["recipe"]
-        if empty and (metadata.catalog_sha256, metadata.recipe) != (recipe.catalog_sha256, wanted):
+        wanted = json.loads(json.dumps(recipe.attributes(content.encoders)))["recipe"]
+        began = (metadata.catalog_sha256, metadata.recipe, stored_modalities(zarr.open_group(out, mode="r")))
+        if _is_empty(store) and began != (recipe.catalog_sha256, wanted, content.modalities):
             aside = out.with_name(f".{out.name}.empty")
             shutil.rmtree(aside, ignore_errors=True)
             os.replace(out, aside)
@@ -253,7 +265,7 @@ def _discard_if_empty(recipe: Recipe, encoders: Sequence[Encoder], out: Path) ->
 
 def _make_ready(
     recipe: Recipe,
-    encoders: Sequence[Encoder],
+    content: Content,
     out: Path,
     staging: Path,
     subjects: Sequence[str],
@@ -269,7 +281,7 @@ def _make_ready(
         summary.notes.append("the store has `run` and `reach` now, as format 2.1 asks for")
     store = open_store(out)
     metadata, before = Metadata.of(store, out), store.simdata.catalog
-    _check_recipe(recipe.attributes(encoders), out, metadata)
+    _check_recipe(recipe.attributes(content.encoders), out, metadata)
     check_whole_runs(store, out)
     check_movies(store, out, before)
     _check_layout(out)

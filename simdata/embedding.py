@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import xarray as xr
 
@@ -14,7 +14,7 @@ from simdata.common.errors import StoreNotWritten, UserError
 from simdata.common.faults import of_source, of_store
 from simdata.common.progress import Progress
 from simdata.encoders import Encoder, create_all
-from simdata.films.blocks import stimulus_blocks
+from simdata.films.blocks import IN_WORDS, stimulus_blocks
 from simdata.films.container import probe
 from simdata.films.film_conversion import check_covers_clips
 from simdata.release.sources import Film, find_film
@@ -65,10 +65,13 @@ def embed(
         dataset = open_store(store)
         check_whole_runs(dataset, store)
         films = _find_films(dataset, movies, on_error, summary)
-        records = {film.movie.name: film_record(dataset, film.movie.name) for film in films}
         staged = {
             encoder.array: StagedEmbeddings(
-                store, encoder.array, encoder.features, encoder.attributes(), records
+                store,
+                encoder.array,
+                encoder.features,
+                encoder.attributes(),
+                _records(dataset, films, encoder, movies),
             )
             for encoder in made
         }
@@ -91,6 +94,17 @@ def embed(
             (summary.current if part.is_current else summary.written).append(array)
             part.publish()
     return summary
+
+
+def _records(
+    dataset: xr.Dataset, films: Sequence[Film], encoder: Encoder, movies: Path
+) -> dict[str, dict[str, Any] | None]:
+    """Movie -> record, of the films that have what an encoder takes; a UserError if there are none."""
+    usable = [film for film in films if encoder.takes in probe(film.path).modalities]
+    if not usable:
+        what = IN_WORDS[encoder.takes]
+        raise UserError(f"`movies` {movies}: no film has {what}, which the encoder {encoder.name} takes")
+    return {film.movie.name: film_record(dataset, film.movie.name) for film in usable}
 
 
 def _missing(staged: dict[str, StagedEmbeddings], movie: str) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -27,6 +28,7 @@ FINDINGS = {
     "constant_vertices": "source vertices never vary, and have no data",
     "nan_vertices": "source vertices have NaN or infinity, and no data",
 }
+USUAL = ["video", "audio"]
 MUCH_CLIPPED = 0.001
 MUCH_LACKING = 0.1  # of a movie
 
@@ -37,7 +39,7 @@ def print_info(path: Path, console: Console) -> None:
     check_variables(store, path)
     check_runs(path)
     console.print(_summary(path, store))
-    console.print(_movies(store))
+    console.print(_movies(path, store))
     if findings := _findings(path, store):
         console.print(_findings_table(findings))
     console.print(_variables(path, store))
@@ -124,7 +126,8 @@ def _places(store: xr.Dataset) -> tuple[str, str]:
     return "parcels", f"{store.sizes['parcel']:,} ({by_side})" + (f" of {atlas}" if atlas else "")
 
 
-def _movies(store: xr.Dataset) -> Table:
+def _movies(path: Path, store: xr.Dataset) -> Table:
+    sources = records(store, path)
     table = Table(title="Movies", title_justify="left")
     for column in ("movie", "seconds", "film", "runs", "clips (train / val / test seconds)"):
         table.add_column(column, justify="right" if column in ("seconds", "film", "runs") else "left")
@@ -139,11 +142,17 @@ def _movies(store: xr.Dataset) -> Table:
         table.add_row(
             str(movie),
             str(int(of_movie.volumes)),
-            "absent" if np.isnan(duration) else f"{duration:.1f} s",
+            "absent" if np.isnan(duration) else f"{duration:.1f} s{_what_of(sources, str(movie))}",
             str(int((of_movie.run_status == COMPLETE).sum())),
             f"{', '.join(segments)} ({seconds})",
         )
     return table
+
+
+def _what_of(sources: dict[str, Any], movie: str) -> str:
+    """What a film has, where that is not pictures and sound as in most."""
+    modalities = sources.get(f"film/{movie}", {}).get("modalities", USUAL)
+    return "" if modalities == USUAL else f", {' and '.join(modalities)}"
 
 
 def _variables(path: Path, store: xr.Dataset) -> Table:

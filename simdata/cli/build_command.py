@@ -33,7 +33,7 @@ class MemorySize(click.ParamType):
 @click.command("build")
 @click.argument("catalog")
 @click.option("--source", type=LOCAL, required=True, help="Folder with the runs.")
-@click.option("--movies", type=LOCAL, required=True, help="Folder with the films.")
+@click.option("--movies", type=LOCAL, required=True, help="Folder with the films, or with sound alone.")
 @click.option("--out", type=LOCAL, required=True, help="The store to make or to bring up to date.")
 @click.option(
     "--encoding",
@@ -46,9 +46,14 @@ class MemorySize(click.ParamType):
     "encoders",
     multiple=True,
     metavar="NAME[,KEY=VALUE...]",
-    default=default(simdata.build, "encoders"),
-    show_default=True,
-    help="Embedding of the films; may be repeated (see `simdata encoders list`).",
+    help="Embedding of the films; may be repeated (see `simdata encoders list`). By default one without "
+    "weights for each modality: motion_energy, logmel.",
+)
+@click.option(
+    "--modalities",
+    metavar="NAME[,NAME...]",
+    default=default(simdata.build, "modalities"),
+    help="What of the films to take: video, audio. By default all that they have.",
 )
 @click.option("--subject", "subjects", multiple=True, help="Only this subject (may be repeated).")
 @click.option(
@@ -84,6 +89,7 @@ def build_command(
     out: Path,
     encoding: str,
     encoders: tuple[str, ...],
+    modalities: str | None,
     subjects: tuple[str, ...],
     workers: int,
     max_memory: int | None,
@@ -104,7 +110,8 @@ def build_command(
             movies=movies,
             out=out,
             encoding=encoding,
-            encoders=encoders,
+            encoders=encoders or default(simdata.build, "encoders"),
+            modalities=modalities.split(",") if modalities else None,
             subjects=subjects or default(simdata.build, "subjects"),
             workers=workers,
             max_memory=max_memory,

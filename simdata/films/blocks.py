@@ -100,9 +100,7 @@ def stimulus_blocks(
         yield Block(start, stop, frame, heard, embeddings)
 
 
-def _check_has_all(
-    path: Path, info: FilmInfo, encoders: Sequence[Encoder], words: np.ndarray | None
-) -> None:
+def _check_has_all(path: Path, info: FilmInfo, encoders: Sequence[Encoder], words: np.ndarray | None) -> None:
     there = (*info.modalities, *(() if words is None else ("text",)))
     lacking = [encoder for encoder in encoders if encoder.takes not in there]
     for takes in dict.fromkeys(encoder.takes for encoder in lacking):

@@ -1,4 +1,4 @@
-"""One film from mp4 to the store's arrays: thumbnails, waveform and embeddings."""
+"""One film from its file to the store's arrays: thumbnails, waveform and embeddings, of what it has."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import zarr
 
@@ -27,17 +28,19 @@ FILM_MEMORY = 1300 * 2**20  # bytes, for 1080p and without weights: torch, and w
 
 
 def thumbnail_size(films: Sequence[Film]) -> tuple[int, int]:
-    """(y, x) of the store's thumbnails: the shape of the first film's picture."""
-    if not films:
-        return THUMBNAIL_HEIGHT, THUMBNAIL_HEIGHT
-    info = probe(films[0].path)
-    return THUMBNAIL_HEIGHT, round(THUMBNAIL_HEIGHT * info.width / info.height)
+    """(y, x) of the store's thumbnails: the shape of the first picture that a film has."""
+    for film in films:
+        if (picture := probe(film.path).picture) is not None:
+            return THUMBNAIL_HEIGHT, round(THUMBNAIL_HEIGHT * picture.width / picture.height)
+    return THUMBNAIL_HEIGHT, THUMBNAIL_HEIGHT
 
 
 def convert_film(
     film: Film, *, store: Path, staging: Path, encoders: Sequence[str], checksum: bool
 ) -> ConvertedFilm:
     """Decode a film once and write its rows of ``frame``, ``waveform`` and each embedding below ``staging``.
+
+    What the film lacks, or the store, is left out.
 
     Raises
     ------
@@ -53,18 +56,19 @@ def convert_film(
     folder = new_folder(staging)
     with of_store(staging):
         arrays = {name: _beside(store / name, folder / name) for name in film_arrays(group)}
-    _, _, height, width, _ = array_of(group, "frame").shape
-    for block in stimulus_blocks(
-        film.path, _encoders(tuple(encoders)), block_bounds(film.movie.length), (height, width)
-    ):
+    thumbnail = array_of(group, "frame").shape[2:4] if "frame" in group else None
+    usable = [encoder for encoder in _encoders(tuple(encoders)) if encoder.takes in info.modalities]
+    bounds = block_bounds(film.movie.length)
+    for block in stimulus_blocks(film.path, usable, bounds, thumbnail, waveform="waveform" in group):
         for name, values in block.arrays.items():
             with of_store(staging):
                 arrays[name][movie, block.start : block.stop] = values
-    record: dict[str, str | int | float] = {
+    record: dict[str, Any] = {
         **fingerprint.as_record(film.relative, digest),
-        "frame_rate": info.frame_rate,
-        "colour": info.colour.text,
+        "modalities": list(info.modalities),
     }
+    if info.picture is not None:
+        record |= {"frame_rate": info.picture.rate, "colour": info.picture.colour.text}
     return ConvertedFilm(folder, list(arrays), info.duration, record)
 
 

@@ -116,7 +116,9 @@ class _Screen:
 class _WindowsScreen(_Screen):
     """Pictures of a grid that chooses among the film's own: all those since ``_first`` s, by their times."""
 
-    def __init__(self, path: Path, grid: Grid, choose: Callable[[int], np.ndarray], info: PictureInfo) -> None:
+    def __init__(
+        self, path: Path, grid: Grid, choose: Callable[[int], np.ndarray], info: PictureInfo
+    ) -> None:
         super().__init__(grid, info)
         self._path, self._choose = path, choose
         self._last: _Picture | None = None

@@ -12,6 +12,7 @@ import xarray as xr
 from pydantic import AfterValidator, Field
 
 from simdata.common.errors import UserError
+from simdata.common.film_clock import AUDIO_RATE
 from simdata.encoders.base import END_OF_FILM, Settings, valid_modality
 from simdata.imports.embedding_files import LISTED, file_record, place_of, read_rows
 from simdata.store.provenance import film_record
@@ -77,8 +78,9 @@ class StoredFilm:
 
     def clips_inside(self, layout: ClipLayout) -> int:
         """How many clips lie wholly inside the film."""
-        # Half a picture is a container's rounding of its length.
-        seconds = int(self.duration + 0.5 / self.record["frame_rate"])
+        # Half a picture is a container's rounding of its length, and where it has sound alone, a sample.
+        rate = self.record.get("frame_rate")
+        seconds = int(self.duration + (0.5 / rate if rate else 1 / AUDIO_RATE))
         return max((seconds - layout.window - layout.first) // layout.stride + 1, 0)
 
     def clips_wanted(self, layout: ClipLayout) -> int:
@@ -174,7 +176,7 @@ def check_last(
     Of other modalities than video and audio, equal rows may be right: text has them while nobody speaks.
     """
     repeats = equal_at_end(rows)
-    if not repeats or layout.modality not in STORED:
+    if not repeats or STORED.get(layout.modality) not in dataset:
         return
     start, after = layout.starts(len(rows))[-2:].tolist()
     if not _stands_still(dataset, film, layout.modality, start, after + layout.window):

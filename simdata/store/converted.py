@@ -47,9 +47,15 @@ class ConvertedFilm:
     folder: Path
     arrays: list[str]
     duration: float
-    provenance: dict[str, str | int | float]
+    provenance: dict[str, Any]
 
 
 def film_arrays(group: zarr.Group) -> list[str]:
     """Names of the arrays that `simdata build` makes of a film."""
-    return ["frame", "waveform", *Metadata.of(group, group.store_path.path).recipe["encoders"]]
+    shown = [name for name in ("frame", "waveform") if name in group]
+    return [*shown, *Metadata.of(group, group.store_path.path).recipe["encoders"]]
+
+
+def stored_modalities(group: zarr.Group) -> tuple[str, ...]:
+    """What a store takes of its films: ``video``, ``audio`` or both."""
+    return tuple(name for name, array in (("video", "frame"), ("audio", "waveform")) if array in group)

@@ -78,8 +78,8 @@ class StagedEmbeddings:
         return self._folder / "group" / self.name
 
     def missing(self, movie: str) -> list[tuple[int, int]]:
-        """(start, stop) s of the blocks that are not there yet."""
-        if self.is_current:
+        """(start, stop) s of the blocks that are not there yet; none of a movie that is to have no rows."""
+        if self.is_current or movie not in self._films:
             return []
         chunks = self._array / f"c/{self._movies[movie]}"
         bounds = block_bounds(self._seconds[movie])
@@ -93,7 +93,7 @@ class StagedEmbeddings:
 
     def leave_out(self, movie: str) -> None:
         """The array is to have no rows of a movie after all; one that is in its place already keeps them."""
-        if self.is_current:
+        if self.is_current or movie not in self._films:
             return
         del self._films[movie]
         self._wanted |= flat({FILMS: self._films})

@@ -71,18 +71,21 @@ def create(
     subjects: Sequence[str],
     encoding: Encoding,
     encoders: Sequence[Embedded],
-    thumbnail: tuple[int, int],
+    thumbnail: tuple[int, int] | None,
+    waveform: bool = True,
     metadata: dict[str, Any],
 ) -> None:
     """Write a store without data: every run absent, ready to be filled. Appears whole or not at all.
 
+    ``thumbnail`` is (y, x) of ``frame``, or None for a store of films without pictures; ``waveform`` whether
+    there is sound.
     ``metadata`` is what `simdata.store.metadata` keeps.
     """
     coords = subject_coords(catalog, subjects) | _film_coords(catalog)
     dataset = xr.Dataset(_run_arrays(catalog, subjects, encoding), coords, root_attributes(catalog))
     dataset[VARIABLE] = as_variable(**metadata)
     dataset = dataset.assign(status_tables(len(subjects), len(catalog.movies))).set_coords("reach")
-    dataset = dataset.assign(_film_arrays(catalog, encoders, thumbnail)).assign(_surface_arrays())
+    dataset = dataset.assign(_film_arrays(catalog, encoders, thumbnail, waveform)).assign(_surface_arrays())
     temporary = path.with_name(f".{path.name}.creating")
     shutil.rmtree(temporary, ignore_errors=True)
     with quiet_zarr():
@@ -327,29 +330,29 @@ def _run_arrays(catalog: Catalog, subjects: Sequence[str], encoding: Encoding) -
 
 
 def _film_arrays(
-    catalog: Catalog, encoders: Sequence[Embedded], thumbnail: tuple[int, int]
+    catalog: Catalog, encoders: Sequence[Embedded], thumbnail: tuple[int, int] | None, waveform: bool
 ) -> dict[str, xr.Variable]:
     films, seconds = len(catalog.movies), catalog.seconds
-    axes = ("movie", "second")
-    arrays = {
-        "frame": empty(
+    axes, arrays = ("movie", "second"), {}
+    if thumbnail is not None:
+        arrays["frame"] = empty(
             (*axes, "y", "x", "channel"),
             (films, seconds, *thumbnail, 3),
             np.dtype("u1"),
             (1, BLOCK, *thumbnail, 3),
             {"long_name": "thumbnail of the picture on screen when the second begins (RGB)"},
             fill=None,
-        ),
-        "waveform": empty(
+        )
+    if waveform:
+        arrays["waveform"] = empty(
             (*axes, "sample"),
             (films, seconds, AUDIO_RATE),
             np.dtype("i2"),
             (1, BLOCK, AUDIO_RATE),
             {"long_name": "sound, mono; 32768 is full scale", "sampling_rate": AUDIO_RATE},
             fill=None,
-        ),
-        **_scenes(catalog),
-    }
+        )
+    arrays |= _scenes(catalog)
     for encoder in encoders:
         arrays[encoder.array] = embedding_array(
             encoder.array, encoder.features, films, seconds, encoder.attributes()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.stream import Disposition
 
 SIZE = 160, 96  # x, y
 BITS = 10  # of the frame's number, a bar each
@@ -104,3 +105,36 @@ def tones(seconds: float, rate: int) -> np.ndarray:
     time = np.arange(int(seconds * rate)) / rate
     tone = 0.5 * np.sin(2 * np.pi * (300 + 100 * np.floor(time)) * time)
     return np.where(time % 1 < TONE, tone, 0).astype(np.float32)
+
+
+# File ending -> codec and sample format.
+SOUNDS = {
+    ".wav": ("pcm_s16le", "s16"),
+    ".flac": ("flac", "s16"),
+    ".mp3": ("libmp3lame", "fltp"),
+    ".m4a": ("aac", "fltp"),
+    ".ogg": ("libopus", "flt"),
+    ".mka": ("flac", "s16"),
+}
+
+
+def write_sound(path: Path, seconds: float = 6, cover: bool = False) -> Path:
+    """Write `tones` and no picture; with a cover beside it, as shops and podcasts put one."""
+    codec, form = SOUNDS[path.suffix]
+    rate = 48_000 if codec == "libopus" else 44_100
+    container = "mp4" if path.suffix == ".m4a" else None  # PyAV puts no cover into its own choice, ipod
+    with av.open(str(path), "w", container) as file:
+        sound = file.add_stream(codec, rate=rate, layout="mono")
+        if cover:
+            picture = file.add_stream("mjpeg", rate=1)
+            picture.width, picture.height, picture.pix_fmt = *SIZE, "yuvj420p"
+            picture.disposition = Disposition.attached_pic
+            for packet in picture.encode(av.VideoFrame.from_ndarray(numbered(7), format="rgb24")):
+                file.mux(packet)
+        frame = av.AudioFrame.from_ndarray(tones(seconds, rate)[None], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = rate, 0
+        resampler = av.AudioResampler(form, "mono", rate, frame_size=sound.codec_context.frame_size or 1024)
+        for piece in (*resampler.resample(frame), *resampler.resample(None)):
+            file.mux(sound.encode(piece))
+        file.mux(sound.encode())
+    return path
