@@ -100,8 +100,8 @@ def probe(path: Path) -> FilmInfo:
     Raises
     ------
     UserError
-        If it is not a film, has neither picture nor sound, is in an unknown format, is cut short, or cannot be
-        shown right.
+        If it is not a film, has neither picture nor sound, is in an unknown format, is cut short, or cannot
+        be shown right.
     """
     if not path.is_file():
         raise UserError(f"{path}: is not a file")

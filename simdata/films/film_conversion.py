@@ -56,7 +56,10 @@ def convert_film(
     folder = new_folder(staging)
     with of_store(staging):
         arrays = {name: _beside(store / name, folder / name) for name in film_arrays(group)}
-    thumbnail = array_of(group, "frame").shape[2:4] if "frame" in group else None
+    thumbnail = None
+    if "frame" in group:
+        _, _, height, width, _ = array_of(group, "frame").shape
+        thumbnail = height, width
     usable = [encoder for encoder in _encoders(tuple(encoders)) if encoder.takes in info.modalities]
     bounds = block_bounds(film.movie.length)
     for block in stimulus_blocks(film.path, usable, bounds, thumbnail, waveform="waveform" in group):

@@ -155,7 +155,7 @@ def encode(
         Folder to write to; None: nothing is written.
     features : str or iterable of str
         The feature spaces that predict BOLD: embeddings by name, such as ``video_clip``, or ``video`` and
-        ``audio`` where the store has one of that kind; as a sequence or with commas.
+        ``audio`` or ``text`` where the store has one of that kind; as a sequence or with commas.
     ridge : {"plain", "banded"}
         One penalty for all feature spaces, or one for each.
     mixes : int
@@ -258,7 +258,7 @@ def _spaces(features: str | Iterable[str], config: Config, dataset: Dataset) -> 
 
 
 def _space(name: str, config: Config, dataset: Dataset) -> str:
-    known = [f"{kind}_{encoder}" for kind, encoders in dataset.encoders.items() for encoder in encoders]
+    known = dataset.variables
     if name in STIMULI:
         wanted = getattr(config.data, name)
         of_kind = [f"{name}_{wanted}"] if wanted else [one for one in known if one.startswith(f"{name}_")]

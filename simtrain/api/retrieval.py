@@ -288,7 +288,7 @@ def retrieve(
     must_be_at_least("best_and_worst", best_and_worst, 0)
     if best_and_worst:
         pictures.require("`best_and_worst`")
-        must_be_shown(trained, test)
+        must_be_shown(test)
     folder = trained.path if out is None else local(out, "out")
     chosen, dataset = tested_or_all(experiment), trained.divided(open_dataset(store), splits)
     where = torch_device(device)

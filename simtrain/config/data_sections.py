@@ -91,6 +91,9 @@ class DataConfig(WindowConfig):
     audio: str | None = Field(
         default=None, description="Encoder that the modality audio stands for; null: the store's only one."
     )
+    text: str | None = Field(
+        default=None, description="Encoder that the modality text stands for; null: the store's only one."
+    )
     features: Literal["standardised", "raw"] = Field(
         default="standardised",
         description="Stimulus features: with mean 0 and s.d. 1 over the clips of training scenes, or as the "

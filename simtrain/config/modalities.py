@@ -1,8 +1,9 @@
 """Modalities: BOLD, and the embeddings of the film that a model is aligned with.
 
-``fmri`` is BOLD. ``video`` and ``audio`` are the store's embedding of that kind, its only one or the one that
-``data.video`` or ``data.audio`` names. Any other modality is the name of an embedding in the store, such as
-``video_clip`` or ``text_gpt2``, so that a model may have several of a kind, and of any kind.
+``fmri`` is BOLD. ``video``, ``audio`` and ``text``, which is the words said, are the store's embedding of
+that kind, its only one or the one that ``data.video``, ``data.audio`` or ``data.text`` names. Any other
+modality is the name of an embedding in the store, such as ``video_clip`` or ``text_gpt2``, so that a model
+may have several of a kind, and of any kind.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import combinations
 
-KINDS = ("fmri", "video", "audio")
-PATTERN = "fmri|video|audio|[a-z][a-z0-9]*_[A-Za-z0-9_-]+"
-OTHER_KINDS = 0.1  # weight of two kinds of which one is not among KINDS, such as fmri and text
+KINDS = ("fmri", "video", "audio", "text")
+PATTERN = "fmri|video|audio|text|[a-z][a-z0-9]*_[A-Za-z0-9_-]+"
+OTHER_KINDS = 0.1  # weight of two kinds without a weight of their own, such as fmri and text
 
 Pair = tuple[str, str]
 

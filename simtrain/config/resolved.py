@@ -52,7 +52,7 @@ class ResolvedConfig(Config):
 
     @classmethod
     def of(cls, config: Config, lag: int, encoders: dict[str, str | None]) -> ResolvedConfig:
-        """The configuration with a lag, and the encoders of ``video`` and ``audio``."""
+        """The configuration with a lag, and the encoders of ``video``, ``audio`` and ``text``."""
         return cls(
             **{
                 **dict(config),

@@ -85,7 +85,8 @@ class Config(BaseConfig):
         default=("fmri", "video", "audio"),
         min_length=2,
         strict=False,
-        description="What is aligned: fmri with video, audio, or embeddings by name, such as video_clip.",
+        description="What is aligned: fmri with video, audio, text, or embeddings by name, such as "
+        "video_clip.",
     )
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()

@@ -18,8 +18,8 @@ def _off(value: Any) -> Any:
 class WeightsConfig(Section):
     """Weight of each pair of modalities in the loss; renormalised over the pairs in use.
 
-    The three with a default are of kinds: several pairs of the same kinds share them evenly. Two kinds of
-    which one is another, such as fmri_text, have 0.1 unless they are given a weight.
+    The three with a default are of kinds: several pairs of the same kinds share them evenly. Two others,
+    such as fmri_text, have 0.1 unless they are given a weight.
     """
 
     model_config = ConfigDict(extra="allow")

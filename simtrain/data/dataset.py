@@ -166,6 +166,11 @@ class Dataset:
         return own.splits if same and np.array_equal(self.scene_split, own.scenes) else None
 
     @property
+    def variables(self) -> list[str]:
+        """Names of its embeddings, such as ``video_clip``."""
+        return [f"{kind}_{name}" for kind, names in self.encoders.items() for name in names]
+
+    @property
     def sets(self) -> np.ndarray:
         """(movies, seconds) int8: ``scene_split`` where the guard is in no set, too."""
         return np.where(self.scene_split < len(SPLITS), self.scene_split, 0)
@@ -356,7 +361,7 @@ def placed(config: Wanted, dataset: Dataset) -> Wanted:
 
 
 def _encoders(config: Config, dataset: Dataset) -> dict[str, str | None]:
-    """The encoders of ``video`` and ``audio``, None for what is not in use."""
+    """The encoders of ``video``, ``audio`` and ``text``, None for what is not in use."""
     encoders: dict[str, str | None] = dict.fromkeys(STIMULI)
     for modality in config.stimuli:
         if modality in STIMULI:
@@ -367,15 +372,14 @@ def _encoders(config: Config, dataset: Dataset) -> dict[str, str | None]:
 
 
 def _must_have(dataset: Dataset, variable: str) -> None:
-    known = [f"{kind}_{name}" for kind, names in dataset.encoders.items() for name in names]
-    if variable not in known:
+    if variable not in (known := dataset.variables):
         raise UserError(
             f"{dataset.path} has no embedding {variable} (`modalities`); it has: {', '.join(known) or 'none'}"
         )
 
 
 def _known_encoders(store: xr.Dataset) -> dict[str, list[str]]:
-    """The names of the embeddings of each kind, those of video and audio first, if only as empty lists."""
+    """The names of the embeddings of each kind, video, audio and text first, if only as empty lists."""
     found: dict[str, list[str]] = {kind: [] for kind in STIMULI}
     for name, array in sorted(store.data_vars.items(), key=lambda item: str(item[0])):
         if "modality" in array.attrs:
@@ -389,6 +393,11 @@ def _encoder(dataset: Dataset, modality: str, wanted: str | None) -> str:
     listed = ", ".join(known) or "none"
     if wanted is None and len(known) == 1:
         return known[0]
+    if not known:
+        there = dataset.variables
+        kinds = ",".join(["fmri", *(kind for kind, names in dataset.encoders.items() if names)])
+        advice = f"it has: {', '.join(there)}; take `modalities` {kinds}" if there else "nor of anything else"
+        raise UserError(f"{dataset.path} has no embedding of {modality}; {advice}")
     if wanted is None:
         raise UserError(
             f"{dataset.path} has {len(known)} {modality} embeddings ({listed}): choose with "

@@ -41,7 +41,7 @@ def _row(panel: Panel, dataset: Dataset) -> SheetRow:
     scene = dataset.segments.get(int(dataset.segment[movie, clip]), "")
     subject = subject_name(dataset, int(panel.window["subject"]))
     pictures = [
-        Shown(frame, "" if maker == TRUTH else f"{panel.score[maker]:.2f}")
+        Shown(frame, caption="" if maker == TRUTH else f"{panel.score[maker]:.2f}")
         for maker, frame in panel.frames.items()
     ]
     return SheetRow(f"{subject}\n{dataset.movies[movie]} {scene}\n{clip} s", pictures)

@@ -166,7 +166,10 @@ class Reconstructor:
     ) -> None:
         of_video = [modality for modality in run.config.stimuli if kind(modality) == "video"]
         if not of_video:
-            raise UserError(f"{run.path} was trained without video: there is nothing to look pictures up by")
+            raise UserError(
+                f"{run.path} was trained without video, on {', '.join(run.config.stimuli)}: there is nothing "
+                "to look pictures up by; give a run that was trained with video, and films with pictures"
+            )
         self._modality = of_video[0]
         self._run, self._dataset, self.settings, self._device = run, dataset, settings, device
         self._learner, self._reader = load_learner(run, dataset, device), BoldReader(dataset.path)

@@ -56,7 +56,7 @@ class RankedClip:
     rank, candidates : means over the same
     windows : how many were tested, of which subjects
     retrieved : the most similar clips, the true one among them where it belongs
-    middle : s from the beginning of a clip to the thumbnail that stands for it
+    length : s, of a clip
     """
 
     which: str
@@ -67,26 +67,17 @@ class RankedClip:
     windows: int
     subjects: tuple[str, ...]
     retrieved: tuple[Clip, ...]
-    middle: int
+    length: int
 
 
 def shown_modality(run: FitRun) -> str:
-    """The modality of video whose retrieval is shown, the run's first.
-
-    Raises
-    ------
-    UserError
-        If it has none.
-    """
-    for modality in run.config.stimuli:
-        if kind(modality) == "video":
-            return modality
-    raise UserError(f"`best_and_worst`: {run.path} was trained without video: there are no pictures to show")
+    """The modality whose retrieval is shown: the run's first of video, or without video its first."""
+    stimuli = run.config.stimuli
+    return next((modality for modality in stimuli if kind(modality) == "video"), stimuli[0])
 
 
-def must_be_shown(run: FitRun, protocol: Protocol) -> None:
-    """Raise a UserError if there is no video, or what is tested is no single clip, or not its own."""
-    shown_modality(run)
+def must_be_shown(protocol: Protocol) -> None:
+    """Raise a UserError if what is tested is no single clip, or not its own."""
     if protocol.average_windows > 1:
         raise UserError("`best_and_worst` with `average_windows`: means of several clips have no picture")
     if protocol.shuffle:
@@ -107,8 +98,8 @@ def find_best_and_worst(
     found, which = {}, {**protocol.which, "in_no_set": False}
     for name, result in results.items():
         windows = of_all.experiments(name, protocol.lag, **which)[name]
-        middle = of_all.embeddings[modality].window // 2
-        shown = _Experiment(learner, run, dataset, windows, result, protocol.of(modality), modality, middle)
+        length = of_all.embeddings[modality].window
+        shown = _Experiment(learner, run, dataset, windows, result, protocol.of(modality), modality, length)
         found[name] = shown.best_and_worst(count)
     return found
 
@@ -125,9 +116,9 @@ class _Experiment:
         result: RetrievalResult,
         protocol: Protocol,
         modality: str,
-        middle: int,
+        length: int,
     ) -> None:
-        self._middle = middle
+        self._length = length
         self._dataset, self._windows, self._protocol = dataset, windows, protocol
         self._learner, self._modality = learner, modality
         self._apart = gap(protocol, learner.window)
@@ -178,7 +169,7 @@ class _Experiment:
             len(own),
             tuple(subject_name(self._dataset, subject) for subject in subjects),
             tuple(self._retrieved(own)),
-            self._middle,
+            self._length,
         )
 
     def _retrieved(self, own: np.ndarray) -> list[Clip]:

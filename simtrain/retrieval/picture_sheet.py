@@ -1,4 +1,4 @@
-"""Sheets of pictures of the film: a row for each window or clip, by matplotlib and without a display."""
+"""Sheets of the film, pictures or sound: a row for each window or clip, by matplotlib, without display."""
 
 from __future__ import annotations
 
@@ -11,14 +11,23 @@ import numpy as np
 from simtrain.retrieval.figures import DPI
 
 INCH, LABEL = 1.7, 1.0  # a picture's width, and that of the labels
+WITHOUT_PICTURES = (9, 16)  # y, x
+FULL_SCALE = 2**15  # of sound
 MARK = "#009E73"
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture (y, x, 3) uint8, what stands below it, and whether it is marked by a frame."""
+    """A picture, or sound in its place, what stands below it, and whether it is marked by a frame.
 
-    frame: np.ndarray
+    Attributes
+    ----------
+    frame : (y, x, 3) uint8
+    sound : (samples,) int16
+    """
+
+    frame: np.ndarray | None = None
+    sound: np.ndarray | None = None
     caption: str = ""
     marked: bool = False
 
@@ -36,7 +45,8 @@ def draw_sheet(path: Path, rows: Sequence[SheetRow], columns: Sequence[str], tit
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    y, x, _ = rows[0].pictures[0].frame.shape
+    frames = [shown.frame for row in rows for shown in row.pictures if shown.frame is not None]
+    y, x = frames[0].shape[:2] if frames else WITHOUT_PICTURES
     size = (LABEL + INCH * len(columns), 0.8 + (INCH * y / x + 0.22) * len(rows))
     figure = Figure(size, layout="constrained")
     FigureCanvasAgg(figure)
@@ -44,7 +54,11 @@ def draw_sheet(path: Path, rows: Sequence[SheetRow], columns: Sequence[str], tit
     for of_row, row in zip(axes, rows, strict=True):
         of_row[0].set_ylabel(row.label, rotation=0, ha="right", va="center", fontsize="x-small")
         for axis, shown in zip(of_row, row.pictures, strict=False):
-            axis.imshow(shown.frame, interpolation="nearest")
+            if shown.frame is not None:
+                axis.imshow(shown.frame, interpolation="nearest")
+            elif shown.sound is not None:
+                axis.plot(shown.sound, color="0.3", linewidth=0.3, rasterized=True)
+                axis.set(xlim=(0, len(shown.sound)), ylim=(-FULL_SCALE, FULL_SCALE))
             axis.set(xticks=[], yticks=[])
             axis.set_xlabel(shown.caption, fontsize="x-small", labelpad=1)
             if shown.marked:

@@ -36,7 +36,7 @@ from simtrain.config import composition
 from simtrain.config.resolved import ResolvedConfig
 from simtrain.config.schema import Config
 from simtrain.data import windows
-from simtrain.data.dataset import STIMULI, Dataset, resolve
+from simtrain.data.dataset import Dataset, resolve
 from simtrain.models.embeddings import must_see
 from simtrain.models.learner import Learner
 from simtrain.models.patch_table import PatchTable
@@ -50,6 +50,7 @@ from simtrain.training.published_splits import trained_on
 from simtrain.training.run_folder import FitRun
 
 DAMAGED = "the file is damaged; fetch it again"
+STIMULI = ("video", "audio")  # what the published models know
 DIM_HEAD = 64  # of a head, in all published configurations
 USUAL = {  # of the published training and test, whatever the weights
     "data.normalise": "vertex-demean",
