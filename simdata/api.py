@@ -100,9 +100,10 @@ def build(
         Of the z-scores in the store.
     encoders : iterable of str, optional
         Embeddings of the films, each ``name,key=value,...`` (`simdata encoders list` lists them); by default
-        one without weights for each modality: motion_energy, logmel.
+        one without weights for each modality: motion_energy, logmel, words.
     modalities : iterable of str, optional
-        What of the films to take: ``video``, ``audio``; all that they have by default.
+        What of the films to take: ``video``, ``audio``, ``text`` (of transcripts); all that they have by
+        default.
     subjects : iterable of str, optional
         Only these; all by default.
     workers : int

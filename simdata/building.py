@@ -32,6 +32,7 @@ from simdata.films.film_conversion import (
     check_covers_clips,
     convert_film,
     thumbnail_size,
+    transcript_of,
 )
 from simdata.release.catalog import Catalog
 from simdata.release.catalog_changes import Changes, compare
@@ -88,6 +89,7 @@ def build(
     film_workers = workers_within(options.max_memory, max(FILM_MEMORY, needed), options.workers)
     content = Content.of(films, recipe.modalities, recipe.encoders, _modalities_in(out) if there else None)
     summary.warnings += content.differing(films)
+    films = content.used(films)
     if there:
         _discard_if_empty(recipe, content, out)
     if not _is_there(out):
@@ -212,7 +214,9 @@ def _find_films(catalog: Catalog, movies: Path, options: Options, summary: Build
         try:
             film = find_film(movie, movies)
             with of_source(film.path):
-                check_covers_clips(film, probe(film.path))  # now: films come after hours of runs
+                info = probe(film.path)  # now: films come after hours of runs
+                check_covers_clips(film, info)
+                transcript_of(film, info)
             films.append(film)
         except UserError as error:
             if options.on_error == "stop":
@@ -241,8 +245,9 @@ def _create(
 
 def _modalities_in(out: Path) -> tuple[str, ...] | None:
     """What the store takes of its films; None if it is without a single run or film, and binds nobody."""
-    store = open_store(out)
-    return None if _is_empty(store) else stored_modalities(zarr.open_group(out, mode="r"))
+    with of_store(out), exclusive(out):
+        store = open_store(out)
+        return None if _is_empty(store) else stored_modalities(zarr.open_group(out, mode="r"))
 
 
 def _is_empty(store: xr.Dataset) -> bool:

@@ -16,7 +16,8 @@ from simdata.common.progress import Progress
 from simdata.encoders import Encoder, create_all
 from simdata.films.blocks import IN_WORDS, stimulus_blocks
 from simdata.films.container import probe
-from simdata.films.film_conversion import check_covers_clips
+from simdata.films.content import modalities_of
+from simdata.films.film_conversion import check_covers_clips, transcript_of
 from simdata.release.sources import Film, find_film
 from simdata.store.axes import check_whole_runs
 from simdata.store.embeddings import StagedEmbeddings
@@ -100,11 +101,21 @@ def _records(
     dataset: xr.Dataset, films: Sequence[Film], encoder: Encoder, movies: Path
 ) -> dict[str, dict[str, Any] | None]:
     """Movie -> record, of the films that have what an encoder takes; a UserError if there are none."""
-    usable = [film for film in films if encoder.takes in probe(film.path).modalities]
+    usable = [film for film in films if encoder.takes in modalities_of(film)]
     if not usable:
         what = IN_WORDS[encoder.takes]
         raise UserError(f"`movies` {movies}: no film has {what}, which the encoder {encoder.name} takes")
-    return {film.movie.name: film_record(dataset, film.movie.name) for film in usable}
+    records = {film.movie.name: film_record(dataset, film.movie.name) for film in usable}
+    if encoder.takes != "text":
+        return records
+    return {film.movie.name: {**(records[film.movie.name] or {}), **_said(film, movies)} for film in usable}
+
+
+def _said(film: Film, movies: Path) -> dict[str, Any]:
+    """What the array keeps of a film's transcript."""
+    assert film.transcript is not None
+    path = str(film.transcript.relative_to(movies))
+    return {"transcript": {"path": path, "sha256": sha256(film.transcript)}}
 
 
 def _missing(staged: dict[str, StagedEmbeddings], movie: str) -> list[tuple[int, int]]:
@@ -121,7 +132,9 @@ def _embed_film(
 ) -> None:
     movie = film.movie.name
     unfinished = [encoder for encoder in encoders if staged[encoder.array].missing(movie)]
-    for block in stimulus_blocks(film.path, unfinished, blocks):
+    said = transcript_of(film, probe(film.path)) if any(e.takes == "text" for e in unfinished) else None
+    words = None if said is None else said.words
+    for block in stimulus_blocks(film.path, unfinished, blocks, words=words):
         for array, rows in block.embeddings.items():
             with of_store(staged[array].store):
                 staged[array].write(movie, block.start, rows)

@@ -152,7 +152,7 @@ def _movies(path: Path, store: xr.Dataset) -> Table:
 def _what_of(sources: dict[str, Any], movie: str) -> str:
     """What a film has, where that is not pictures and sound as in most."""
     modalities = sources.get(f"film/{movie}", {}).get("modalities", USUAL)
-    return "" if modalities == USUAL else f", {' and '.join(modalities)}"
+    return "" if modalities == USUAL else f" ({', '.join(modalities)})"
 
 
 def _variables(path: Path, store: xr.Dataset) -> Table:

@@ -11,7 +11,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("simdata", "simtrain")
-CONVERTERS = {"simdata.bold", "simdata.films", "simdata.encoders", "simdata.imports"}
+CONVERTERS = {
+    "simdata.bold",
+    "simdata.films",
+    "simdata.encoders",
+    "simdata.imports",
+    "simdata.transcripts",
+}
 # File names in both packages, and why each may be.
 SAME_NAME = {
     "__init__": "every package has one",

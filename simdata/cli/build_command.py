@@ -47,13 +47,13 @@ class MemorySize(click.ParamType):
     multiple=True,
     metavar="NAME[,KEY=VALUE...]",
     help="Embedding of the films; may be repeated (see `simdata encoders list`). By default one without "
-    "weights for each modality: motion_energy, logmel.",
+    "weights for each modality: motion_energy, logmel, words.",
 )
 @click.option(
     "--modalities",
     metavar="NAME[,NAME...]",
     default=default(simdata.build, "modalities"),
-    help="What of the films to take: video, audio. By default all that they have.",
+    help="What of the films to take: video, audio, text (of transcripts). By default all that they have.",
 )
 @click.option("--subject", "subjects", multiple=True, help="Only this subject (may be repeated).")
 @click.option(

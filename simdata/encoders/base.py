@@ -205,6 +205,10 @@ class TextEncoder(Encoder):
 
     takes = modality = "text"
 
+    def identity(self) -> dict[str, Any]:
+        """As of any encoder, and what it takes."""
+        return {**super().identity(), "takes": self.takes}
+
 
 def uniform_frames(frames: int, window: int) -> tuple[int, float, np.ndarray]:
     """How to see ``frames`` pictures in the middles of equal parts of a window, for windows at any second.

@@ -54,7 +54,7 @@ def load_pretrained(
     state = load_state(file) if state is None else state
     odd = {key for key, value in state.items() if not torch.is_tensor(value)}
     used = {key: value for key, value in state.items() if key not in odd and not key.startswith(unused)}
-    with _quiet():
+    with quiet():
         # transformers' types say a model, but with ``output_loading_info`` it is a tuple.
         loaded: tuple[Model, dict[str, Any]] = model_class.from_pretrained(  # type: ignore[assignment]
             None,
@@ -178,7 +178,7 @@ def _some(keys: list[str]) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without transformers' progress bar and table of keys: `check_keys` says what matters."""
     from transformers.utils import logging
 

@@ -16,7 +16,7 @@ from simdata.films.container import FilmInfo, probe
 from simdata.films.pictures import Pictures
 from simdata.films.sound import Sound
 
-IN_WORDS = {"video": "pictures", "audio": "sound", "text": "transcript"}  # what encoders take
+IN_WORDS = {"video": "pictures", "audio": "sound", "text": "transcribed words"}  # what encoders take
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""What a data set's films have, pictures or sound, and what of it a store is to take."""
+"""What a data set's films have, of pictures, sound and words, and what of it a store is to take."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from simdata.common.errors import UserError
 from simdata.encoders import Encoder, create_all
@@ -11,7 +11,7 @@ from simdata.films.blocks import IN_WORDS
 from simdata.films.container import probe
 from simdata.release.sources import Film
 
-WEIGHT_FREE = {"video": "motion_energy", "audio": "logmel"}  # encoders by default
+WEIGHT_FREE = {"video": "motion_energy", "audio": "logmel", "text": "words"}  # encoders by default
 MODALITIES = tuple(WEIGHT_FREE)
 
 
@@ -50,10 +50,10 @@ class Content:
             If no film has one of the modalities, the store was built with others, or an encoder takes what is
             in none.
         """
-        there = {name for film in films for name in probe(film.path).modalities}
+        there = {name for film in films for name in modalities_of(film)}
         if present is not None:
             there = set(present)
-        chosen = _in_order(modalities or there or MODALITIES)
+        chosen = _in_order(modalities or there or ("video", "audio"))
         if present is not None and chosen != _in_order(present):
             raise UserError(
                 f"`modalities` {','.join(chosen)}: the store was built with {','.join(_in_order(present))}; "
@@ -71,19 +71,36 @@ class Content:
                     f"encoder {encoder.name} takes {IN_WORDS[encoder.takes]}, of which there is none "
                     f"(`modalities` {','.join(chosen)}): give other `encoders`"
                 )
+        if "text" in chosen and not any(encoder.takes == "text" for encoder in encoders):
+            if modalities is not None:
+                raise UserError(
+                    "`modalities` has text, which none of the `encoders` takes: add words, or leave it out"
+                )
+            chosen = tuple(name for name in chosen if name != "text")
         return cls(chosen, tuple(texts), encoders)
 
     def differing(self, films: Sequence[Film]) -> list[str]:
         """Films that lack what the store takes, in words."""
         found = []
         for film in films:
-            lacks = [name for name in self.modalities if name not in probe(film.path).modalities]
+            lacks = [name for name in self.modalities if name not in modalities_of(film)]
             if lacks:
                 words = " and no ".join(IN_WORDS[name] for name in lacks)
                 found.append(
                     f"{film.key} has no {words}, as other films have: the store has no values of it there"
                 )
         return found
+
+    def used(self, films: Sequence[Film]) -> list[Film]:
+        """The films without their transcripts, if the store takes no words."""
+        return (
+            list(films) if "text" in self.modalities else [replace(film, transcript=None) for film in films]
+        )
+
+
+def modalities_of(film: Film) -> tuple[str, ...]:
+    """What there is of a film."""
+    return (*probe(film.path).modalities, *(("text",) if film.transcript is not None else ()))
 
 
 def _in_order(modalities: Collection[str]) -> tuple[str, ...]:

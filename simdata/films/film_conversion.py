@@ -17,11 +17,13 @@ from simdata.common.film_clock import block_bounds
 from simdata.encoders import Encoder, create_all
 from simdata.films.blocks import stimulus_blocks
 from simdata.films.container import FilmInfo, probe
-from simdata.release.source_records import Fingerprint
+from simdata.films.content import modalities_of
+from simdata.release.source_records import fingerprints, source_record
 from simdata.release.sources import Film
 from simdata.store.arrays import array_of, values_of
 from simdata.store.converted import ConvertedFilm, film_arrays
 from simdata.store.lock import new_folder
+from simdata.transcripts.transcript_files import Transcript, must_be_of_film, read_transcript
 
 THUMBNAIL_HEIGHT = 72
 FILM_MEMORY = 1300 * 2**20  # bytes, for 1080p and without weights: torch, and what runs left in the process
@@ -47,10 +49,11 @@ def convert_film(
     UserError
         If the film cannot be decoded, or ends before the last clip of its run does.
     """
-    fingerprint = Fingerprint.of(film.path)
-    digest = sha256(film.path) if checksum else ""
+    taken = fingerprints(film)
+    digests = {relative: sha256(path) for relative, path in film.inputs.items()} if checksum else {}
     info = probe(film.path)
     check_covers_clips(film, info)
+    said = transcript_of(film, info)
     group = zarr.open_group(store, mode="r")
     movie = list(values_of(group, "movie")).index(film.movie.name)
     folder = new_folder(staging)
@@ -60,16 +63,25 @@ def convert_film(
     if "frame" in group:
         _, _, height, width, _ = array_of(group, "frame").shape
         thumbnail = height, width
-    usable = [encoder for encoder in _encoders(tuple(encoders)) if encoder.takes in info.modalities]
-    bounds = block_bounds(film.movie.length)
-    for block in stimulus_blocks(film.path, usable, bounds, thumbnail, waveform="waveform" in group):
+    usable = [encoder for encoder in _encoders(tuple(encoders)) if encoder.takes in modalities_of(film)]
+    words = None if said is None else said.words
+    for block in stimulus_blocks(
+        film.path,
+        usable,
+        block_bounds(film.movie.length),
+        thumbnail,
+        waveform="waveform" in group,
+        words=words,
+    ):
         for name, values in block.arrays.items():
             with of_store(staging):
                 arrays[name][movie, block.start : block.stop] = values
     record: dict[str, Any] = {
-        **fingerprint.as_record(film.relative, digest),
-        "modalities": list(info.modalities),
+        **source_record(film, taken, digests),
+        "modalities": list(modalities_of(film)),
     }
+    if said is not None:
+        record |= {"words": len(said.words), "untimed_words": said.untimed}
     if info.picture is not None:
         record |= {"frame_rate": info.picture.rate, "colour": info.picture.colour.text}
     return ConvertedFilm(folder, list(arrays), info.duration, record)
@@ -86,6 +98,15 @@ def _beside(array: Path, folder: Path) -> zarr.Array:
     folder.mkdir(parents=True)
     shutil.copy(array / "zarr.json", folder)
     return zarr.open_array(folder, mode="r+")
+
+
+def transcript_of(film: Film, info: FilmInfo) -> Transcript | None:
+    """What is said in a film, if it has a transcript; a UserError if that is broken, or of another film."""
+    if film.transcript is None:
+        return None
+    found = read_transcript(film.transcript)
+    must_be_of_film(film.transcript, found.words, info.duration)
+    return found
 
 
 def check_covers_clips(film: Film, info: FilmInfo) -> None:

@@ -58,7 +58,10 @@ def _movie(catalog: Catalog, listed: dict[str, Movie], scan: BidsScan | None, na
         return listed[base].model_copy(update={"name": name})
     if catalog.films is None:
         return None
-    return Movie(name=name, video=catalog.films.replace("{movie}", base))
+    movie = Movie(name=name, video=catalog.films.replace("{movie}", base))
+    if catalog.transcripts is None:
+        return movie
+    return movie.model_copy(update={"transcript": catalog.transcripts.replace("{movie}", base)})
 
 
 def _of_movies(scenes: SceneSplit, movies: Sequence[Movie]) -> SceneSplit:

@@ -87,11 +87,12 @@ Count = Annotated[int, Field(gt=0, le=MOST_SECONDS)]
 class Movie(Strict):
     """One movie: its stimulus file, and the runs in which it was shown.
 
-    ``video`` is a glob below the movies folder. ``volumes`` is the number of TRs that every run has, where
-    all have the same; ``seconds`` the length of the movie's axis. Without either, that is the film's length.
-    Without ``segments`` all of it is one clip, which is called as the movie. The clip that all movies repeat
-    is the segment named ``test-retest``. ``plays`` has a rule for each scan of the movie, in their order, in
-    place of the catalog's.
+    ``video`` is a glob, below the movies folder, of the film, or of its sound where it has no pictures, and
+    ``transcript`` one of the words that are said in it. ``volumes`` is the number of TRs that every run has,
+    where all have the same; ``seconds`` the length of the movie's axis. Without either, that is the film's
+    length. Without ``segments`` all of it is one clip, which is called as the movie. The clip that all movies
+    repeat is the segment named ``test-retest``. ``plays`` has a rule for each scan of the movie, in their
+    order, in place of the catalog's.
     """
 
     name: Name
@@ -100,6 +101,7 @@ class Movie(Strict):
     phase_encoding: Annotated[str, AfterValidator(_name_part)] = ""
     session: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     video: Annotated[str, AfterValidator(check_glob)]
+    transcript: Annotated[str, AfterValidator(check_glob)] | None = None
     segments: list[Segment] | None = None
     plays: Annotated[list[PlayRule], BeforeValidator(as_rules), Field(min_length=1)] | None = None
 
@@ -155,8 +157,8 @@ class Catalog(Strict):
 
     Parameters
     ----------
-    name, title, reference, tr, stimulus_lag, bold, movie, repeat, subject_pattern, plays, films, movies,
-    clean, splits
+    name, title, reference, tr, stimulus_lag, bold, movie, repeat, subject_pattern, plays, films, transcripts,
+    movies, clean, splits
         The keys of the YAML file (docs/catalogs.md); `Catalog.load` reads one.
 
     Raises
@@ -187,6 +189,7 @@ class Catalog(Strict):
     subject_pattern: Annotated[str, AfterValidator(check_regex)] = ".+"
     plays: Annotated[Plays, BeforeValidator(as_plays)] = Plays()
     films: Annotated[str, AfterValidator(check_films)] | None = None
+    transcripts: Annotated[str, AfterValidator(check_films)] | None = None
     movies: Annotated[list[Movie], Field(default_factory=list, validate_default=True)]
     clean: Clean = NOTHING
     splits: Splits = Splits()
@@ -195,19 +198,21 @@ class Catalog(Strict):
     @model_validator(mode="before")
     @classmethod
     def _each_has_a_film(cls, data: Any) -> Any:
-        """Fill ``films`` in as the film of each movie that has no ``video``."""
+        """Fill ``films`` in as the film of each movie that has no ``video``, and so its transcript."""
         if not isinstance(data, dict) or not isinstance(data.get("movies"), list):
             return data
-        films = data.get("films")
-        if not isinstance(films, str) or films.count("{movie}") != 1:
-            return data
-        movies = [
-            {**movie, "video": films.replace("{movie}", str(movie["name"]))}
-            if isinstance(movie, dict) and "name" in movie and "video" not in movie
-            else movie
-            for movie in data["movies"]
-        ]
-        return {**data, "movies": movies}
+        for every, own in (("films", "video"), ("transcripts", "transcript")):
+            template = data.get(every)
+            if not isinstance(template, str) or template.count("{movie}") != 1:
+                continue
+            movies = [
+                {**movie, own: template.replace("{movie}", str(movie["name"]))}
+                if isinstance(movie, dict) and "name" in movie and own not in movie
+                else movie
+                for movie in data["movies"]
+            ]
+            data = {**data, "movies": movies}
+        return data
 
     @field_validator("movies")
     @classmethod

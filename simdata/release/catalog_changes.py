@@ -18,8 +18,9 @@ FREE = (
     "subject_pattern",
     "plays",
     "films",
+    "transcripts",
 )
-FREE_OF_A_MOVIE = ("phase_encoding", "session", "video", "segments", "plays")
+FREE_OF_A_MOVIE = ("phase_encoding", "session", "video", "transcript", "segments", "plays")
 REBUILD = "build to another `out`"
 
 

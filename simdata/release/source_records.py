@@ -2,7 +2,8 @@
 
 The record of one file has its path, size, time and hash. That of a run which is more than one file whose film
 begins with the scan has those of its first file, for people, and ``parts``: for each scan the records of all
-its ``files``, and its ``plays`` as [onset, film_start, duration].
+its ``files``, and its ``plays`` as [onset, film_start, duration]. A film's has that of its ``transcript``, if
+words are taken of it.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ def source_record(source: Run | Film, taken: Mapping[str, Fingerprint], digests:
         relative: one.as_record(relative, digests.get(relative, "")) for relative, one in taken.items()
     }
     record = dict(of_file[source.relative])
+    if isinstance(source, Film) and source.transcript is not None:
+        (_, record["transcript"]) = of_file.values()
     if isinstance(source, Run) and not _is_one_whole_file(source):
         record["parts"] = [
             {
@@ -61,7 +64,7 @@ def source_record(source: Run | Film, taken: Mapping[str, Fingerprint], digests:
 def files_of(record: Record) -> list[Record]:
     """The records of the files that a source's has, each once."""
     if "parts" not in record:
-        return [record]
+        return [record, *([record["transcript"]] if "transcript" in record else [])]
     return list({file["path"]: file for part in record["parts"] for file in part["files"]}.values())
 
 

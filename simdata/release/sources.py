@@ -203,11 +203,15 @@ def is_utf8(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Film:
-    """The stimulus of one movie on disk; ``relative`` is its path below the movies folder."""
+    """The stimulus of one movie on disk; ``relative`` is its path below the movies folder.
+
+    ``transcript`` is the file of what is said in it, if that is known and used.
+    """
 
     movie: Movie
     path: Path
     relative: str
+    transcript: Path | None = None
 
     @property
     def key(self) -> str:
@@ -215,12 +219,16 @@ class Film:
 
     @property
     def inputs(self) -> dict[str, Path]:
-        """Path below the movies folder -> path, of its file."""
-        return {self.relative: self.path}
+        """Path below the movies folder -> path, of its file, and of its transcript."""
+        inputs = {self.relative: self.path}
+        if self.transcript is not None:
+            folder = str(self.path).removesuffix(self.relative)
+            inputs[os.path.relpath(self.transcript, folder)] = self.transcript
+        return inputs
 
 
 def find_film(movie: Movie, movies: Path) -> Film:
-    """The film of a movie below the movies folder.
+    """The film of a movie below the movies folder, and its transcript if the catalog names one.
 
     Raises
     ------
@@ -229,27 +237,42 @@ def find_film(movie: Movie, movies: Path) -> Film:
     """
     if not os.path.isdir(movies):
         raise UserError(f"`movies` {movies}: is not a folder")
-    found = _matching(movies, movie.video.split("/"))
+    path = _only(movies, movie.video, "film", movie.name)
+    said = None if movie.transcript is None else _only(movies, movie.transcript, "transcript", movie.name)
+    return Film(movie, path, str(path.relative_to(movies)), said)
+
+
+def _only(movies: Path, pattern: str, what: str, movie: str) -> Path:
+    """The one file of a pattern."""
+    found = _matching(movies, pattern.split("/"))
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
-        raise UserError(
-            f"`movies` {movies}: has several films of {movie.name} ({names}); keep what was shown"
-        )
+        raise UserError(f"`movies` {movies}: has several {what}s of {movie} ({names}); keep what was shown")
     if not found:
-        other = _matching(movies, movie.video.split("/"), re.IGNORECASE)
+        other = _matching(movies, pattern.split("/"), re.IGNORECASE)
         hint = f"; {other[0].name} differs in upper and lower case" if other else ""
-        raise UserError(f"`movies` {movies}: has no film of {movie.name} (looked for {movie.video}{hint})")
+        raise UserError(f"`movies` {movies}: has no {what} of {movie} (looked for {pattern}{hint})")
     if not is_utf8(str(found[0])):
-        raise UserError(f"`movies` {movies}: the name of the film of {movie.name} is not UTF-8; rename it")
+        raise UserError(f"`movies` {movies}: the name of the {what} of {movie} is not UTF-8; rename it")
     check_content(found[0])
-    return Film(movie, found[0], str(found[0].relative_to(movies)))
+    return found[0]
 
 
 def refuse_one_film_twice(films: Sequence[Film]) -> None:
-    """Raise a UserError if a file is the film of movies whose patterns differ, and none is of a repeat."""
+    """Raise a UserError if a file is the film, or the transcript, of movies whose ``video`` differ.
+
+    Of the same ``video``, one is the other seen again.
+    """
     for place, film in enumerate(films):
         for other in films[:place]:
-            if film.movie.video != other.movie.video and film.path.samefile(other.path):
+            if film.movie.video == other.movie.video:
+                continue
+            if film.transcript and other.transcript and film.transcript.samefile(other.transcript):
+                raise UserError(
+                    f"{film.transcript}: is the transcript of {other.movie.name} and of {film.movie.name} "
+                    "(transcript in the catalog): each needs a file of its own"
+                )
+            if film.path.samefile(other.path):
                 raise UserError(
                     f"{film.path}: is the film of {other.movie.name} and of {film.movie.name} (video in the "
                     f"catalog, {other.movie.video} and {film.movie.video}): each needs a file of its own, or "

@@ -57,5 +57,7 @@ def film_arrays(group: zarr.Group) -> list[str]:
 
 
 def stored_modalities(group: zarr.Group) -> tuple[str, ...]:
-    """What a store takes of its films: ``video``, ``audio`` or both."""
-    return tuple(name for name, array in (("video", "frame"), ("audio", "waveform")) if array in group)
+    """What a store takes of its films: of ``video``, ``audio`` and ``text``."""
+    found = tuple(name for name, array in (("video", "frame"), ("audio", "waveform")) if array in group)
+    made = Metadata.of(group, group.store_path.path).recipe["encoders"].values()
+    return (*found, *(("text",) if any(encoder.get("takes") == "text" for encoder in made) else ()))

@@ -103,7 +103,7 @@ def test_embeddings_of_stories_are_made_and_imported(stories, tmp_path):
 
 
 def test_info_says_what_films_are(stories):
-    assert "40.0 s, audio" in call("info", stories / "s.zarr").output
+    assert "40.0 s (audio)" in call("info", stories / "s.zarr").output
 
 
 def test_silent_clips_have_pictures_alone(tmp_path):

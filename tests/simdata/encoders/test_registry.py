@@ -15,7 +15,7 @@ def test_every_registered_encoder_loads_and_describes_itself():
     for name in encoders.names():
         encoder = encoders.find(name)
         assert issubclass(encoder, Encoder)
-        assert (encoder.encoder, encoder.modality in ("video", "audio"), bool(encoder.summary)) == (
+        assert (encoder.encoder, encoder.takes in ("video", "audio", "text"), bool(encoder.summary)) == (
             name,
             True,
             True,
@@ -127,15 +127,15 @@ def test_an_encoder_may_be_of_another_modality_than_what_it_is_given(tmp_path, t
         "import numpy as np\n"
         "from simdata.encoders import AudioEncoder\n"
         "class Words(AudioEncoder):\n"
-        "    modality, encoder, features = 'text', 'words', 2\n"
+        "    modality, encoder, features = 'text', 'heard', 2\n"
         "    def encode(self, span, starts): return np.full((len(starts), 2), span.std(), np.float32)\n"
         "    def parameters(self): return {}\n"
         "class Wrong(Words):\n"
         "    modality = 'bold'\n"
     )
-    theirs("words = theirs_module:Words\nwrong = theirs_module:Wrong", code)
+    theirs("heard = theirs_module:Words\nwrong = theirs_module:Wrong", code)
     film = write_film(tmp_path / "film.mp4", seconds=4)
-    (block,) = stimulus_blocks(film, [encoders.create("words")], [(0, 4)])
-    assert np.isfinite(block.embeddings["text_words"][:2]).all()
+    (block,) = stimulus_blocks(film, [encoders.create("heard")], [(0, 4)])
+    assert np.isfinite(block.embeddings["text_heard"][:2]).all()
     with pytest.raises(UserError, match=r"encoder wrong of theirs .*'bold' is no modality"):
         encoders.create("wrong")

@@ -71,6 +71,17 @@ def test_listed_movies_have_what_is_said_and_unseen_ones_are_left_out(tree):
     assert [run.parts[0].plays[0].onset for run in runs] == [0, 7.3, 7.3, 0, 0]
 
 
+def test_transcripts_are_found_as_films_are_but_for_movies_that_have_none(tree):
+    listed = [{"name": "s9", "transcript": None}, {"name": "s10", "transcript": "words/ten.json"}]
+    found = seen(catalog_of(repeat="{run}", movies=listed, transcripts="words/{movie}.tsv"), tree)
+    assert {movie.name: movie.transcript for movie in found.movies} == {
+        "life_run-1": "words/life.tsv",
+        "life_run-2": "words/life.tsv",
+        "s9": None,
+        "s10": "words/ten.json",
+    }
+
+
 def test_without_films_the_listed_movies_are_all(tree):
     movies = [{"name": "s9", "video": "a.mkv"}, {"name": "s8", "video": "b.mkv"}]
     keys = {key: value for key, value in KEYS.items() if key != "films"}

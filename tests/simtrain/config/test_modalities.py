@@ -63,6 +63,6 @@ def test_other_kinds_come_last_and_have_a_weight_unless_they_are_given_one():
     assert weigh(["fmri", "text_gpt2"], {"fmri_text": 0.5}) == {("fmri", "text_gpt2"): 0.5}
     config = load("demo", ["loss.weights.fmri_text=0.3"], "fmri,video,text_gpt2")
     assert config.pair_weights["fmri", "text_gpt2"] == 0.3
-    for wrong in ("text", "Text_gpt2", "fmri_x", "te-xt_a"):
+    for wrong in ("texts", "Text_gpt2", "fmri_x", "te-xt_a"):
         with pytest.raises(UserError, match="modalities"):
             load("demo", [], f"fmri,{wrong}")

@@ -36,7 +36,7 @@ def test_every_key_and_group_says_what_it_means(kind):
         ("train.compile", "true, false"),
         ("model.init", "text or null"),
         ("loss.kind", "infonce, infonce_fixed, published, siglip or my_module:MyClass"),
-        ("modalities", "2 or more of fmri|video|audio|[a-z][a-z0-9]*_[A-Za-z0-9_-]+"),
+        ("modalities", "2 or more of fmri|video|audio|text|[a-z][a-z0-9]*_[A-Za-z0-9_-]+"),
         ("loss.weights.*", "number >= 0"),
     ],
 )

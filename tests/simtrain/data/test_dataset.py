@@ -18,7 +18,7 @@ def test_a_store_is_read_as_xarray_shows_it(store):
     assert dataset.complete.sum() == 11
     assert not dataset.complete[2, 1]
     assert dataset.subject_split.tolist() == [1, 1, 1, 2, 3, 3]
-    assert dataset.encoders == {"video": ["shapes"], "audio": ["tones"]}
+    assert dataset.encoders == {"video": ["shapes"], "audio": ["tones"], "text": []}
     assert dataset.embedding("audio_tones").window == 3
 
 
@@ -52,5 +52,5 @@ def test_a_missing_or_ambiguous_encoder_lists_those_there_are(store):
     ):
         resolve(load("sim-tiny"), dataset)
     dataset.encoders["audio"].clear()
-    with pytest.raises(UserError, match=r"0 audio embeddings \(none\)"):
+    with pytest.raises(UserError, match=r"no embedding of audio; it has: video_shapes, video_colours"):
         resolve(load("sim-tiny", ["data.video=shapes"]), dataset)
