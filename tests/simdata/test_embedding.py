@@ -190,7 +190,7 @@ def test_a_film_that_breaks_off_is_skipped_and_the_other_is_whole(own, monkeypat
         embed(own, "logmel,window=3,name=short")
     embed_film = simdata.embedding.stimulus_blocks
 
-    def break_off(path, encoders, blocks):
+    def break_off(path, encoders, blocks, words=None):
         blocks = list(blocks)
         yield from embed_film(path, encoders, blocks[:1])
         if path.name == "A.mp4":
@@ -217,7 +217,7 @@ def test_a_film_that_breaks_off_is_skipped_and_the_other_is_whole(own, monkeypat
 
 
 def test_where_all_films_break_no_array_appears(own, monkeypatch):
-    def break_off(path, encoders, blocks):
+    def break_off(path, encoders, blocks, words=None):
         raise ZeroDivisionError
 
     before = contents(own / "s.zarr")

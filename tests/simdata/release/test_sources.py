@@ -305,5 +305,5 @@ def test_looking_around_ends_on_big_trees(tmp_path, monkeypatch):
 def test_a_film_may_have_signs_of_patterns_in_its_name(tmp_path):
     for name in ("A [1080p] (1).mp4", "A*.mp4", "A 1.mp4"):
         (tmp_path / name).write_bytes(b"film")
-        movie = SimpleNamespace(name="A", video=name)
+        movie = SimpleNamespace(name="A", video=name, transcript=None)
         assert find_film(movie, tmp_path).relative == name
