@@ -21,11 +21,13 @@ def catalog_commands() -> None:
 @catalog_commands.command("list")
 def list_command() -> None:
     """List the catalogs that come with simdata."""
-    table = Table("name", "title", "movies", "volumes")
+    table = Table("name", "title", "movies", "seconds")
     for name in catalogs.shipped():
         known, _ = catalogs.load(name)
-        volumes = sum(movie.length for movie in known.movies)
-        table.add_row(name, known.title, str(len(known.movies)), str(volumes))
+        movies = str(len(known.movies)) if known.movies else "of the tree"
+        told = known.movies and all(movie.has_length for movie in known.movies)
+        seconds = str(sum(movie.length for movie in known.movies)) if told else "of the films"
+        table.add_row(name, known.title, movies, seconds)
     Console().print(table)
 
 

@@ -170,11 +170,11 @@ class _Search:
     def look(self, subjects: Sequence[str] | None) -> None:
         self.found.subjects = self.tree.subjects() if subjects is None else list(subjects)
         for subject in self.found.subjects:
-            scans: list[BidsScan] = []
+            scans, unusable = list[BidsScan](), len(self.found.unusable)
             for folder in self.tree.folders(subject):
                 scans += self._scans_of(folder)
             self._settle(scans)
-            if subject not in self.taken:
+            if not scans and len(self.found.unusable) == unusable:
                 self._say_why_none(subject)
         self.found.rejected += self.tree.rejected
 

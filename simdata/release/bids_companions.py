@@ -63,7 +63,8 @@ class Companions:
 
     @cached_property
     def _beside(self) -> Names:
-        return {self.folder.path / file: name for file, name in self.folder.names.items()}
+        names = self.folder.names.items()
+        return {self.folder.path / file: name for file, name in names if file.endswith((TABLE, SIDECAR))}
 
     @cached_property
     def _raw_names(self) -> list[Names]:

@@ -118,10 +118,10 @@ def _write_subject(folder: Path, catalog: Catalog, miniature: Miniature, density
         write_dtseries(path, scanned(movie), density)
 
 
-def write_dtseries(path: Path, data: np.ndarray, density: str) -> None:
-    """Write (grayordinates, volumes) as CIFTI-2; the file appears under its name when it is whole."""
+def write_dtseries(path: Path, data: np.ndarray, density: str, tr: float = 1) -> None:
+    """Write (grayordinates, volumes) as CIFTI-2, of a TR in s; the file appears when it is whole."""
     matrix = Cifti2Matrix()
-    matrix.append(SeriesAxis(0, 1, data.shape[1], "SECOND").to_mapping(0))
+    matrix.append(SeriesAxis(0, tr, data.shape[1], "SECOND").to_mapping(0))
     matrix.append(_models_mapping(density))
     # As NIfTI-2 with the CIFTI header as extension, which is what CIFTI-2 is on disk: nibabel's CIFTI image
     # would rebuild the table of all grayordinates for every file.

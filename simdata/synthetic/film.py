@@ -1,8 +1,9 @@
-"""Writing pictures and sound as an mp4 with H.264 and AAC."""
+"""Writing pictures and sound with H.264 and AAC, as mp4 or mkv, and sound alone as wav."""
 
 from __future__ import annotations
 
 import os
+import wave
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import av
 import numpy as np
 
+CONTAINERS = {".mp4": "mp4", ".mkv": "matroska"}
 FRAME_RATE = 24
 WIDTH, HEIGHT = 192, 136  # the shape of the release's 1024 x 720
 SOUND_RATE = 48_000
@@ -36,7 +38,7 @@ class Footage(NamedTuple):
 def write_film(path: Path, footage: Footage, seconds: int) -> None:
     """Write a film of ``seconds``; it appears under its name when it is whole."""
     temporary = path.with_name(f".{path.name}")
-    with av.open(str(temporary), "w", format="mp4") as film:
+    with av.open(str(temporary), "w", format=CONTAINERS[path.suffix]) as film:
         picture = film.add_stream("libx264", rate=FRAME_RATE, options=X264)
         picture.width, picture.height, picture.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         picture.time_base = TIME_BASE
@@ -58,3 +60,10 @@ def write_film(path: Path, footage: Footage, seconds: int) -> None:
             film.mux(sound.encode(heard))
         film.mux(sound.encode())
     os.replace(temporary, path)
+
+
+def write_wav(path: Path, sound: np.ndarray) -> None:
+    """Write sound alone, (samples,) of full scale 1 at ``SOUND_RATE``, as 16 bits."""
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, SOUND_RATE, 0, "NONE", ""))
+        file.writeframes((np.clip(sound, -1, 1) * 32_767).astype("<i2").tobytes())

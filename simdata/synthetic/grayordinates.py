@@ -14,6 +14,7 @@ from nibabel.cifti2 import BrainModelAxis
 from simdata.bold.cifti_header import STRUCTURES
 from simdata.surface.meshes import HEMISPHERES, fs_lr_sphere
 
+MEDIAL = (1.0, 0.1, -0.15)  # the middle of the left medial wall; the right one's is mirrored in x
 CORTEX_ROWS = {"59k": {"L": 54_216, "R": 54_225}, "32k": {"L": 29_696, "R": 29_716}}
 GRID = {"59k": ((113, 136, 113), 1.6), "32k": ((91, 109, 91), 2.0)}
 # Structure: voxels at 1.6 mm, voxels at 2 mm, centre in MNI mm (of the left one, where there are two).
@@ -70,7 +71,7 @@ def brain_models(density: str) -> BrainModelAxis:
 def cortex_vertices(density: str, hemisphere: str) -> np.ndarray:
     """The vertices outside the medial wall, ascending: as many as HCP has."""
     vertices, _ = fs_lr_sphere(density, hemisphere)
-    medial = np.array([1 if hemisphere == "L" else -1, 0.1, -0.15])
+    medial = np.array(MEDIAL) * (1 if hemisphere == "L" else -1, 1, 1)
     lateral_first = np.argsort(vertices @ medial, kind="stable")
     return np.sort(lateral_first[: CORTEX_ROWS[density][hemisphere]])
 

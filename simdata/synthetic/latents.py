@@ -43,10 +43,11 @@ class Scene:
 
 def scenes(movie: Movie, seed: int) -> list[Scene]:
     """The scenes of a movie's segments. A clip of the same name is the same wherever it is shown."""
-    return [scene for segment in movie.clips for scene in _scenes_of(segment, seed)]
+    return [scene for segment in movie.clips for scene in scenes_of_clip(segment, seed)]
 
 
-def _scenes_of(segment: Segment, seed: int) -> list[Scene]:
+def scenes_of_clip(segment: Segment, seed: int) -> list[Scene]:
+    """The scenes of one clip."""
     digest = hashlib.sha256(f"{seed}:{segment.name}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
     found, start = [], segment.start

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.signal import lfilter
 from scipy.stats import gamma
 
+from simdata.release.sources import Play
 from simdata.surface.meshes import HEMISPHERES, fs_lr_sphere
 from simdata.synthetic.grayordinates import cortex_vertices
 from simdata.synthetic.latents import Scene, features
@@ -42,11 +44,23 @@ class Subject:
 
 def make_subject(density: str, seed: int, number: int) -> Subject:
     """Maps shared by all subjects of a seed, plus what is this one's own."""
+    # The left hemisphere's frame for both: the right one's maps mirror the left's.
+    mesh = fs_lr_sphere(density, "L")[0]
+    cortex = {hemisphere: mesh[cortex_vertices(density, hemisphere)] for hemisphere in HEMISPHERES}
+    return subject_at(cortex, seed, number)
+
+
+def subject_at(cortex: Mapping[str, np.ndarray], seed: int, number: int) -> Subject:
+    """A subject's maps at given places.
+
+    Parameters
+    ----------
+    cortex : "L" and "R" -> (rows, 3) mm on the left fs_LR sphere; the right hemisphere's mirrored onto it
+    """
     own = np.random.default_rng([seed, 1 + number])
     rows, networks = [], []
     for hemisphere in HEMISPHERES:
-        # The left hemisphere's frame for both: the right one's maps mirror the left's.
-        vertices = fs_lr_sphere(density, "L")[0][cortex_vertices(density, hemisphere)]
+        vertices = cortex[hemisphere]
         per_modality = []
         for position, (modality, pole) in enumerate(POLES.items()):
             count = len(features([], np.zeros(1))[modality])
@@ -107,19 +121,69 @@ def haemodynamic_response(delay: float = 0.0) -> np.ndarray:
 def expected_response(movie_scenes: list[Scene], volumes: int, delay: float = 0.0) -> np.ndarray:
     """(features, volumes) float32: video's features, then audio's, as the vessels pass them on."""
     times = np.arange(volumes * OVERSAMPLING) / OVERSAMPLING
+    return _passed_on(_driven(movie_scenes, times), delay)[:, ::OVERSAMPLING].astype(np.float32)
+
+
+def response_in_scan(
+    shown: Iterable[tuple[Sequence[Scene], Play]],
+    volumes: int,
+    tr: float,
+    delay: float = 0.0,
+    modalities: Collection[str] = tuple(POLES),
+) -> np.ndarray:
+    """The response to what was shown in a scan, by the scan's clock.
+
+    Parameters
+    ----------
+    shown : scenes of a film, and when which stretch of it was shown
+    volumes, tr : of the scan (s); volume k stands for (k + 1/2) TR
+    delay : of the response, s
+    modalities : of the film; to others there is no response
+
+    Returns
+    -------
+    (features, volumes) float32, as `expected_response`
+    """
+    times = np.arange(round(volumes * tr * OVERSAMPLING) + 1) / OVERSAMPLING
+    driven = np.zeros((len(_driven([], times[:1])), len(times)))
+    for scenes_of_film, play in shown:
+        last = np.inf if play.duration is None else play.onset + play.duration
+        on = (times >= play.onset) & (times < last)
+        film = times[on] - play.onset + play.film_start
+        driven[:, on] = _driven(list(scenes_of_film), film, modalities)
+    passed = _passed_on(driven, delay)
+    middles = (np.arange(volumes) + 0.5) * tr
+    return np.stack([np.interp(middles, times, row) for row in passed]).astype(np.float32)
+
+
+def _driven(
+    movie_scenes: list[Scene], times: np.ndarray, modalities: Collection[str] = tuple(POLES)
+) -> np.ndarray:
+    """(features, times): what drives the response."""
     groups = features(movie_scenes, times)
-    driven = np.concatenate([groups["video"], groups["audio"]])
+    return np.concatenate([groups[one] * (one in modalities) for one in POLES])
+
+
+def _passed_on(driven: np.ndarray, delay: float) -> np.ndarray:
+    """The same, as the vessels pass it on."""
     kernel = haemodynamic_response(delay)
-    blurred = np.apply_along_axis(np.convolve, 1, driven, kernel)[:, : len(times)]
-    return blurred[:, ::OVERSAMPLING].astype(np.float32)
+    return np.apply_along_axis(np.convolve, 1, driven, kernel)[:, : driven.shape[1]]
 
 
 def bold(
     subject: Subject, movie_scenes: list[Scene], volumes: int, grayordinates: int, rng: np.random.Generator
 ) -> np.ndarray:
     """(grayordinates, volumes) float32 in scanner units, mean about 10,000; cortex rows come first."""
-    expected = expected_response(movie_scenes, volumes, subject.delay)
-    expected /= expected.std(axis=1, keepdims=True)
+    return recorded(subject, expected_response(movie_scenes, volumes, subject.delay), grayordinates, rng)
+
+
+def recorded(
+    subject: Subject, response: np.ndarray, grayordinates: int, rng: np.random.Generator
+) -> np.ndarray:
+    """A response, (features, volumes), in noise; as `bold`."""
+    volumes = response.shape[1]
+    deviation = response.std(axis=1, keepdims=True)
+    expected = response / np.where(deviation > 0, deviation, 1)
     slow = np.cos(np.pi * np.outer(np.arange(1, 4), np.arange(volumes) + 0.5) / volumes)
     spontaneous = np.float32(np.sqrt(NETWORK_NOISE)) * _autocorrelated(rng, (NETWORKS, volumes))
     data = np.empty((grayordinates, volumes), np.float32)

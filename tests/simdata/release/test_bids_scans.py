@@ -4,6 +4,7 @@ import pytest
 import yaml
 from bids_trees import write_fmriprep, write_raw
 
+import simdata
 from simdata.common.errors import UserError
 from simdata.release.bids_movies import with_seen_movies
 from simdata.release.catalog import parse, text_of
@@ -158,3 +159,13 @@ def test_subjects_that_are_asked_for_are_those_alone(tree):
     assert {run.subject for run in find_runs(catalog, tree, ["sub-02"], ENDINGS).runs} == {"02"}
     with pytest.raises(UserError, match="has no run of subject 03"):
         find_runs(catalog, tree, ["03"], ENDINGS)
+
+
+def test_a_raw_tree_is_refused_by_plays_and_build(tmp_path):
+    write_raw(tmp_path / "ds", "sub-01_task-film")
+    command = r"fmriprep .*/ds .*/ds/derivatives/fmriprep participant --cifti-output 91k"
+    with pytest.raises(UserError, match=command):
+        simdata.plays(catalog_of(), source=tmp_path / "ds")
+    with pytest.raises(UserError, match=command):
+        simdata.build(catalog_of(), source=tmp_path / "ds", movies=tmp_path, out=tmp_path / "out.zarr")
+    assert not (tmp_path / "out.zarr").exists()

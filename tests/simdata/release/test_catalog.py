@@ -4,9 +4,11 @@ import time
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simdata.cli.root import cli
 from simdata.common.errors import UserError
 from simdata.release import catalog as catalogs
 from simdata.release.catalog import parse
@@ -296,3 +298,10 @@ def test_a_byte_order_mark_and_a_folder_are_dealt_with(tmp_path):
     (tmp_path / "folder.yaml").mkdir()
     with pytest.raises(UserError, match="is a folder, where a file is expected"):
         catalogs.load(str(tmp_path / "folder.yaml"))
+
+
+def test_the_list_of_catalogs_says_what_only_a_tree_or_films_tell():
+    printed = CliRunner().invoke(cli, ["catalog", "list"]).output
+    assert re.search(r"hcp7t-movie .* 4 .* 3655", printed)
+    assert re.search(r"cneuromod-friends .* of the tree .* of the films", printed)
+    assert re.search(r"budapest .* 5 .* of the films", printed)
