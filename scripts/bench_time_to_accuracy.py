@@ -37,6 +37,7 @@ PUBLISHED = {
     **COURSE,
     **CHANGES["all of the above but patches, frames, batch and halves"],
     "model.patch_embedding": "linear",
+    "model.positions": "sincos",
     "model.ico": 3,
     "model.pool": "mean",
     "loss.weights": {"fmri_video": 0.8, "fmri_audio": 0.1, "video_audio": 0.1},

@@ -90,7 +90,8 @@ def tested(store: Path, out: Path, name: str, settings: Settings, seed: int, spl
     run = out / f"{name.replace(' ', '-').replace(',', '')}.{seed}"
     if not (run / "retrieval.json").exists():
         print(run, file=sys.stderr, flush=True)
-        structure = {"model.patch_embedding": "linear"}  # the published one, which the preset does not have
+        # The published one, which the preset does not have.
+        structure = {"model.patch_embedding": "linear", "model.positions": "sincos"}
         overrides = {**structure, **settings, "train.seed": seed, "train.best_by": None}
         simtrain.fit(store, run, "demo", overrides=overrides, splits=splits, progress=False)
         simtrain.retrieve(run, store, experiment=EXPERIMENT)

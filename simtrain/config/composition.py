@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, overload
@@ -14,6 +14,8 @@ from simdata.common.yaml_text import parse_yaml, read_text
 from simtrain.config.schema import BaseConfig, Config, SomeConfig
 
 DEFAULT_PRESET = "sim-tiny"
+
+Asked = Sequence[tuple[str, Any]]  # what was asked for, in words and as nested keys
 
 
 def parse(data: Any, origin: str, kind: type[SomeConfig]) -> SomeConfig:
@@ -58,15 +60,36 @@ def load(
 def overridden(
     data: Any, origin: str, overrides: Iterable[str], modalities: str | None, kind: type[SomeConfig]
 ) -> SomeConfig:
-    """Compose as `load` does, from what ``origin`` gave."""
+    """Compose as `load` does, from what ``origin`` gave.
+
+    What is asked for counts together: its order does not matter, but for a key that is given twice.
+    """
     parse(data, origin, kind)
-    if modalities is not None:  # first, since they decide which pairs can have a weight
-        data = _merge(data, {"modalities": [name.strip() for name in modalities.split(",")]})
-        parse(data, f"{origin} with `modalities` {modalities}", kind)
-    for override in overrides:
-        data = _merge(data, _nested(override))
-        parse(data, f"{origin} with `overrides` {override}", kind)
-    return parse(data, origin, kind)
+    asked = [(f"`overrides` {override}", _nested(override)) for override in overrides]
+    if modalities is not None:
+        names = [name.strip() for name in modalities.split(",")]
+        asked.insert(0, (f"`modalities` {modalities}", {"modalities": names}))
+    try:
+        return parse(_all_merged(data, asked), origin, kind)
+    except UserError:
+        blamed = [one for one in asked if _fits(data, [other for other in asked if other is not one], kind)]
+        # Where several are wrong, or none by itself, all are named.
+        said = " and ".join(text for text, _ in (blamed if len(blamed) == 1 else asked))
+        return parse(_all_merged(data, asked), f"{origin} with {said}" if said else origin, kind)
+
+
+def _fits(data: Any, asked: Asked, kind: type[BaseConfig]) -> bool:
+    try:
+        parse(_all_merged(data, asked), "", kind)
+    except UserError:
+        return False
+    return True
+
+
+def _all_merged(data: Any, asked: Asked) -> Any:
+    for _, nested in asked:
+        data = _merge(data, nested)
+    return data
 
 
 def presets(kind: type[BaseConfig] = Config) -> dict[str, str]:

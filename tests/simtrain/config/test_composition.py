@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import yaml
 
@@ -62,3 +64,17 @@ def test_overrides_go_on_top_of_a_partial_file(tmp_path):
 def test_a_bad_override_is_named(override):
     with pytest.raises(UserError, match="`overrides` "):
         load("sim-tiny", [override])
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_overrides_that_only_fit_together_may_come_in_any_order(order):
+    together = ["model.frame_positions=sequence", "model.temporal=concat", "model.positions=sincos"]
+    config = load("sim-tiny", [together[place] for place in order])
+    assert (config.model.frame_positions, config.model.positions) == ("sequence", "sincos")
+
+
+def test_the_override_without_which_the_others_fit_is_blamed():
+    with pytest.raises(UserError, match=r"with `overrides` train\.steps=-3 is not a valid"):
+        load("demo", ["model.temporal=concat", "train.steps=-3", "train.seed=1"])
+    with pytest.raises(UserError, match=r"train\.steps=-3 and `overrides` train\.warmup=7 is"):
+        load("demo", ["train.steps=-3", "train.warmup=7"])

@@ -109,7 +109,9 @@ def test_a_run_keeps_its_table_and_goes_on_without_the_file(store, tmp_path, shu
 
 def fit_run(store, out, *overrides):
     dataset = open_dataset(store)
-    config, table = resolve_patches(load("demo", [*TINY, "train.steps=1", *overrides]), out)
+    config, table = resolve_patches(
+        load("demo", [*TINY, "model.positions=sincos", "train.steps=1", *overrides]), out
+    )
     run = FitRun.start(out, resolve(config, dataset), dataset, table=table)
     fit(dataset, run, CPU, Console(quiet=True))
 
@@ -117,8 +119,9 @@ def fit_run(store, out, *overrides):
 def test_a_table_of_another_size_or_file_is_refused(tmp_path, shuffled):
     with pytest.raises(UserError, match=r"model\.patches: .*mine\.csv.*model\.ico: 2"):
         PatchTable.read(_write(tmp_path / "mine.csv", shuffled), 2)
+    missing = ["model.positions=sincos", f"model.patches={tmp_path / 'none.csv'}"]
     with pytest.raises(UserError, match=r"model\.patches: .*none\.csv"):
-        resolve_patches(load("demo", [f"model.patches={tmp_path / 'none.csv'}"]), tmp_path / "run")
+        resolve_patches(load("demo", missing), tmp_path / "run")
     shuffled = shuffled.copy()
     shuffled[0] = shuffled[1]
     with pytest.raises(UserError, match=r"model\.patches: .*not the faces"):

@@ -89,7 +89,7 @@ def test_without_attention_a_block_is_its_mlp():
     torch.testing.assert_close(encoder(x), encoder.norm(tokens).mean(dim=1))
 
 
-@pytest.mark.parametrize("given", [["model.positions=learned"], ["model.positions=geometric"], ALONE])
+@pytest.mark.parametrize("given", [["model.positions=learned"], ["model.positions=sincos"], ALONE])
 def test_they_train_and_others_do_not_start_from_them(store, tmp_path, given):
     run, _ = fit_run(store, tmp_path / "run", *SHORT, *given)
     assert checkpoint.load(run.checkpoint)["step"] == 3

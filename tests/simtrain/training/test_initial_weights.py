@@ -171,9 +171,9 @@ def test_training_starts_from_the_weights_of_the_pretraining(store, tmp_path, pr
     ("how_much", "kept"),
     [
         ("none", ()),
-        (1, ("embed", "class_token", "blocks.0")),
-        (2, ("embed", "class_token", "blocks")),
-        ("all", ("embed", "class_token", "blocks", "norm")),
+        (1, ("embed", "to_place", "class_token", "blocks.0")),
+        (2, ("embed", "to_place", "class_token", "blocks")),
+        ("all", ("embed", "to_place", "class_token", "blocks", "norm")),
     ],
 )
 def test_frozen_weights_stay_and_have_no_optimiser_state(store, tmp_path, pretrained, how_much, kept):

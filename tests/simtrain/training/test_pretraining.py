@@ -40,7 +40,12 @@ TINY = [
     *("train.steps=12", "train.batch_size=8", "train.log_every=1", "train.checkpoint_every=5"),
     *("train.validate_every=6", "train.validation_samples=16"),
 ]
-VSMAE = ["model.temporal=concat", "model.frame_positions=sequence", "model.class_token=false"]
+VSMAE = [
+    "model.temporal=concat",
+    "model.frame_positions=sequence",
+    "model.positions=sincos",
+    "model.class_token=false",
+]
 KINDS = {"tubes": [], "random": ["mae.mask=random"], "vsmae": VSMAE, "components": BY_COMPONENTS}
 LATER = [
     *(("model", "class_token"), ("model", "frame_positions"), ("mae", "loss"), ("mae", "counted")),

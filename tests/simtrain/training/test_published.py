@@ -225,7 +225,7 @@ def test_the_audio_configuration_equals(tmp_path):
     published = read_encoder(save(sit, tmp_path / "encoder.pt"))
     found = tokenisation(published.tokens, published.patch_size, None, None, tmp_path)
     sizes = {"model.dim": 8, "model.depth": 1, "model.heads": 1, "model.dim_head": 8}
-    own = {"model.layout": "stored", "model.patch_embedding": "linear"}
+    own = {"model.layout": "stored", "model.patch_embedding": "linear", "model.positions": "sincos"}
     asked = {**found.settings, **sizes, **own}
     config = load("sim-tiny", [f"{key}={value}" for key, value in asked.items()])
     encoder = surface_encoder(config.model, patch_vertices(4).shape, config.data.frames)
