@@ -196,7 +196,7 @@ def _coordinates(
 
 
 def _attributes(run: FitRun, dataset: Dataset) -> dict[str, Any]:
-    config = run.config
+    config, records = run.config, [store.record for store in run.stores]
     attributes = {
         "Conventions": "CF-1.11",
         "title": "Embeddings of movie-watching fMRI and of the movie in one common space",
@@ -210,7 +210,7 @@ def _attributes(run: FitRun, dataset: Dataset) -> dict[str, Any]:
         "weights_sha256": sha256(run.tested),
         "weights_step": checkpoint.load_tested(run.tested)["step"],
         "store": dataset.identity,
-        "trained_on": run.store,
+        "trained_on": records[0] if len(records) == 1 else records,
         **({} if run.adaptation is None else {"adaptation": str(run.adaptation)}),
         "software": software_versions(),
     }

@@ -101,7 +101,9 @@ def _written(
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     for name in MODEL:
-        if (run.path / name).exists():
+        if (run.path / name).is_dir():
+            shutil.copytree(run.path / name, temporary / name)
+        elif (run.path / name).exists():
             shutil.copyfile(run.path / name, temporary / name)
     if alignment is not None:
         checkpoint.save(temporary / adapted.WEIGHTS, alignment)

@@ -132,6 +132,6 @@ def _new_subject(run: FitRun, dataset: Dataset, subject: str) -> int:
     if subject not in dataset.subjects:
         raise UserError(f"{dataset.path} has no subject {subject}: see `simdata info`")
     position = dataset.subjects.index(subject)
-    if subject in run.trained_subjects or SPLITS[dataset.subject_split[position]] == "train":
+    if subject in run.seen(dataset).trained or SPLITS[dataset.subject_split[position]] == "train":
         raise UserError(f"{subject}: {run.path} was trained on them, so that there is nothing to adapt to")
     return position

@@ -296,7 +296,7 @@ def retrieve(
     ranked = None
     if best_and_worst:
         ranked = find_best_and_worst(trained, dataset, results, test, best_and_worst, where)
-    weights = trained.tested_weights.tested_in(test.split)
+    weights = trained.weights_tested_on(dataset, test.split)
     found = Retrieval(folder, test, results, dataset, ranked=ranked, weights=weights)
     if save:
         found.save(figures)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from simdata.common.errors import UserError
 from simdata.common.local_path import local
+from simdata.release.splits import Splits
 from simdata.release.splits_files import SplitsLike
 from simtrain.common import interrupts, processes
 from simtrain.common.choices import must_be_one_of
@@ -28,6 +30,8 @@ from simtrain.training.starting import open_to_train, start_run
 
 Overrides = Mapping[str, Any] | Iterable[str]
 ConfigLike = str | PathLike[str] | Mapping[str, Any] | BaseConfig
+Stores = str | PathLike[str] | Sequence[str | PathLike[str]]
+SplitsOfStores = SplitsLike | Sequence[SplitsLike | None] | None
 Progress = bool | Callable[[int, int, dict[str, float]], object] | None
 
 
@@ -69,13 +73,14 @@ class TrainedRun:
 
 
 def fit(
-    store: str | PathLike[str],
+    store: Stores,
     out: str | PathLike[str],
     config: ConfigLike | None = None,
     *,
     overrides: Overrides = (),
     modalities: str | Iterable[str] | None = None,
-    splits: SplitsLike | None = None,
+    splits: SplitsOfStores = None,
+    weights: Iterable[float] | None = None,
     device: str = "auto",
     feed: str = "auto",
     progress: Progress = None,
@@ -91,10 +96,10 @@ def fit(
 
     Parameters
     ----------
-    store : str or PathLike[str]
-        Path or URL of a store that simdata built.
+    store : str, PathLike[str] or sequence of them
+        Path or URL of a store that simdata built; or of several, on which one model is trained.
     out : str or PathLike[str]
-        FitRun folder: new, empty, or of a run to go on with.
+        Run folder: new, empty, or of a run to go on with.
     config : str, PathLike[str], dict or Config, optional
         Name of a preset, path of a YAML file, mapping of the same form, or a `Config`; None: that of the run
         in ``out``, or sim-tiny.
@@ -103,10 +108,13 @@ def fit(
     modalities : str or iterable of str, optional
         What to align: fmri with video, audio, or embeddings by name, as a sequence or with commas; None: as
         ``config`` says.
-    splits : str, PathLike[str], dict or Splits, optional
+    splits : str, PathLike[str], dict or Splits, or list of them, optional
         Which subjects and scenes train, validate and test: a name (`simdata splits list`), the path of a YAML
         file, or a mapping of the same form; a part that it leaves out is the store's own, and so are both
-        without it. The run keeps them, for going on and for tests.
+        without it. The run keeps them, for going on and for tests. Of several stores, one for all of them, or
+        a list with one for each, None or ``store`` for a store's own.
+    weights : iterable of float, optional
+        How often batches are of each of several stores; None: in proportion to their training samples.
     device : {"auto", "cpu", "cuda"}
         Where to compute; auto takes the GPU if there is one.
     feed : {"auto", "device", "memory", "stream"}
@@ -141,16 +149,20 @@ def fit(
     True
     """
     kind = Config
-    return _train(loop.fit, kind, store, out, config, overrides, modalities, splits, device, feed, progress)
+    by = _by_store(splits)
+    return _train(
+        loop.fit, kind, store, out, config, overrides, modalities, by, weights, device, feed, progress
+    )
 
 
 def pretrain(
-    store: str | PathLike[str],
+    store: Stores,
     out: str | PathLike[str],
     config: ConfigLike | None = None,
     *,
     overrides: Overrides = (),
-    splits: SplitsLike | None = None,
+    splits: SplitsOfStores = None,
+    weights: Iterable[float] | None = None,
     device: str = "auto",
     feed: str = "auto",
     progress: Progress = None,
@@ -159,16 +171,16 @@ def pretrain(
 
     Parameters
     ----------
-    store : str or PathLike[str]
-        Path or URL of a store that simdata built.
+    store : str, PathLike[str] or sequence of them
+        Path or URL of a store that simdata built; or of several, on which one model is trained.
     out : str or PathLike[str]
-        FitRun folder: new, empty, or of a run to go on with.
+        Run folder: new, empty, or of a run to go on with.
     config : str, PathLike[str], dict or Config, optional
         Name of a preset of pretraining, path of a YAML file, mapping, or `PretrainConfig`; None: that of the
         run in ``out``, or sim-tiny.
     overrides : dict or iterable of str
         ``{"mae.ratio": 0.5}``, or texts such as ``"mae.ratio=0.5"``.
-    splits, device, feed, progress
+    splits, weights, device, feed, progress
         As for `fit`.
 
     Returns
@@ -190,7 +202,8 @@ def pretrain(
     <pretrain run example: logged up to step 2 of 2>
     """
     kind, train = PretrainConfig, pretraining.pretrain
-    return _train(train, kind, store, out, config, overrides, None, splits, device, feed, progress)
+    by = _by_store(splits)
+    return _train(train, kind, store, out, config, overrides, None, by, weights, device, feed, progress)
 
 
 def load_run(path: str | PathLike[str]) -> TrainedRun:
@@ -306,25 +319,29 @@ def override_texts(overrides: Overrides) -> list[str]:
 def _train(
     train: Callable[..., int | None],
     kind: type[AnyConfig],
-    store: str | PathLike[str],
+    store: Stores,
     out: str | PathLike[str],
     config: ConfigLike | None,
     overrides: Overrides,
     modalities: str | Iterable[str] | None,
-    splits: SplitsLike | None,
+    splits: Sequence[SplitsLike | None],
+    weights: Iterable[float] | None,
     device: str,
     feed: str,
     progress: Progress,
 ) -> TrainedRun:
     folder = local(out, "out")
+    stores = [store] if isinstance(store, str | PathLike) else list(store)
+    shares = None if weights is None else [float(weight) for weight in weights]
     must_be_one_of("feed", feed, KINDS)
     where = torch_device(device)
     console = Console(quiet=progress is False or callable(progress) or processes.rank() != 0)
     number, notes = None, list[str]()
     with interrupts.caught():
         try:
-            dataset = open_to_train(store, folder, splits, run_kind(kind))
-            run = start_run(dataset, lambda: asked_for(folder, config, overrides, modalities, kind), folder)
+            dataset = open_to_train(stores, folder, splits, run_kind(kind))
+            wanted = partial(asked_for, folder, config, overrides, modalities, kind)
+            run = start_run(dataset, wanted, folder, shares)
             notes += run.notes
             for note in notes:
                 console.print(note)
@@ -334,6 +351,13 @@ def _train(
     if number is not None:
         signal.raise_signal(number)  # to whoever it was meant for: Python raises KeyboardInterrupt at Ctrl-C
     return TrainedRun(run_kind(kind).open(folder), notes)
+
+
+def _by_store(splits: SplitsOfStores) -> Sequence[SplitsLike | None]:
+    """None, one for all stores, or one for each."""
+    if splits is None:
+        return []
+    return [splits] if isinstance(splits, str | PathLike | Mapping | Splits) else list(splits)
 
 
 def _report(progress: Progress, run: AnyRun) -> scalars.Report | None:

@@ -21,7 +21,8 @@ from simtrain.cli.options import (
     modalities_option,
     set_option,
     splits_to_train,
-    store_argument,
+    stores_argument,
+    weights_option,
 )
 from simtrain.common import interrupts, processes
 from simtrain.common.device import torch_device
@@ -36,25 +37,27 @@ run_option = click.option("--out", required=True, type=LOCAL, help="Run folder; 
 
 
 @click.command("fit")
-@store_argument
+@stores_argument
 @run_option
 @modalities_option
 @config_option(Config)
 @set_option("train.steps=1000")
 @splits_to_train
+@weights_option
 @device_option
 @feed_option
 def fit_command(
-    store: str | Path,
+    stores: tuple[str | Path, ...],
     out: Path,
     modalities: str | None,
     config: str | None,
     overrides: tuple[str, ...],
-    splits: str | None,
+    splits: tuple[str, ...],
+    weights: tuple[float, ...] | None,
     device: str,
     feed: str,
 ) -> None:
-    """Train on STORE; stop it at any time, and the same command goes on.
+    """Train on STORE, or one model on several; stop it at any time, and the same command goes on.
 
     On several GPUs: torchrun --nproc-per-node=4 -m simtrain fit STORE ...
     """
@@ -62,35 +65,38 @@ def fit_command(
     def asked() -> Config:
         return asked_for(out, config, overrides, modalities, Config)
 
-    _train(FitRun, fit, asked, store, out, splits, device, feed)
-    _say(f"trained {out}; test it with: {shlex.join(['simtrain', 'retrieve', str(out), str(store)])}")
+    _train(FitRun, fit, asked, stores, out, splits, weights, device, feed)
+    tests = (shlex.join(["simtrain", "retrieve", str(out), str(store)]) for store in stores)
+    _say(f"trained {out}; test it with: {' and '.join(tests)}")
 
 
 @click.command("pretrain")
-@store_argument
+@stores_argument
 @run_option
 @config_option(PretrainConfig)
 @set_option("mae.ratio=0.5")
 @splits_to_train
+@weights_option
 @device_option
 @feed_option
 def pretrain_command(
-    store: str | Path,
+    stores: tuple[str | Path, ...],
     out: Path,
     config: str | None,
     overrides: tuple[str, ...],
-    splits: str | None,
+    splits: tuple[str, ...],
+    weights: tuple[float, ...] | None,
     device: str,
     feed: str,
 ) -> None:
-    """Train the encoder alone on STORE, to fill in hidden patches of BOLD (a masked autoencoder)."""
+    """Train the encoder alone on STORE, or on several: to fill in hidden patches of BOLD."""
 
     def asked() -> PretrainConfig:
         return asked_for(out, config, overrides, None, PretrainConfig)
 
-    run = _train(PretrainRun, pretraining.pretrain, asked, store, out, splits, device, feed)
-    options = [*start_options(run.config, run.path), *(["--splits", splits] if splits else [])]
-    command = ["simtrain", "fit", str(store), "--out", "RUN", *options]
+    run = _train(PretrainRun, pretraining.pretrain, asked, stores, out, splits, weights, device, feed)
+    options = [*start_options(run.config, run.path), *(word for own in splits for word in ("--splits", own))]
+    command = ["simtrain", "fit", *map(str, stores), "--out", "RUN", *options]
     _say(f"pretrained {out}; start from it with: {shlex.join(command)}")
 
 
@@ -98,23 +104,24 @@ def _train(
     kind: type[AnyRun],
     train: Callable[..., int | None],
     asked: Callable[[], Config | PretrainConfig],
-    store: str | Path,
+    stores: tuple[str | Path, ...],
     out: Path,
-    splits: str | None,
+    splits: tuple[str, ...],
+    weights: tuple[float, ...] | None,
     device: str,
     feed: str,
 ) -> AnyRun:
     """Begin the run, or go on with it, and train it to its end."""
-    with _stopping(kind.command, store, out):
-        dataset = open_to_train(store, out, splits, kind)
-        run = start_run(dataset, asked, out)
+    with _stopping(kind.command, stores, out):
+        dataset = open_to_train(stores, out, splits, kind)
+        run = start_run(dataset, asked, out, weights)
         _say_each(run.notes)
         interrupts.leave(train(dataset, run, torch_device(device), _console(), feed))
     return run
 
 
 @contextmanager
-def _stopping(command: str, store: str | Path, out: Path) -> Iterator[None]:
+def _stopping(command: str, stores: tuple[str | Path, ...], out: Path) -> Iterator[None]:
     """Leave work that a signal stopped with what goes on with it, and 128 + the signal's number as status.
 
     Under torchrun the status is 0: to any other it answers with a traceback, and tells no one else.
@@ -124,7 +131,8 @@ def _stopping(command: str, store: str | Path, out: Path) -> Iterator[None]:
             yield
         except interrupts.Stopped as stopped:
             if (out / "config.yaml").exists():
-                _say(f"go on with: {shlex.join([*_program(), command, str(store), '--out', str(out)])}")
+                words = [*_program(), command, *map(str, stores), "--out", str(out)]
+                _say(f"go on with: {shlex.join(words)}")
             else:
                 _say(f"stopped before {out} was begun: give the same command again")
             sys.exit(128 + stopped.number if processes.size() == 1 else 0)

@@ -12,7 +12,7 @@ from simtrain.api.published_weights import import_weights
 from simtrain.cli.options import set_option, store_argument
 from simtrain.models.published_frames import MOST, TEMPORAL_REPS, TemporalRep
 from simtrain.training.initial_weights import start_options
-from simtrain.training.run_folder import SPLITS
+from simtrain.training.kept_store import SPLITS
 
 
 @click.command("import-weights")

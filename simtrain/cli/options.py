@@ -93,6 +93,22 @@ class Weights(click.ParamType[Any]):
         return found
 
 
+class Numbers(click.ParamType[tuple[float, ...]]):
+    """``A,B,...``."""
+
+    name = "A,B,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        if not isinstance(value, str):
+            return tuple(value)
+        try:
+            return tuple(float(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not numbers with commas, such as 2,1", param, ctx)
+
+
 class Location(click.ParamType[str | Path]):
     """A folder or a URL."""
 
@@ -184,18 +200,27 @@ def protocol_option(help: str, default: str | None = None) -> Callable[[Command]
     )
 
 
-def splits_option(default: str) -> Callable[[Command], Command]:
+def splits_option(default: str, multiple: bool = False) -> Callable[[Command], Command]:
     """``--splits NAME|FILE``; ``default`` says whose sets count without it."""
+    more = " Of several stores: once for all, or once for each; store: its own." if multiple else ""
     return click.option(
         "--splits",
         metavar="NAME|FILE",
-        help=f"Sets of subjects and scenes: a name (simdata splits list) or YAML file (default: {default}).",
+        multiple=multiple,
+        help=f"Sets of subjects and scenes: a name (simdata splits list) or YAML file (default: {default})."
+        + more,
     )
 
 
-splits_to_train = splits_option("the store's own; of a run that goes on: its own")
+splits_to_train = splits_option("the store's own; of a run that goes on: its own", multiple=True)
+weights_option = click.option(
+    "--weights",
+    type=Numbers(),
+    help="How often batches are of each of several stores (default: in proportion to training samples).",
+)
 splits_to_test = splits_option("those that RUN was trained with; store: its own")
 store_argument = click.argument("store", type=Location())
+stores_argument = click.argument("stores", type=Location(), nargs=-1, required=True, metavar="STORE...")
 run_argument = click.argument("run", type=LOCAL)
 
 

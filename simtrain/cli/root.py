@@ -14,10 +14,13 @@ from simtrain.common import processes
 
 # Where each command is, and its line in --help: torch and the rest are imported for the one that is called.
 COMMANDS = {
-    "fit": ("fit_commands:fit_command", "Train on STORE; stop it at any time, and the same command goes on."),
+    "fit": (
+        "fit_commands:fit_command",
+        "Train on STORE, or one model on several; stop it at any time, and the same command goes on.",
+    ),
     "pretrain": (
         "fit_commands:pretrain_command",
-        "Train the encoder alone on STORE, to fill in hidden patches of BOLD (a masked autoencoder).",
+        "Train the encoder alone on STORE, or on several: to fill in hidden patches of BOLD.",
     ),
     "adapt": (
         "adapt_command:adapt_command",

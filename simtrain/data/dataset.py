@@ -29,7 +29,7 @@ from simtrain.config import modalities
 from simtrain.config.data_sections import PARCELS
 from simtrain.config.resolved import Resolved, ResolvedConfig, ResolvedPretrainConfig
 from simtrain.config.schema import Config, PretrainConfig
-from simtrain.data.run_scales import must_be_kept
+from simtrain.data.kept_statistics import must_be_kept
 from simtrain.surface.patches import patch_vertices
 
 SPLITS = ("none", "train", "val", "test")
@@ -240,7 +240,7 @@ class Dataset:
             variable,
             values,
             math.ceil(array.attrs["window"] - ROUNDING),
-            _digest(json.dumps(made, sort_keys=True).encode()),
+            digest(json.dumps(made, sort_keys=True).encode()),
         )
 
 
@@ -432,11 +432,11 @@ def _identity(path: str | Path, store: xr.Dataset, metadata: Metadata) -> Identi
         "catalog_sha256": metadata.catalog_sha256,
         "subjects": dict(zip(subjects, store.subject_split.values.tolist(), strict=True)),
         "runs": int((store.run_status == 1).sum()),
-        "cortex": _digest(np.packbits(store.cortex.values.astype(bool)).tobytes()),
+        "cortex": digest(np.packbits(store.cortex.values.astype(bool)).tobytes()),
         "scenes": _scenes(store, store.scene_split.values),
     }
     if is_of_parcels(store):
-        identity["parcels"] = _digest("\n".join(store.parcel.values.tolist()).encode())
+        identity["parcels"] = digest("\n".join(store.parcel.values.tolist()).encode())
     return identity
 
 
@@ -445,7 +445,7 @@ def _scenes(store: xr.Dataset, split: np.ndarray) -> dict[str, str]:
     segment, volumes, movies = (store[name].values for name in ("segment", "volumes", "movie"))
     return {
         # Up to the film's end: a longer one that joins makes room behind the others.
-        str(movie): _digest(_division(clips[:length], sets[:length]).tobytes())
+        str(movie): digest(_division(clips[:length], sets[:length]).tobytes())
         for movie, clips, sets, length in zip(movies, segment, split, volumes, strict=True)
     }
 
@@ -478,5 +478,6 @@ def _division(segment: np.ndarray, split: np.ndarray) -> np.ndarray:
     return np.array([[order[code] for code in segment.tolist()], split], np.int16)
 
 
-def _digest(content: bytes) -> str:
+def digest(content: bytes) -> str:
+    """The sha256 of some bytes, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from simdata.common.errors import UserError
-
-if TYPE_CHECKING:
-    from simtrain.data.dataset import Dataset
-
-KEPT = {"vertex-zscore": (), "vertex-demean": ("bold_std",), "none": ("bold_mean", "bold_std")}
+from simtrain.data.collection import parts_of, run_in
+from simtrain.data.dataset import Dataset
+from simtrain.data.kept_statistics import KEPT, must_be_kept
 
 
 class RunScale(NamedTuple):
@@ -57,14 +54,16 @@ class RunScales:
     """
 
     def __init__(self, dataset: Dataset, vertices: str) -> None:
-        must_be_kept(dataset, vertices)
-        self._view, self._names = dataset.view, KEPT[vertices]
-        self._step = float(dataset.view.bold.encoding.get("scale_factor", 1.0))
+        self._parts, self._names = parts_of(dataset), KEPT[vertices]
+        for part in self._parts:
+            must_be_kept(part, vertices)
+        self._dataset = dataset
         self._sides, self._mesh = dataset.cortex.shape
         runs = int(dataset.complete.sum()) * self._sides
-        self._rows = runs if self._names else 1
+        self._rows = runs if self._names else len(self._parts)
         self.nbytes = 4 * self._mesh * self._rows * max(1, len(self._names))
-        self._first = np.full(dataset.complete.shape, -1 if self._names else 0)  # row of the run's L
+        self._first = np.full(dataset.complete.shape, -1)  # row of the run's L, or of its store
+        self._filled = 0  # rows
         self._tables: tuple[Tensor, Tensor] | None = None
 
     def of(self, samples: np.ndarray, device: torch.device) -> RunScale:
@@ -73,36 +72,32 @@ class RunScales:
         subject, movie = samples["subject"], samples["movie"]
         for run in set(zip(subject.tolist(), movie.tolist(), strict=True)):
             if self._first[run] < 0:
-                self._read(run, factor, offset)
+                self._first[run] = self._row(run, factor, offset)
         row = self._first[subject, movie] + (samples["hemisphere"] if self._names else 0)
         return RunScale(factor, offset, torch.from_numpy(row).to(device, non_blocking=True))
 
     def _empty(self, device: torch.device) -> tuple[Tensor, Tensor]:
         added = self._rows if "bold_mean" in self._names else 0
         factor, offset = (torch.empty(rows, self._mesh, device=device) for rows in (self._rows, added))
-        return (factor if self._names else factor.fill_(self._step)), offset
+        if not self._names:
+            for row, part in zip(factor, self._parts, strict=True):
+                row.fill_(_step(part))
+        return factor, offset
 
-    def _read(self, run: tuple[int, int], factor: Tensor, offset: Tensor) -> None:
-        first = self._sides * int((self._first >= 0).sum())
-        here = slice(first, first + self._sides)
-        of_run = self._view.isel(subject=run[0], movie=run[1])
-        factor[here] = torch.from_numpy(np.atleast_2d(of_run.bold_std.values) * np.float32(self._step))
+    def _row(self, run: tuple[int, int], factor: Tensor, offset: Tensor) -> int:
+        """That of its store, or of the run's first hemisphere, which is filled with all of the run."""
+        number, subject, movie = run_in(self._dataset, *run)
+        if not self._names:
+            return number
+        first, part = self._filled, self._parts[number]
+        here, of_run = slice(first, first + self._sides), part.view.isel(subject=subject, movie=movie)
+        factor[here] = torch.from_numpy(np.atleast_2d(of_run.bold_std.values) * np.float32(_step(part)))
         if len(offset):
             offset[here] = torch.from_numpy(np.atleast_2d(of_run.bold_mean.values))
-        self._first[run] = first
+        self._filled += self._sides
+        return first
 
 
-def must_be_kept(dataset: Dataset, vertices: str) -> None:
-    """Refuse a store without the statistics that a way of normalising (a key of ``KEPT``) needs.
-
-    Raises
-    ------
-    UserError
-        If it has none.
-    """
-    if lacking := [name for name in KEPT[vertices] if name not in dataset.view]:
-        raise UserError(
-            f"{dataset.path} has no {' and no '.join(lacking)}, so that its z-scores cannot be undone "
-            "(data.normalise, data.test_normalise): take vertex-zscore, or build the store again with "
-            "`simdata build`"
-        )
+def _step(store: Dataset) -> float:
+    """What a stored 1 stands for."""
+    return float(store.view.bold.encoding.get("scale_factor", 1.0))

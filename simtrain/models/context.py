@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simdata.store import BoldReader
 from simtrain.config.resolved import ResolvedConfig
+from simtrain.data.collection import open_reader
 from simtrain.data.dataset import Dataset
 from simtrain.data.surroundings import Surroundings
 from simtrain.data.windows import SAMPLE
@@ -51,7 +51,7 @@ class ContextCourses:
         self.patches = len(vertices)
         self._frames = FramePatches.of(dataset, config, vertices)
         self._vertices = torch.from_numpy(vertices)
-        self._reader, self._volumes = BoldReader(dataset.path), dataset.volumes
+        self._reader, self._volumes = open_reader(dataset), dataset.volumes
         self._runs: dict[tuple[int, int, int], np.ndarray] = {}
         seconds = int((dataset.complete * dataset.volumes).sum()) * len(config.data.sides)
         self.nbytes = 4 * self.patches * seconds

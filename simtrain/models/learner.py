@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from simtrain.config.resolved import ResolvedConfig
+from simtrain.data.collection import store_of_movies
 from simtrain.data.dataset import Dataset, Embedding
 from simtrain.data.features import Stimuli
 from simtrain.data.windows import separation
@@ -48,7 +49,8 @@ class Learner(nn.Module):
         self.film = dataset.film
         self.frames = FramePatches.of(dataset, config)
         self._modalities = tuple(embeddings)
-        self.stimuli = Stimuli(embeddings, raw=config.data.features == "raw")
+        store = store_of_movies(dataset)
+        self.stimuli = Stimuli(embeddings, raw=config.data.features == "raw", store=store)
         encoder = surface_encoder(config.model, self.frames.shape, config.data.frames)
         freeze(encoder, config.model.freeze)
         features = {"fmri": config.model.dim}
@@ -64,7 +66,7 @@ class Learner(nn.Module):
         self.loss = configured(config)
         self.overlaps_are_negatives = config.loss.overlaps == "negatives"
         size = config.loss.queue
-        self.queue = Queue(size, features, projector.dim, self.window, dataset.film) if size else None
+        self.queue = Queue(size, features, projector.dim, self.window, dataset.film, store) if size else None
         self.alignment: Alignment | None = None
 
     @property

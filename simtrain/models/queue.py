@@ -39,12 +39,22 @@ class Queue(nn.Module):
     ----------
     window : s; samples of one film that begin less than this apart, in BOLD or film, are no negatives
     film : (movies,) int, of the store (`simtrain.data.dataset.Dataset`)
+    store : (movies,) int, which of several stores a movie is of; samples of another are no negatives
     """
 
     moments: Tensor
     place: Tensor
+    store: Tensor | None
 
-    def __init__(self, size: int, modalities: Iterable[str], dim: int, window: int, film: np.ndarray) -> None:
+    def __init__(
+        self,
+        size: int,
+        modalities: Iterable[str],
+        dim: int,
+        window: int,
+        film: np.ndarray,
+        store: np.ndarray | None = None,
+    ) -> None:
         super().__init__()
         self.size, self.window, self.modalities = size, window, tuple(modalities)
         self._film = film
@@ -52,11 +62,15 @@ class Queue(nn.Module):
             self.register_buffer(modality, torch.zeros(size, dim))
         self.register_buffer("moments", torch.full((size, len(MOMENT)), EMPTY))
         self.register_buffer("place", torch.tensor(0))
+        self.register_buffer("store", None if store is None else torch.from_numpy(store), persistent=False)
 
     def forward(self, samples: np.ndarray) -> Queued:
         """What there is for ``samples`` (SAMPLE)."""
-        movie, second, clip = (self._moments(samples)[:, None] - self.moments).unbind(dim=2)
+        moments = self._moments(samples)
+        movie, second, clip = (moments[:, None] - self.moments).unbind(dim=2)
         overlap = (movie == 0) & ((second.abs() < self.window) | (clip.abs() < self.window))
+        if self.store is not None:
+            overlap |= self.store[moments[:, :1]] != self.store[self.moments[:, 0]]
         # Copies, since the batch takes the places of the oldest before its backward pass.
         embeddings = {modality: getattr(self, modality).clone() for modality in self.modalities}
         return Queued(embeddings, overlap | (self.moments[:, 0] == EMPTY))

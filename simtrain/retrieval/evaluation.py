@@ -155,24 +155,25 @@ def must_be_new(run: FitRun, dataset: Dataset, windows: np.ndarray, name: str, s
             f"`experiment` {ADAPTED}"
         )
     subjects = {dataset.subjects[position] for position in np.unique(windows["subject"])}
+    seen = run.seen(dataset)
     if name == SEEN:
-        if unseen := subjects - run.seen_subjects:
+        if unseen := subjects - seen.seen:
             raise UserError(f"{name}: {run.path} was not trained on {', '.join(sorted(unseen))}")
         return
     if name != "new-subjects":
-        seen, scenes = run.seen_scenes, list(dataset.identity["scenes"].items())
+        scenes = list(dataset.identity["scenes"].items())
         for movie in np.unique(windows["movie"]):
             title, now = scenes[movie]
-            if seen.get(title, {now}) != {now}:
+            if seen.scenes.get(title, {now}) != {now}:
                 raise UserError(
                     f"{name}: {run.path} was trained with other clips or sets of scenes in {title} than "
                     f"{dataset.path} is divided into here, so that its {split} scenes may not be new"
                 )
     if name == "new-scenes":
         return
-    if split == "val" and (known := subjects & run.trained_subjects):
+    if split == "val" and (known := subjects & seen.trained):
         raise UserError(f"{name}: {run.path} may have been trained on {', '.join(sorted(known))}")
-    if split == "test" and (known := subjects & run.seen_subjects):
+    if split == "test" and (known := subjects & seen.seen):
         raise UserError(f"{name}: {run.path} was trained or validated on {', '.join(sorted(known))}")
 
 

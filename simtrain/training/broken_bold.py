@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from simdata.store import BoldReader
 from simtrain.common import distributed
+from simtrain.data.collection import open_reader
 from simtrain.data.dataset import Dataset
 from simtrain.data.feeds import Stream
 from simtrain.training.step import AnyLearner
@@ -23,7 +23,7 @@ def broken_bold(learner: AnyLearner, samples: np.ndarray, dataset: Dataset, leng
     """
     found, frames, device = [], learner.frames, learner.device
     parts = ((samples[start : start + LOOKED_AT], None) for start in range(0, len(samples), LOOKED_AT))
-    with Stream(BoldReader(dataset.path), length, device).batches(parts, LOOKED_AT) as batches:
+    with Stream(open_reader(dataset), length, device).batches(parts, LOOKED_AT) as batches:
         for batch in batches:
             side = torch.from_numpy(batch.samples["hemisphere"].astype(np.int64)).to(device)
             finite_ones = frames(batch.stored, side).flatten(1).isfinite().all(dim=1).cpu().numpy()

@@ -8,7 +8,7 @@ weights in place of the path: the run is repeated and gone on with when the othe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Required, TypedDict
@@ -26,7 +26,10 @@ from simtrain.config.schema import Config, PretrainConfig
 from simtrain.data.dataset import Dataset
 from simtrain.models.factory import surface_encoder
 from simtrain.models.sit import SiT
-from simtrain.training import checkpoint, lineage, records
+from simtrain.training import checkpoint, records
+from simtrain.training.exposure import Exposure
+from simtrain.training.kept_store import RECORD as STORE
+from simtrain.training.kept_store import kept_stores
 
 WEIGHTS, RECORD = "initial.pt", "initial.json"
 IMPORTED = "imported.json"  # what a run of `simtrain import-weights` keeps of the files
@@ -58,16 +61,13 @@ class Around(TypedDict, total=False):
     Attributes
     ----------
     config : of the run
-    store : of its identity, the catalog and the number of runs
-    seen_subjects, trained_subjects : on whom the weights were trained or validated; on whom they were trained
-    seen_scenes : movie -> hashes of the sets of its scenes
+    stores : of the identity of each, the catalog and the number of runs
+    exposures : what the weights have seen of each data set (`Exposure.as_json`), in each training
     """
 
     config: dict[str, Any]
-    store: dict[str, str | int]
-    seen_subjects: list[str]
-    trained_subjects: list[str]
-    seen_scenes: dict[str, list[str]]
+    stores: list[dict[str, str | int]]
+    exposures: list[list[dict[str, Any]]]
 
 
 class Origin(Around, total=False):
@@ -118,21 +118,13 @@ class Initial:
         return cls(encoder, {"name": path.name, "step": state.get("step"), **_run_around(file)})
 
     @staticmethod
-    def seen_subjects(run: Path) -> set[str]:
-        """Subjects of earlier training of the weights with which the run in ``run`` began."""
-        return {*_origin(run).get("seen_subjects", []), *_imported_subjects(run)}
-
-    @staticmethod
-    def trained_subjects(run: Path) -> set[str]:
-        """Those of them that the weights were trained on; all, where the record is of before it told."""
-        origin = _origin(run)
-        trained = origin.get("trained_subjects", origin.get("seen_subjects", []))
-        return {*trained, *_imported_subjects(run)}
-
-    @staticmethod
-    def seen_scenes(run: Path) -> dict[str, list[str]]:
-        """The `simtrain.training.run_folder.FitRun.seen_scenes` of earlier training alone."""
-        return _origin(run).get("seen_scenes", {})
+    def exposures(run: Path) -> list[list[Exposure]]:
+        """What the weights with which the run in ``run`` began have seen in each training before it."""
+        origin, imported = _origin(run), frozenset(_imported_subjects(run))
+        found = [[Exposure.read(one) for one in training] for training in origin.get("exposures", [])]
+        if "seen_subjects" in origin:  # records of before they told data sets apart
+            found.append([_of_before(origin)])
+        return [*found, [Exposure(None, imported, imported, {})]] if imported else found
 
     def must_fit(self, config: Config, dataset: Dataset) -> None:
         """Compare sizes with the encoder of a configuration; a class token may join, as published.
@@ -262,42 +254,37 @@ def _encoder_of(state: Any) -> dict[str, Tensor]:
 
 def _run_around(file: Path) -> Around:
     """What the run folder that a checkpoint lies in says of it."""
-    config, store = file.with_name("config.yaml"), file.with_name("store.json")
-    if not (config.is_file() and store.is_file()):
+    folder, config = file.parent, file.with_name("config.yaml")
+    stores = kept_stores(folder)
+    if not (config.is_file() and (stores[0].folder / STORE).is_file()):
         return {}
-    identity = lineage.read(store)
+    known = [store.record for store in stores]
+    exposures = [[Exposure.of(one) for one in known], *Initial.exposures(folder)]
     return {
         "config": yaml.safe_load(config.read_text()),
-        "store": {
-            "catalog_name": identity["catalog_name"],
-            "catalog_sha256": identity["catalog_sha256"],
-            "runs": identity["runs"],
-        },
-        "seen_subjects": sorted(
-            lineage.subjects_in(identity, "train", "val") | Initial.seen_subjects(file.parent)
-        ),
-        "trained_subjects": sorted(
-            lineage.subjects_in(identity, "train") | Initial.trained_subjects(file.parent)
-        ),
-        "seen_scenes": {
-            movie: sorted(hashes)
-            for movie, hashes in merged(identity.get("scenes", {}), Initial.seen_scenes(file.parent)).items()
-        },
+        "stores": [
+            {
+                "catalog_name": one["catalog_name"],
+                "catalog_sha256": one["catalog_sha256"],
+                "runs": one["runs"],
+            }
+            for one in known
+        ],
+        "exposures": [[one.as_json for one in training] for training in exposures],
     }
 
 
-def merged(own: Mapping[str, str], earlier: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
-    """Movie -> hashes of its scenes, in one training and in those before it."""
-    found = {movie: set(hashes) for movie, hashes in earlier.items()}
-    for movie, one in own.items():
-        found.setdefault(movie, set()).add(one)
-    return found
+def _of_before(origin: Mapping[str, Any]) -> Exposure:
+    """That of a record of before they told data sets apart, or even whom weights were trained on."""
+    seen = origin["seen_subjects"]
+    scenes = {movie: frozenset(hashes) for movie, hashes in origin.get("seen_scenes", {}).items()}
+    return Exposure(None, frozenset(origin.get("trained_subjects", seen)), frozenset(seen), scenes)
 
 
-def _origin(run: Path) -> Around:
+def _origin(run: Path) -> Mapping[str, Any]:
     """What the run in a folder says of the weights that it began with."""
     record = run / RECORD
-    origin: Around = records.read(record, ["origin"])["origin"] if record.exists() else {}
+    origin: Mapping[str, Any] = records.read(record, ["origin"])["origin"] if record.exists() else {}
     return origin
 
 

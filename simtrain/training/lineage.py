@@ -12,7 +12,6 @@ from typing import cast
 
 import numpy as np
 
-from simdata.common.errors import UserError
 from simtrain.data.dataset import SPLITS, Dataset, Embedding, Identity
 from simtrain.data.windows import TRAIN, VAL
 from simtrain.training import fingerprints, records
@@ -57,67 +56,50 @@ def subjects_in(known: Record, *sets: str) -> set[str]:
     return {subject for subject, split in known["subjects"].items() if split in sets}
 
 
-def must_be_unchanged(
-    run: Path, known: Record, dataset: Dataset, embeddings: Iterable[Embedding]
-) -> list[str]:
-    """Refuse to go on with a training whose data are others now.
+def changes(
+    folder: Path, known: Record, dataset: Dataset, embeddings: Iterable[Embedding]
+) -> tuple[list[str], list[str]]:
+    """What of the data of a training is other now, of what it was trained and validated on.
+
+    Parameters
+    ----------
+    folder : where what is known is kept, with the sketches of features
 
     Returns
     -------
-    What has joined the store since and is left out, in words.
-
-    Raises
-    ------
-    UserError
-        If what was trained or validated on has changed; all of it is listed.
+    faults : all that is other, in words
+    notes : what has joined the store since and is left out, in words
     """
     embeddings = list(embeddings)
     now = record(dataset, embeddings)
     faults, notes = _runs(known, now)
     faults += _scenes(known, now) + _cortex(known, now) + _places(known, dataset)
-    faults += [fault for one in embeddings for fault in _features(run, known, one, dataset, True)]
-    if faults:
-        raise UserError(
-            f"{run} was trained on other data than {dataset.path} has now:\n  "
-            + "\n  ".join(faults)
-            + "\nGive another `out` to train on these, or the store and `splits` as they were."
-        )
-    return notes
+    faults += [fault for one in embeddings for fault in _features(folder, known, one, dataset, True)]
+    return faults, notes
 
 
-def must_suit(run: Path, known: Record, dataset: Dataset, embeddings: Iterable[Embedding]) -> None:
-    """Refuse to test on features, or on runs of the training, that were replaced since.
+def replaced(folder: Path, known: Record, dataset: Dataset, embeddings: Iterable[Embedding]) -> list[str]:
+    """Which features, or runs of the training, were replaced since, in words.
 
     Other subjects, films and stores are fine: a movie or a run is compared if the store has one of that name
     in the same data set (``catalog_name``).
-
-    Raises
-    ------
-    UserError
-        If encoder, weights, settings, rows or sources differ.
     """
-    faults = [fault for one in embeddings for fault in _features(run, known, one, dataset, False)]
+    faults = [fault for one in embeddings for fault in _features(folder, known, one, dataset, False)]
     faults += _places(known, dataset)
     if known["catalog_name"] == dataset.identity["catalog_name"]:
         then = {key: source for runs in known.get("bold", {}).values() for key, source in runs.items()}
         faults += _replaced(then, _sources(dataset, _ANY))
-    if faults:
-        raise UserError(
-            f"{run} was trained on other data than {dataset.path} has now:\n  "
-            + "\n  ".join(faults)
-            + "\nTest it on a store with what it was trained on, or train anew."
-        )
+    return faults
 
 
-def known_to(known: Record, samples: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """The ``samples`` (SAMPLE) of runs that the store had when training began."""
-    if "bold" not in known:
-        return samples
+def known_runs(known: Record, dataset: Dataset) -> np.ndarray:
+    """(subjects, movies) bool: the runs that the store had when training began."""
+    if "bold" not in known:  # runs from before it was kept
+        return np.ones(dataset.complete.shape, bool)
     keys = {key for runs in known["bold"].values() for key in runs}
-    table = np.array(
+    return np.array(
         [[f"{subject}/{movie}" in keys for movie in dataset.movies] for subject in dataset.subjects]
     )
-    return samples[table[samples["subject"], samples["movie"]]]
 
 
 _ANY = tuple((subjects, scenes) for subjects in range(len(SPLITS)) for scenes in range(1, len(SPLITS)))
@@ -179,7 +161,7 @@ def _places(known: Record, dataset: Dataset) -> list[str]:
     return ["it was trained on vertices, and these are parcels"]
 
 
-def _features(run: Path, known: Record, one: Embedding, dataset: Dataset, all_of_them: bool) -> list[str]:
+def _features(folder: Path, known: Record, one: Embedding, dataset: Dataset, all_of_them: bool) -> list[str]:
     """What is not as in training of features; with ``all_of_them``, also rows that are there or missing."""
     then = known.get("embeddings", {}).get(one.variable)
     if then is None:
@@ -194,10 +176,10 @@ def _features(run: Path, known: Record, one: Embedding, dataset: Dataset, all_of
         return [f"{one.variable} has {one.values.shape[-1]} features, and had {then['features']}"]
     if known["catalog_name"] != dataset.identity["catalog_name"]:
         return []  # movies of the same name are others
-    changed = fingerprints.changed_rows(run, then, one, dataset.movies)
+    changed = fingerprints.changed_rows(folder, then, one, dataset.movies)
     counts = [f"{movie} ({count})" for movie, count in changed.items()]
     faults = [f"{one.variable} was replaced: other rows in {_listed(counts)}"] if counts else []
-    if all_of_them and (other := fingerprints.other_gaps(run, _movies(known), one, dataset.movies)):
+    if all_of_them and (other := fingerprints.other_gaps(folder, _movies(known), one, dataset.movies)):
         faults.append(f"{one.variable}: rows joined or are gone in {_listed(other)}")
     return faults
 

@@ -12,14 +12,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from simdata.common.errors import UserError
-from simdata.store import BoldReader
 from simtrain.common import distributed, finite, interrupts, processes
 from simtrain.common.interrupts import Interrupts
 from simtrain.config.training_sections import TrainConfig
-from simtrain.data.balance import Balance
+from simtrain.data.collection import Collection, by_store, open_reader
 from simtrain.data.dataset import Dataset
-from simtrain.data.feeds import Batches, open_feed
-from simtrain.data.order import shuffled_batches
+from simtrain.data.feeds import Batches, Feed, open_feed
+from simtrain.data.mixture import shares_of, told_shares, training_batches
 from simtrain.data.windows import Windows
 from simtrain.models.learner import Learner
 from simtrain.training import checkpoint, validation
@@ -32,7 +31,7 @@ from simtrain.training.preparation import find_samples, fit_embedding, new_learn
 from simtrain.training.run_folder import AnyRun, FitRun
 from simtrain.training.scalars import Metrics, NoMetrics, Report
 from simtrain.training.step import AnyTraining
-from simtrain.training.validation import Validation
+from simtrain.training.validation import JointValidation, Validation
 
 
 def fit(
@@ -57,8 +56,9 @@ def fit(
     with interrupts.caught():
         used = Windows.of(dataset, run.config)
         samples, held_out = find_samples(used, run.config)
-        learner = new_learner(run, lambda: _learner(used, run)).to(device)
-        fit_embedding(learner, samples, dataset, run)
+        shares = shares_of(samples, dataset, run.weights)
+        learner = new_learner(run, lambda: _learner(used, run, shares)).to(device)
+        fit_embedding(learner, samples, dataset, run, shares)
         training = ContrastiveTraining(run.config, learner, used.clips)
         jitter = run.config.data.lag_jitter
         return go_on(training, samples, held_out, dataset, run, console, feed, jitter, report)
@@ -90,28 +90,30 @@ def go_on(
             console.print(_ended(training))
             return None
         console.print(f"going on from step {training.step} of {run.config.train.steps}")
-    held_out = run.known(held_out, dataset)
+    held_out, shares = run.known(held_out, dataset), shares_of(samples, dataset, run.weights)
     _announce(training, samples, held_out, console)
-    chosen = validation.choose(held_out, train)
+    for line in told_shares(samples, held_out, dataset, shares):
+        console.print(line, soft_wrap=True, highlight=False)
+    judged = [validation.choose(own, train) for own in by_store(held_out, dataset)]
+    chosen = np.concatenate(judged)
     source = open_feed(
         feed,
         np.concatenate([samples, chosen]),
         dataset,
-        BoldReader(dataset.path),
+        open_reader(dataset),
         run.config.data.frames,
         device,
         training_bytes(training, run.config),
         console,
     )
-    validate = Validation(chosen, source, training) if len(chosen) else None
+    validate = _validation(judged, dataset, shares, source, training)
     distributed.same_weights(training.learner)
-    balance = Balance.of(samples, dataset.segment, train.balance)
-    drawn = shuffled_batches(samples, train.batch_size, train.seed, training.cursor, jitter, balance)
-    shares, size = distributed.shares(drawn), train.batch_size // processes.size()
+    drawn = training_batches(samples, dataset, shares, train, training.cursor, jitter)
+    own, size = distributed.shares(drawn), train.batch_size // processes.size()
     try:
         with (
             (Metrics if processes.rank() == 0 else NoMetrics)(run.path, training.step, report) as metrics,
-            source.batches(shares, size) as batches,
+            source.batches(own, size) as batches,
             _progress(console) as progress,
             interrupts.caught() as interrupt,
         ):
@@ -125,18 +127,29 @@ def go_on(
     return stopped
 
 
-def _learner(used: Windows, run: FitRun) -> Learner:
+def _learner(used: Windows, run: FitRun, shares: np.ndarray | None = None) -> Learner:
     """A new one, which knows the clips of training scenes, and the encoder that it starts from."""
     learner = Learner(run.config, used.dataset, used.embeddings)
-    learner.stimuli.fit(used.clips)
+    learner.stimuli.fit(used.clips, shares)
     if run.config.model.init is not None:
         load_kept(run.path, run.config.model.init, learner.encoder)
     return learner
 
 
+def _validation(
+    judged: list[np.ndarray], dataset: Dataset, shares: np.ndarray, source: Feed, training: AnyTraining
+) -> Validation | JointValidation | None:
+    """That of the samples of each store, None if there are none."""
+    if not isinstance(dataset, Collection):
+        return Validation(judged[0], source, training) if len(judged[0]) else None
+    stores = [number for number, own in enumerate(judged) if len(own)]
+    each = [Validation(judged[number], source, training, dataset.names[number]) for number in stores]
+    return JointValidation(each, shares[stores].tolist()) if each else None
+
+
 def _loop(
     training: AnyTraining,
-    validate: Validation | None,
+    validate: Validation | JointValidation | None,
     batches: Batches,
     metrics: Metrics | NoMetrics,
     progress: Progress,
@@ -168,7 +181,10 @@ def _loop(
             if better := training.improved(values):
                 _save(run.best, training.tested_state())
             note = ", the best so far" if better else ""
-            progress.console.print(f"step {step}: {_summary(values)}{note}", soft_wrap=True)
+            whole, *of_stores = _summaries(values)
+            progress.console.print(f"step {step}: {whole}{note}", soft_wrap=True)
+            for line in of_stores:
+                progress.console.print(f"step {step}, {line}", soft_wrap=True)
             pace.lap()
         stopped = distributed.agree(interrupt.signal)
         if saves or training.finished or stopped is not None:
@@ -269,8 +285,13 @@ def _note(values: dict[str, float]) -> str:
     )
 
 
-def _summary(values: dict[str, float]) -> str:
-    return ", ".join(f"{name.removeprefix('val/')} {value:.3f}" for name, value in values.items())
+def _summaries(values: dict[str, float]) -> list[str]:
+    """A line of what validation gives, and one for each of several stores."""
+    lines: dict[str, list[str]] = {}
+    for name, value in values.items():
+        of, _, score = name.removeprefix("val/").rpartition("/")
+        lines.setdefault(of, []).append(f"{score} {value:.3f}")
+    return [f"{of}: {', '.join(told)}" if of else ", ".join(told) for of, told in lines.items()]
 
 
 def _announce(training: AnyTraining, samples: np.ndarray, held_out: np.ndarray, console: Console) -> None:

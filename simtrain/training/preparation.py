@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from simdata.common.errors import UserError
-from simdata.store import BoldReader
 from simtrain.common import distributed
 from simtrain.config.resolved import Resolved, ResolvedData
 from simtrain.data import windows
+from simtrain.data.collection import by_store, open_reader, parts_of
 from simtrain.data.dataset import Dataset
 from simtrain.data.experiments import SEEN, why_none
 from simtrain.data.feeds import Stream, at_once
@@ -37,7 +37,7 @@ def find_samples(used: Windows, config: Resolved) -> tuple[np.ndarray, np.ndarra
     Raises
     ------
     UserError
-        If there is less than a batch, or the lag's jitter leads before the stimulus.
+        If there is less than a batch of a store, or the lag's jitter leads before the stimulus.
     """
     data, size = config.data, config.train.batch_size
     found = find_moments(used, data.moments)
@@ -46,19 +46,29 @@ def find_samples(used: Windows, config: Resolved) -> tuple[np.ndarray, np.ndarra
         samples = training_samples(trained, data)
     else:
         samples = windows.by_hemisphere(trained, data.sides)
-    if len(samples) < size:
-        raise UserError(
-            f"{used.dataset.path} has {len(samples)} training samples at a lag of {data.lag} s, less than a "
-            f"batch (train.batch_size: {size}): {why_none(used.dataset, [SEEN], 'train')}"
-        )
+    for store, own in zip(parts_of(used.dataset), by_store(samples, used.dataset), strict=True):
+        if len(own) < size:
+            raise UserError(
+                f"{store.path} has {len(own)} training samples at a lag of {data.lag} s, less than a batch "
+                f"(train.batch_size: {size}): {why_none(store, [SEEN], 'train')}"
+            )
     return samples, windows.by_hemisphere(windows.validation(found), data.sides)
 
 
-def fit_embedding(learner: AnyLearner, samples: np.ndarray, dataset: Dataset, run: AnyRun) -> None:
-    """Let a patch embedding that has to know training windows look at some, unless the run has weights."""
+def fit_embedding(
+    learner: AnyLearner, samples: np.ndarray, dataset: Dataset, run: AnyRun, shares: np.ndarray
+) -> None:
+    """Let a patch embedding that has to know training windows look at some, unless the run has weights.
+
+    Parameters
+    ----------
+    shares : (stores,) of those windows that are of each store
+    """
     given = run.checkpoint.exists() or getattr(run.config.model, "init", None) is not None
     if learner.fitted and not given:
-        drawn = draw(samples, FITTED_ON, run.config.train.seed)
+        groups, seed = by_store(samples, dataset), run.config.train.seed
+        counts = np.ceil(FITTED_ON * shares).astype(int).tolist()
+        drawn = np.concatenate([draw(own, most, seed) for own, most in zip(groups, counts, strict=True)])
         length = run.config.data.frames
         try:
             learner.fit(decoded(dataset, drawn, learner.frames, length, learner.device))
@@ -81,7 +91,7 @@ def decoded(
     ----------
     length : s, of a window
     """
-    feed, size = Stream(BoldReader(dataset.path), length, device), at_once(BLOCK, length)
+    feed, size = Stream(open_reader(dataset), length, device), at_once(BLOCK, length)
 
     def blocks() -> Iterator[Tensor]:
         parts = ((samples[start : start + size], None) for start in range(0, len(samples), size))

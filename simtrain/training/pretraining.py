@@ -13,6 +13,7 @@ from torch import Tensor
 from simtrain.common import distributed, processes
 from simtrain.data.dataset import Dataset
 from simtrain.data.feeds import Batch
+from simtrain.data.mixture import shares_of
 from simtrain.data.windows import Windows
 from simtrain.models.mae import masked_error
 from simtrain.models.masked_learner import Filled, MaskedLearner
@@ -94,6 +95,6 @@ def pretrain(
     """Train as `training.loop.fit` does: to the configured step, from the last checkpoint if there is one."""
     samples, held_out = find_samples(Windows.of(dataset, run.config), run.config)
     learner = new_learner(run, lambda: MaskedLearner(run.config, dataset)).to(device)
-    fit_embedding(learner, samples, dataset, run)
+    fit_embedding(learner, samples, dataset, run, shares_of(samples, dataset, run.weights))
     training = Pretraining(run.config, learner)
     return go_on(training, samples, held_out, dataset, run, console, feed, report=report)

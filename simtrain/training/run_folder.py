@@ -1,7 +1,8 @@
 """The run folder: all that is needed to repeat a run, to go on with it, and to test its model.
 
 ``config.yaml`` (resolved), ``store.json``, ``splits.yaml`` (if the store's are known), ``features.npz``
-(`training.fingerprints`), ``software.json``, ``checkpoint.pt``, ``metrics.jsonl``, ``tensorboard/``, and
+(`training.fingerprints`), or of several stores ``stores/``, ``stores.json`` and ``cortex.npy``
+(`training.kept_store`), ``software.json``, ``checkpoint.pt``, ``metrics.jsonl``, ``tensorboard/``, and
 later ``retrieval.json``, ``retrieval/`` and ``reconstruction/``, of validation
 ``retrieval-val.json`` and so on; ``initial.pt`` and ``initial.json`` if
 training began from an encoder of another run, ``patches.csv`` if its patches have an order of their own,
@@ -12,6 +13,7 @@ with ``alignment.pt`` if it is adapted to a subject (`training.adapted`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -21,35 +23,30 @@ import numpy as np
 
 from simdata.common import json_text
 from simdata.common.errors import UserError
-from simdata.release import splits_files
-from simdata.release.splits import Splits
 from simdata.release.splits_files import SplitsLike
-from simdata.store.notes import absent_notes
 from simtrain.config import composition, schema
-from simtrain.config.resolved import (
-    AnyResolved,
-    Resolved,
-    ResolvedConfig,
-    ResolvedPretrainConfig,
-)
-from simtrain.data.dataset import Dataset, Embedding
+from simtrain.config.resolved import AnyResolved, ResolvedConfig, ResolvedPretrainConfig
+from simtrain.data.collection import Collection, parts_of, whole_table
+from simtrain.data.dataset import Dataset
 from simtrain.data.sets import with_splits
 from simtrain.models.patch_table import FILE, PatchTable
-from simtrain.training import checkpoint, fingerprints, lineage, records, software
+from simtrain.training import checkpoint, kept_store, records, software
 from simtrain.training import resumption as resuming
 from simtrain.training.adapted import Adaptation
-from simtrain.training.initial_weights import IMPORTED, RECORD, WEIGHTS, Initial, merged
+from simtrain.training.exposure import Exposure, of_data_set, together
+from simtrain.training.initial_weights import IMPORTED, RECORD, WEIGHTS, Initial
+from simtrain.training.kept_store import KeptStore, StoreList, features
 
-SPLITS = "splits.yaml"
+STORES = (*kept_store.FILES, kept_store.FOLDER, kept_store.LIST, kept_store.CORTEX)
 # The files that make up a trained model, with what it was trained on and how.
 MODEL = (
-    *("config.yaml", "store.json", SPLITS, software.FILE, fingerprints.FILE, WEIGHTS, RECORD, IMPORTED, FILE),
+    *("config.yaml", *STORES, software.FILE, WEIGHTS, RECORD, IMPORTED, FILE),
     *(checkpoint.LAST, checkpoint.BEST, "metrics.jsonl", "history.json"),
 )
 # What a start that was killed may leave behind.
 BEGUN = {
     name
-    for file in ("store.json", SPLITS, software.FILE, fingerprints.FILE, WEIGHTS, RECORD, FILE, "config.yaml")
+    for file in (*STORES, software.FILE, WEIGHTS, RECORD, FILE, "config.yaml")
     for name in (file, f".{file}.tmp", str(Path(file).with_suffix(".tmp")))
 }
 
@@ -127,8 +124,13 @@ class RunFolder(Generic[AnyResolved]):
         dataset: Dataset,
         initial: Initial | None = None,
         table: PatchTable | None = None,
+        weights: Sequence[float] | None = None,
     ) -> Self:
         """A new run, or the one in ``path`` to go on with.
+
+        Parameters
+        ----------
+        weights : of several stores (`simtrain.data.mixture`)
 
         Raises
         ------
@@ -138,15 +140,11 @@ class RunFolder(Generic[AnyResolved]):
         """
         path = Path(path)
         if (path / "config.yaml").exists():
-            return cls.open(path)._go_on(config, dataset)
+            return cls.open(path)._go_on(config, dataset, weights)
         if path.exists() and not (path.is_dir() and all(entry.name in BEGUN for entry in path.iterdir())):
             raise UserError(f"{path} exists and is not a run folder: give `out` a new or empty folder")
         path.mkdir(parents=True, exist_ok=True)
-        used = _features(config, dataset)
-        json_text.write(path / "store.json", lineage.record(dataset, used))
-        fingerprints.write_sketches(path, used, dataset.movies)
-        if dataset.splits is not None:
-            json_text.write_whole(path / SPLITS, splits_files.text_of(dataset.splits))
+        kept_store.keep_stores(path, dataset, config, weights)
         software.write(path, config)
         if initial is not None:
             initial.write(path)
@@ -154,7 +152,7 @@ class RunFolder(Generic[AnyResolved]):
             table.write(path)
         # Last: its presence makes the folder a run.
         json_text.write_whole(path / "config.yaml", config.to_yaml())
-        return cls(path, config, _absent(dataset))
+        return cls(path, config, [note for part in parts_of(dataset) for note in kept_store.absent(part)])
 
     @property
     def checkpoint(self) -> Path:
@@ -188,44 +186,84 @@ class RunFolder(Generic[AnyResolved]):
         return Adaptation.read(self.path)
 
     @property
-    def store(self) -> lineage.Record:
-        """Identity of the store that the run was trained on, and of the embeddings in use."""
-        return lineage.read(self.path / "store.json")
+    def stores(self) -> list[KeptStore]:
+        """What it keeps of each store that it was trained on."""
+        return kept_store.kept_stores(self.path)
 
     @property
-    def splits(self) -> Splits | None:
-        """By which subjects and scenes were divided in its training; None if it keeps none."""
-        file = self.path / SPLITS
-        try:
-            return splits_files.load_splits(file) if file.exists() else None
-        except UserError:
-            raise records.damaged(file) from None
+    def names(self) -> list[str]:
+        """Of its stores, if it has several."""
+        listed = StoreList.read(self.path)
+        return [] if listed is None else listed.names
 
-    def divided(self, dataset: Dataset, splits: SplitsLike | None = None) -> Dataset:
+    @property
+    def weights(self) -> list[float] | None:
+        """Those of several stores, as given; None: by their numbers of training samples."""
+        listed = StoreList.read(self.path)
+        return None if listed is None else listed.weights
+
+    def number_of(self, dataset: Dataset) -> int | None:
+        """Which of its stores a store is: of the same data set, and of several such the most alike."""
+        known = [one.record for one in self.stores]
+        same = [
+            number
+            for number, one in enumerate(known)
+            if one["catalog_name"] == dataset.identity["catalog_name"]
+        ]
+        subjects = set(dataset.subjects)
+        return max(same, key=lambda number: len(subjects & known[number]["subjects"].keys()), default=None)
+
+    def divided(
+        self, dataset: Dataset, splits: SplitsLike | None = None, number: int | None = None
+    ) -> Dataset:
         """A store with the sets in which the run goes on or is tested: those of ``splits``.
 
         What these leave out, and all without them, is as in its training, if the store is of the same data
-        set; else as the store has it. Of an adapted run, with the runs of its subject alone.
+        set; else as the store has it. Of an adapted run, with the runs of its subject alone. Of a run of
+        several stores, without the vertices that are not cortex in all of them.
+
+        Parameters
+        ----------
+        number : which of its stores it is; None: as `number_of` finds
         """
-        same = self.store["catalog_name"] == dataset.identity["catalog_name"]
-        found = with_splits(dataset, splits, self.splits if same else None, str(self.path / SPLITS))
+        number = self.number_of(dataset) if number is None else number
+        kept = None if number is None else self.stores[number]
+        otherwise, origin = (None, "") if kept is None else (kept.splits, str(kept.splits_file))
+        found = with_splits(dataset, splits, otherwise, origin)
+        if (cortex := kept_store.kept_cortex(self.path)) is not None:
+            found = _narrowed(found, cortex, self.path)
         return found if self.adaptation is None else found.of_subject(self.adaptation.subject)
 
     @property
-    def seen_subjects(self) -> set[str]:
-        """The subjects that its weights were trained or validated on, before this run too."""
-        return lineage.subjects_in(self.store, "train", "val") | Initial.seen_subjects(self.path)
+    def exposures(self) -> list[list[Exposure]]:
+        """What its weights have seen of each data set, in this training and in those before it."""
+        own = [Exposure.of(store.record) for store in self.stores]
+        if self.adaptation is not None:
+            scenes = {movie: frozenset([one]) for movie, one in self.adaptation.scenes.items()}
+            return [own, [Exposure(None, frozenset(), frozenset(), scenes)], *Initial.exposures(self.path)]
+        return [own, *Initial.exposures(self.path)]
+
+    def seen(self, dataset: Dataset) -> Exposure:
+        """What its weights have seen of the data set of a store."""
+        return together(one for own in self.exposures for one in of_data_set(own, dataset))
 
     @property
-    def trained_subjects(self) -> set[str]:
+    def seen_subjects(self) -> frozenset[str]:
+        """The subjects of all data sets that its weights were trained or validated on, before it too."""
+        return together(one for own in self.exposures for one in own).seen
+
+    @property
+    def trained_subjects(self) -> frozenset[str]:
         """Those that its weights were trained on, before this run too."""
-        return lineage.subjects_in(self.store, "train") | Initial.trained_subjects(self.path)
+        return together(one for own in self.exposures for one in own).trained
 
-    @property
-    def seen_scenes(self) -> dict[str, set[str]]:
-        """For each movie, hashes of its clips and their sets in this training, before it and behind it."""
-        found = merged(self.store.get("scenes", {}), Initial.seen_scenes(self.path))
-        return found if self.adaptation is None else merged(self.adaptation.scenes, found)
+    def weights_tested_on(self, dataset: Dataset, split: str) -> TestedWeights:
+        """The weights that a test in a set of a store has, whose note says if that is of another data set."""
+        found = self.tested_weights.tested_in(split)
+        if self.number_of(dataset) is not None:
+            return found
+        known = " and ".join(dict.fromkeys(store.record["catalog_name"] for store in self.stores))
+        return found._replace(note=f"{found.note}, of {known}: this is another data set")
 
     def must_have_projectors(self, step: int) -> None:
         """Raise a UserError if it has but an imported encoder, beside projectors of random weights."""
@@ -244,19 +282,22 @@ class RunFolder(Generic[AnyResolved]):
         UserError
             If encoder, weights, settings or rows of features differ, or files of runs.
         """
-        lineage.must_suit(self.path, self.store, dataset, _features(self.config, dataset))
+        self.stores[self.number_of(dataset) or 0].must_suit(dataset, features(self.config, dataset))
 
     def known(self, samples: np.ndarray, dataset: Dataset) -> np.ndarray:
-        """The ``samples`` (SAMPLE) of runs that the store had when training began."""
-        return lineage.known_to(self.store, samples, dataset)
+        """The ``samples`` (SAMPLE) of runs that the stores had when training began."""
+        pairs = zip(self.stores, parts_of(dataset), strict=True)
+        known = whole_table([store.known_runs(part) for store, part in pairs])
+        return samples[known[samples["subject"], samples["movie"]]]
 
-    def _go_on(self, config: AnyResolved, dataset: Dataset) -> Self:
+    def _go_on(self, config: AnyResolved, dataset: Dataset, weights: Sequence[float] | None) -> Self:
         """The run with what may change in its configuration, which its history tells."""
         if self.adaptation is not None:
             raise UserError(
                 f"{self.path} is {self.adaptation}, and is not trained further: go on with the run that it "
                 "was made of, or give another `out`"
             )
+        self.must_be_of(list(dataset.names) if isinstance(dataset, Collection) else [], weights)
         changes = schema.changes(self.config, config)
         if faults := resuming.refused(self.config, changes):
             raise UserError(
@@ -265,8 +306,12 @@ class RunFolder(Generic[AnyResolved]):
                 + "\nGive another `out`; without `config`, `overrides` and `modalities` this one goes on."
             )
         software.must_be_the_same(self.path, self.config)
-        notes = lineage.must_be_unchanged(self.path, self.store, dataset, _features(config, dataset))
-        notes += self._follow(dataset)
+        pairs = list(zip(self.stores, parts_of(dataset), strict=True))
+        notes = [
+            note for store, part in pairs for note in store.must_be_unchanged(part, features(config, part))
+        ]
+        if any([store.follow(part) for store, part in pairs]):
+            notes += ["other splits from now on: what it is tested on has changed, its training has not"]
         if not changes:
             return type(self)(self.path, self.config, notes)
         step = checkpoint.load(self.checkpoint)["step"] if self.checkpoint.exists() else 0
@@ -275,12 +320,21 @@ class RunFolder(Generic[AnyResolved]):
         json_text.write_whole(self.path / "config.yaml", config.to_yaml())
         return type(self)(self.path, config, notes + resuming.told(changes, config, step))
 
-    def _follow(self, dataset: Dataset) -> list[str]:
-        """Keep splits that were given now, in which training and validation are what they were."""
-        if dataset.given_splits in (None, self.splits):
-            return []
-        json_text.write_whole(self.path / SPLITS, splits_files.text_of(dataset.given_splits))
-        return ["other splits from now on: what it is tested on has changed, its training has not"]
+    def must_be_of(self, names: Sequence[str], weights: Sequence[float] | None = None) -> None:
+        """Refuse other stores, or other weights of them, than the run began with.
+
+        Parameters
+        ----------
+        names : of several stores (`simtrain.data.collection.distinct_names`); none of one
+        """
+        if list(names) != self.names:
+            of = f"of {', '.join(self.names)}, in this order" if self.names else "of one store"
+            raise UserError(f"{self.path} is a run {of}: give what it was trained on, or another `out`")
+        if weights is not None and list(weights) != self.weights:
+            raise UserError(
+                f"{self.path} was begun with {_told(self.weights)}, not with {_told(weights)}: go on without "
+                "`weights`, or give another `out`"
+            )
 
     def _record(self, entry: dict[str, Any]) -> None:
         file = self.path / "history.json"
@@ -310,13 +364,16 @@ class PretrainRun(RunFolder[ResolvedPretrainConfig]):
 AnyRun = FitRun | PretrainRun
 
 
-def _absent(dataset: Dataset) -> list[str]:
-    """Subjects of splits that were given, and not of the store, in words."""
-    if dataset.given_splits is None:
-        return []
-    return absent_notes(dataset.given_splits, dataset.subjects, str(dataset.path))
+def _told(weights: Sequence[float] | None) -> str:
+    listed = "as many as samples of training" if weights is None else ",".join(f"{one:g}" for one in weights)
+    return f"`weights` {listed}"
 
 
-def _features(config: Resolved, dataset: Dataset) -> list[Embedding]:
-    """The embeddings that a configuration uses."""
-    return list(dataset.embeddings(config).values())
+def _narrowed(dataset: Dataset, cortex: np.ndarray, run: Path) -> Dataset:
+    """A store with those vertices alone that a run of several stores sees."""
+    if cortex.shape != dataset.cortex.shape:
+        sizes = " and ".join(" x ".join(map(str, one.shape)) for one in (cortex, dataset.cortex))
+        raise UserError(
+            f"{run} is of another mesh than {dataset.path} ({sizes}): test it on stores of its own"
+        )
+    return replace(dataset, cortex=dataset.cortex & cortex)

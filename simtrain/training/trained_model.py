@@ -10,6 +10,7 @@ import torch
 from simdata.common.errors import UserError
 from simtrain.common.finite import must_be_sound
 from simtrain.data.dataset import Dataset
+from simtrain.data.features import of_one_store
 from simtrain.models.alignment import Alignment, Components
 from simtrain.models.learner import Learner
 from simtrain.training import checkpoint
@@ -32,7 +33,7 @@ def load_learner(run: FitRun, dataset: Dataset, device: torch.device) -> Learner
     state = checkpoint.load_tested(run.tested)
     run.must_have_projectors(state["step"])
     try:
-        learner.load_state_dict(state["learner"])
+        learner.load_state_dict(of_one_store(state["learner"], run.number_of(dataset)))
     except RuntimeError as error:
         raise UserError(f"{run.path} does not fit {dataset.path}: {error}") from None
     if not 0 < (temperature := learner.loss.temperature) < math.inf:

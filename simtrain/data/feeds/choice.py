@@ -9,8 +9,8 @@ import torch
 from rich.console import Console
 
 from simdata.common.free_memory import host_room
-from simdata.store import BoldReader
 from simtrain.common import distributed, processes
+from simtrain.data.collection import ReadsWindows
 from simtrain.data.dataset import Dataset
 from simtrain.data.feeds.batch import Feed
 from simtrain.data.feeds.device import Device
@@ -46,7 +46,7 @@ def open_feed(
     kind: str,
     samples: np.ndarray,
     dataset: Dataset,
-    reader: BoldReader,
+    reader: ReadsWindows,
     frames: int,
     device: torch.device,
     training: int,

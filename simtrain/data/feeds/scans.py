@@ -1,4 +1,4 @@
-"""The runs of BOLD that samples need, one hemisphere each, in one array of rows (seconds)."""
+"""The runs of BOLD that samples need, one hemisphere each, in one array of rows (seconds), end to end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simdata.store import BoldReader
+from simtrain.data.collection import ReadsWindows
 from simtrain.data.dataset import Dataset
 
 AXES = ("subject", "movie", "hemisphere")
@@ -16,7 +16,7 @@ READERS = 8  # threads that read runs: a disk is quicker with several reads unde
 
 
 class Scans:
-    """Which runs there are, and where each lies: all have as many rows as the store has seconds.
+    """Which runs there are, and where each lies: a run has as many rows as its movie has seconds.
 
     Parameters
     ----------
@@ -24,19 +24,21 @@ class Scans:
 
     Attributes
     ----------
-    shape : of the array of rows, (runs * seconds, vertices)
+    shape : of the array of rows, (seconds of all runs, vertices)
     dtype : of the store
     nbytes : of that array
     """
 
-    def __init__(self, samples: np.ndarray, dataset: Dataset, reader: BoldReader) -> None:
-        subjects, movies, self._seconds, hemispheres, vertices = reader.shape
+    def __init__(self, samples: np.ndarray, dataset: Dataset, reader: ReadsWindows) -> None:
+        subjects, movies, _, hemispheres, vertices = reader.shape
         self._reader, self._volumes = reader, dataset.volumes
         self._place = np.full((subjects, movies, hemispheres), -1)
         self._place[tuple(samples[axis] for axis in AXES)] = 0
         self._runs = np.argwhere(self._place == 0)
-        self._place[tuple(self._runs.T)] = np.arange(len(self._runs)) * self._seconds
-        self.shape = (len(self._runs) * self._seconds, vertices)
+        lengths = self._volumes[self._runs[:, 1]]
+        self._first = np.cumsum(lengths) - lengths
+        self._place[tuple(self._runs.T)] = self._first
+        self.shape = (int(lengths.sum()), vertices)
         self.dtype = reader.dtype
         self.nbytes = int(np.prod(self.shape, dtype=np.int64)) * reader.dtype.itemsize
 
@@ -70,7 +72,7 @@ class Scans:
 
     def _read(self, run: int, rows: Tensor) -> None:
         subject, movie, hemisphere = self._runs[run].tolist()
-        first, seconds = run * self._seconds, int(self._volumes[movie])
+        first, seconds = int(self._first[run]), int(self._volumes[movie])
         target = rows[first : first + seconds]
         on_host = target.device.type == "cpu"
         values = target.numpy() if on_host else np.empty((seconds, rows.shape[1]), self.dtype)

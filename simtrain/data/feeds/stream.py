@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from simdata.store import BoldReader
+from simtrain.data.collection import ReadsWindows
 from simtrain.data.feeds.batch import Asked
 from simtrain.data.feeds.pipeline import Ahead
 
@@ -32,7 +32,7 @@ class Stream:
     name = "stream"
 
     def __init__(
-        self, reader: BoldReader, frames: int, device: torch.device, *, readers: int = READERS
+        self, reader: ReadsWindows, frames: int, device: torch.device, *, readers: int = READERS
     ) -> None:
         self._reader, self._frames, self._device, self._readers = reader, frames, device, readers
 

@@ -100,7 +100,7 @@ def test_other_scenes_cannot_become_tests(adapted, store):
 def test_movies_of_the_adaptation_count_as_seen(adapted, store):
     """Also those that the training had not yet."""
     run = simtrain.api.arguments.open_run(adapted)
-    assert run.seen_scenes.keys() == {"M1", "M2"}
+    assert run.seen(simtrain.open_dataset(store)).scenes.keys() == {"M1", "M2"}
     assert (
         Adaptation.read(adapted.path).scenes == run.divided(simtrain.open_dataset(store)).identity["scenes"]
     )

@@ -37,7 +37,8 @@ def test_a_url_trains_and_tests_to_the_same_bits_as_the_folder(feed, store, tmp_
 
 def test_every_command_takes_a_url():
     for name in COMMANDS.keys() - {"compare", "config", "correlate"}:  # which take none
-        stores = [param for param in cli.get_command(Context(cli), name).params if param.name == "store"]
+        params = cli.get_command(Context(cli), name).params
+        stores = [param for param in params if param.name in ("store", "stores")]
         assert [type(param.type) for param in stores] == [Location], name
 
 

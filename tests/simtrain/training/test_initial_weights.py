@@ -211,8 +211,8 @@ def test_the_origin_is_recorded(store, tmp_path, pretrained):
     origin = json.loads((run.path / "initial.json").read_text())["origin"]
     assert (origin["name"], origin["step"]) == ("pre", 3)
     assert origin["config"]["mae"]["ratio"] == 0.75
-    assert origin["store"]["catalog_sha256"] == "0" * 64
-    assert origin["seen_subjects"] == ["s1", "s2", "s3", "s4"]
+    assert origin["stores"][0]["catalog_sha256"] == "0" * 64
+    assert origin["exposures"][0][0]["seen"] == ["s1", "s2", "s3", "s4"]
 
 
 def test_a_subject_of_the_pretraining_is_not_new(store, tmp_path, copied):

@@ -18,7 +18,8 @@ from simtrain.data.dataset import open_dataset
 from simtrain.data.windows import Windows
 from simtrain.retrieval.evaluation import must_be_new
 from simtrain.training import checkpoint
-from simtrain.training.run_folder import SPLITS, FitRun
+from simtrain.training.kept_store import SPLITS
+from simtrain.training.run_folder import FitRun
 
 OTHERS = {
     "subjects": {"train": ["s4", "s5"], "val": ["s6"], "test": ["s1"]},
@@ -77,14 +78,14 @@ def all_train(store, tmp_path_factory):
 
 
 def test_a_run_is_trained_on_the_splits_and_keeps_them(run, store):
-    assert run.store["subjects"] == {
+    assert run.stores[0].record["subjects"] == {
         **{"s1": "test", "s2": "none", "s3": "none"},
         **{"s4": "train", "s5": "train", "s6": "val"},
     }
-    assert set(run.store["bold"]["training"]) == {"s4/M1", "s4/M2", "s5/M1", "s5/M2"}
+    assert set(run.stores[0].record["bold"]["training"]) == {"s4/M1", "s4/M2", "s5/M1", "s5/M2"}
     assert yaml.safe_load((run.path / SPLITS).read_text()) == OTHERS
     assert run.seen_subjects == {"s4", "s5", "s6"}
-    names = {name for name, of in run.store["subjects"].items() if of != "none"}
+    names = {name for name, of in run.stores[0].record["subjects"].items() if of != "none"}
     assert names == {"s1", "s4", "s5", "s6"}
 
 
@@ -112,15 +113,15 @@ def test_splits_with_another_test_set_alone_are_followed_from_then_on(run, store
     other = {"subjects": {**OTHERS["subjects"], "test": ["s2"]}}
     simtrain.fit(store, tmp_path / "run", overrides=["train.steps=4"], splits=other, device="cpu")
     assert "other splits from now on" in capsys.readouterr().out
-    assert FitRun.open(tmp_path / "run").splits.subjects.test == ["s2"]
-    assert FitRun.open(tmp_path / "run").splits.scenes.clips == {"test": ["alpha"]}, (
+    assert FitRun.open(tmp_path / "run").stores[0].splits.subjects.test == ["s2"]
+    assert FitRun.open(tmp_path / "run").stores[0].splits.scenes.clips == {"test": ["alpha"]}, (
         "the run's, not the store's"
     )
 
 
 def test_a_run_on_a_stores_own_splits_keeps_those(store, all_train, tmp_path):
     own = fit(store, tmp_path / "run")
-    assert own.splits == open_dataset(store).splits
+    assert own.stores[0].splits == open_dataset(store).splits
     of_its_own = held_out(own, store)
     assert list(of_its_own) == ["new-subjects", "new-scenes", "both"]
     assert held_out(own, all_train) == of_its_own
@@ -130,7 +131,7 @@ def test_a_run_on_a_stores_own_splits_keeps_those(store, all_train, tmp_path):
         UserError, match=r"no windows for new-subjects or .*: no subject with a run is in test"
     ):
         held_out(own, all_train)
-    assert fit(store, own.path, steps=4).splits is None, "it is as it was"
+    assert fit(store, own.path, steps=4).stores[0].splits is None, "it is as it was"
 
 
 def test_a_stores_own_can_be_asked_for(run, store, all_train):
@@ -144,8 +145,8 @@ def test_a_stores_own_can_be_asked_for(run, store, all_train):
 def test_tables_that_no_splits_give_are_followed_as_they_are(store, all_train, tmp_path):
     strange = divided(store, tmp_path / "strange.zarr", ["train", "test", "train", "train", "val", "test"], 1)
     run = fit(strange, tmp_path / "run")
-    assert run.splits is None
-    assert run.store["subjects"]["s2"] == "test"
+    assert run.stores[0].splits is None
+    assert run.stores[0].record["subjects"]["s2"] == "test"
     assert held_out(run, strange) == {"new-subjects": ({"s2", "s6"}, {"alpha", "beta", "gamma", "delta"})}
 
 
@@ -201,13 +202,13 @@ def test_all_commands_take_them(run, store, tmp_path):
     assert {row["subject"] for row in rows} == {"s2"}
     small = [word for text in TINY for word in ("--set", text)]
     call("fit", store, "--out", tmp_path / "new", "--config", "demo", *small, *options)
-    assert FitRun.open(tmp_path / "new").splits.subjects.train == ["s4", "s5"]
+    assert FitRun.open(tmp_path / "new").stores[0].splits.subjects.train == ["s4", "s5"]
     mae = ["--set", "model.ico=1", "--set", "model.dim=8", "--set", "model.depth=1", "--set", "train.steps=2"]
     mae += ["--set", "train.batch_size=8", "--set", "train.validation_samples=8"]
     call("pretrain", store, "--out", tmp_path / "pre", *mae, *options)
     assert (tmp_path / "pre" / SPLITS).is_file()
     call("reconstruct-maps", tmp_path / "pre", store, "--windows", 1, "--device", "cpu")
-    assert not FitRun.open(tmp_path / "new").splits.scenes.clips
+    assert not FitRun.open(tmp_path / "new").stores[0].splits.scenes.clips
     found = simtrain.batches(store, "test", splits=file, batch_size=8, ico=1)
     assert "s2" in {found.dataset.subjects[n] for n in found.samples["subject"]}
     with pytest.raises(UserError, match="no splits 'thirds': give the path"):

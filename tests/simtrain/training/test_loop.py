@@ -34,8 +34,8 @@ def test_the_run_folder_holds_what_is_needed_to_repeat_it(straight, store):
     }
     assert FitRun.open(straight.path).config == straight.config
     assert straight.config.data.lag == 6
-    assert straight.store["catalog_sha256"] == "0" * 64
-    assert straight.store["subjects"]["s5"] == "test"
+    assert straight.stores[0].record["catalog_sha256"] == "0" * 64
+    assert straight.stores[0].record["subjects"]["s5"] == "test"
     assert (
         json.loads((straight.path / "software.json").read_text())["torch"] == torch.__version__.split("+")[0]
     )

@@ -499,7 +499,15 @@ def test_in_a_store_of_the_published_data_weights_were_trained_on_its_subjects(w
     assert any("the 127 subjects listed in published-code" in note for note in run.notes)
     assert any("picked its checkpoint by the 53 subjects" in note for note in run.notes)
     assert len(run.seen_subjects) == 127
-    assert list(run.store["subjects"].values()) == ["train", "train", "test", "test", "none", "none"]
+    sets = run.stores[0].record["subjects"].values()
+    assert list(sets) == [
+        "train",
+        "train",
+        "test",
+        "test",
+        "none",
+        "none",
+    ]
     few = {"experiment": "new-subjects", "clips": 10, "draws": 2, "device": "cpu", "save": False}
     assert set(simtrain.retrieve(run.path, ours, **few).tables["windows"].subject) == {"562345", "572045"}
     with pytest.raises(UserError, match=r"was trained or validated on 100610, 102311$"):
