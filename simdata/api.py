@@ -80,6 +80,7 @@ def build(
     max_memory: int | None = None,
     on_error: OnError = "stop",
     checksum: bool = True,
+    spheres: StrPath | None = None,
     progress: Progress | Callback | None = None,
 ) -> BuildSummary:
     """Convert a release to a store, or bring a store up to what is on disk.
@@ -114,6 +115,9 @@ def build(
         What to do when a source is short, broken or not what the catalog says.
     checksum : bool
         Whether to hash every source with sha256.
+    spheres : str or Path, optional
+        Folder with HCPpipelines' or TemplateFlow's spheres (docs/surfaces.md): in place of the registration
+        of fsaverage that comes with simdata, and for runs on fs_LR 164k, which need it.
     progress : Progress or callable, optional
         Hears ``(what, done, total)``; silence by default. ``simdata.common.progress.Bars`` draws bars.
 
@@ -138,6 +142,7 @@ def build(
     from simdata.catalog_completion import completed
     from simdata.films.content import MODALITIES
     from simdata.store.encoding import ENCODINGS
+    from simdata.surface.sphere_files import SphereFiles
 
     _check_choice("encoding", encoding, ENCODINGS)
     _check_choice("on_error", on_error, ON_ERROR)
@@ -152,7 +157,14 @@ def build(
     if known.is_bids:
         known, text = _catalog_and_text(completed(known, folder, out), out)
     return build_store(
-        Recipe(known, text, encoding=encoding, encoders=made, modalities=wanted),
+        Recipe(
+            known,
+            text,
+            encoding=encoding,
+            encoders=made,
+            modalities=wanted,
+            spheres=None if spheres is None else SphereFiles.of(local(spheres, "`spheres`")),
+        ),
         source=folder,
         movies=local(movies, "`movies`"),
         out=out,

@@ -11,6 +11,7 @@ from simdata.encoders import Encoder
 from simdata.films.film_conversion import THUMBNAIL_HEIGHT
 from simdata.release.catalog import Catalog
 from simdata.release.sources import Rejected
+from simdata.surface.sphere_files import SphereFiles
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class Recipe:
     """Everything that decides what the store's values are; kept in its metadata.
 
     ``encoders`` are written as `simdata.encoders.create` reads them; None: one without weights for each of
-    the ``modalities``, which are those of the films by default.
+    the ``modalities``, which are those of the films by default. ``spheres`` take the place of those that
+    follow from formulas, and of the registration that comes with simdata.
     """
 
     catalog: Catalog
@@ -26,6 +28,7 @@ class Recipe:
     encoding: str
     encoders: tuple[str, ...] | None = None
     modalities: tuple[str, ...] | None = None
+    spheres: SphereFiles | None = None
 
     def attributes(self, encoders: Sequence[Encoder]) -> dict[str, Any]:
         """What a store must agree in to be continued with this recipe."""
@@ -37,6 +40,7 @@ class Recipe:
                 "encoding": self.encoding,
                 "encoders": {encoder.array: encoder.identity() for encoder in encoders},
                 "thumbnail_height": THUMBNAIL_HEIGHT,
+                **({"spheres": self.spheres.identity()} if self.spheres else {}),
             },
         }
 

@@ -114,6 +114,7 @@ def build(
             staging=staging,
             checksum=options.checksum,
             threads=max(1, available_cores() // workers),
+            spheres=recipe.spheres,
         )
         try:
             # Runs first, while the process is small: encoders import torch.

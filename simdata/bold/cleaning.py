@@ -21,7 +21,7 @@ import numpy as np
 from scipy.linalg import qr
 
 from simdata.bold.confounds import DVARS, FD, NON_STEADY, ConfoundTable, check_same_scan
-from simdata.bold.opened_run import ReadsBold
+from simdata.bold.opened_run import CheckedRun
 from simdata.bold.run_values import ranges
 from simdata.common.errors import UserError
 from simdata.release.clean_rule import Clean, Scrub
@@ -49,7 +49,7 @@ class Projection:
     record: dict[str, Any]
 
     @classmethod
-    def of(cls, clean: Clean, run: ReadsBold, table: Path | None) -> Projection:
+    def of(cls, clean: Clean, run: CheckedRun, table: Path | None) -> Projection:
         """Of an opened scan, and the path of its table of confounds.
 
         Raises

@@ -7,6 +7,7 @@ any length that a header states, and takes longer for tables of all grayordinate
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,7 @@ FIRST_EXTENSION = 544
 LARGEST_HEADER = 2**26  # bytes: some twenty times that of 170,494 grayordinates
 CIFTI_EXTENSION = 32  # NIfTI's code for a CIFTI-2 header
 MAGIC, GZIP_MAGIC = b"n+2", b"\x1f\x8b"
+MNI = re.compile(r"space-MNI|_mni", re.IGNORECASE)
 LINE_ENDS = [13, 10, 26, 10]  # which a transfer as text would change
 
 ByteOrder = Literal["<", ">"]
@@ -100,7 +102,7 @@ def _header(path: Path, content: bytes) -> tuple[ByteOrder, np.void]:
     headers = {order: np.frombuffer(content, header_dtype.newbyteorder(order))[0] for order in orders}
     sizes = {int(header["sizeof_hdr"]): order for order, header in headers.items()}
     if NIFTI1_HEADER_BYTES in sizes:
-        raise UserError(f"{path}: is NIfTI-1, not CIFTI-2; a dense time series (.dtseries.nii) is needed")
+        raise _volume(path, "is NIfTI-1, not CIFTI-2")
     header = headers[order := sizes.get(HEADER_BYTES, "<")]
     if HEADER_BYTES not in sizes or bytes(header["magic"]).rstrip(b"\0") != MAGIC:
         raise UserError(f"{path}: cannot be read as CIFTI-2 (it does not begin as NIfTI-2 does); {AGAIN}")
@@ -114,10 +116,21 @@ def _shape(path: Path, header: np.void) -> tuple[int, int]:
     dimensions = header["dim"].tolist()
     if dimensions[0] != 6 or dimensions[1:5] != [1, 1, 1, 1] or min(dimensions[5:7]) < 1:
         if dimensions[0] in (3, 4):
-            raise UserError(f"{path}: is not CIFTI-2, but a volume; a dense time series is needed")
+            raise _volume(path, "is not CIFTI-2, but a volume")
         said = " x ".join(map(str, dimensions[1 : 1 + min(max(dimensions[0], 0), 7)]))
         raise UserError(f"{path}: its NIfTI header has dimensions {said}; CIFTI-2 has 1 x 1 x 1 x 1 x n x m")
     return dimensions[5], dimensions[6]
+
+
+def _volume(path: Path, what: str) -> UserError:
+    """Why a volume is not taken, and what makes a surface of it."""
+    if MNI.search(path.name):
+        what += ": in MNI space, where a voxel no longer tells on which bank of a sulcus it was"
+    return UserError(
+        f"{path}: {what}. A run on the cortical surface is needed: `fmriprep BIDS OUT participant "
+        "--cifti-output 91k` makes dense time series (..._space-fsLR_den-91k_bold.dtseries.nii), "
+        "`--output-spaces fsaverage6` GIFTI (..._hemi-L_space-fsaverage6_bold.func.gii)"
+    )
 
 
 def _stored_type(path: Path, header: np.void) -> np.dtype:

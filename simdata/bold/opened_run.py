@@ -18,7 +18,7 @@ import numpy as np
 
 from simdata.common.errors import UserError
 from simdata.common.faults import in_words
-from simdata.surface.meshes import DIVISIONS, HEMISPHERES
+from simdata.surface.meshes import HEMISPHERES, MESH_VERTICES
 
 STORED_KINDS = ("f", "i", "u")
 HEADER: dict[str, tuple[Callable[[object], bool], str]] = {  # attribute of an opened run: what it must be
@@ -26,7 +26,7 @@ HEADER: dict[str, tuple[Callable[[object], bool], str]] = {  # attribute of an o
     "volumes": (lambda count: isinstance(count, Integral) and int(count) > 0, "a whole number above 0"),
     "tr": (lambda tr: isinstance(tr, Real) and 0 < float(tr) < math.inf, "seconds above 0"),
     "start": (lambda start: isinstance(start, Real) and math.isfinite(float(start)), "seconds"),
-    "density": (lambda density: density in list(DIVISIONS), f"one of {', '.join(DIVISIONS)}"),
+    "density": (lambda density: density in list(MESH_VERTICES), f"one of {', '.join(MESH_VERTICES)}"),
     "vertices": (lambda v: isinstance(v, Mapping) and set(v) == set(HEMISPHERES), "a mapping of L and R"),
     "stored_kind": (lambda kind: kind in STORED_KINDS, f"one of {', '.join(STORED_KINDS)}"),
     "cortices": (callable, "a method"),
@@ -41,10 +41,11 @@ class ReadsBold(Protocol):
     ----------
     path : the file
     volumes : number of TRs
-    tr : repetition time, s
+    tr : repetition time, s; None if the file does not say: the JSON beside it, or the catalog, must then
     start : when the first volume begins by the scan's clock, s; volume k stands for start + (k + 1/2) tr. May
         be left out, and is 0 then.
-    density : "59k" or "32k", the fs_LR mesh of both hemispheres
+    density : the mesh of both hemispheres, one of `simdata.surface.meshes.MESH_VERTICES`; None if several
+        have as many vertices, and the file does not say which: the catalog must then
     vertices : "L" and "R" -> (rows,) whole numbers, the vertex of the mesh that a row of `cortices` stands
         for: each once, in any order. Those of the medial wall may be left out.
     stored_kind : of the file's own numbers: "f" for floats, "i" or "u" for whole ones, which chance repeats
@@ -75,13 +76,13 @@ class ReadsBold(Protocol):
     def volumes(self) -> int: ...
 
     @property
-    def tr(self) -> float: ...
+    def tr(self) -> float | None: ...
 
     @property
     def start(self) -> float: ...
 
     @property
-    def density(self) -> str: ...
+    def density(self) -> str | None: ...
 
     @property
     def vertices(self) -> Mapping[str, np.ndarray]: ...
@@ -107,6 +108,42 @@ class ReadsBold(Protocol):
 
 
 @dataclass(frozen=True)
+class Stated:
+    """What else says of a run whose files do not: its TR, s, and the mesh that it is on."""
+
+    tr: float | None = None
+    mesh: str | None = None
+
+    def completed(self, path: Path, header: dict[str, Any]) -> dict[str, Any]:
+        """A header with what it lacks.
+
+        Raises
+        ------
+        UserError
+            If this lacks it too, or says another mesh than the header.
+        """
+        return header | {
+            "tr": self._tr(path, header["tr"]),
+            "density": self._density(path, header["density"]),
+        }
+
+    def _tr(self, path: Path, said: float | None) -> float:
+        if said is None and self.tr is None:
+            raise UserError(f"{path}: does not say its TR, nor does a .json beside it; give the catalog's tr")
+        return self.tr if said is None else said  # type: ignore[return-value]
+
+    def _density(self, path: Path, said: str | None) -> str:
+        if said is None and self.mesh is None:
+            raise UserError(
+                f"{path}: is on fs_LR 164k or on fsaverage7, which have 163,842 vertices both; its name has "
+                "neither space-fsLR nor space-fsaverage: give the catalog's mesh, 164k or fsaverage7"
+            )
+        if None not in (said, self.mesh) and said != self.mesh:
+            raise UserError(f"{path}: is on {said}, and the catalog's mesh is {self.mesh}")
+        return said or self.mesh  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
 class CheckedRun:
     """A run as `ReadsBold` says, or a UserError that names the file and the format.
 
@@ -126,12 +163,15 @@ class CheckedRun:
     _format: str
 
     @classmethod
-    def of(cls, path: Path, opener: Callable[[Path], ReadsBold], format_name: str) -> CheckedRun:
+    def of(
+        cls, path: Path, opener: Callable[[Path], ReadsBold], format_name: str, stated: Stated
+    ) -> CheckedRun:
         """Open a file by a format, called ``format_name`` in messages."""
         with _of_format(path, format_name):
             run = opener(path)
             # Each is asked for once, so that what is used is what was checked.
             header: dict[str, Any] = {name: getattr(run, name, LEFT_OUT.get(name)) for name in HEADER}
+            header = stated.completed(path, header)
             if fault := next(_header_faults(header), None):
                 raise _fault(path, format_name, fault)
             return cls(
@@ -183,7 +223,7 @@ def _vertex_faults(vertices: np.ndarray, hemisphere: str, density: str) -> Itera
     if not numbers or vertices.ndim != 1 or not vertices.size:
         needed = "whole numbers of shape (rows,), at least one, are needed"
         yield f"vertices of {hemisphere} as {_described(vertices)}; {needed}"
-    of_mesh = 10 * DIVISIONS[density] ** 2 + 2
+    of_mesh = MESH_VERTICES[density]
     if (beyond := (vertices < 0) | (vertices >= of_mesh)).any():
         yield f"vertex {vertices[beyond][0]} of {hemisphere}; the {density} mesh has {of_mesh:,}, from 0"
     times = np.bincount(vertices.astype(np.int64))

@@ -12,7 +12,7 @@ from simdata.bold.cleaning import Projection
 from simdata.bold.clock import Timing
 from simdata.bold.conversion_kernel import Passage
 from simdata.bold.formats import open_run
-from simdata.bold.opened_run import ReadsBold
+from simdata.bold.opened_run import CheckedRun
 from simdata.bold.run_values import ranges
 from simdata.common.errors import UserError
 from simdata.release.catalog import Movie
@@ -36,15 +36,17 @@ class PreparedScan:
     passage : from its volumes to its rows; None where each volume is a row, as it is
     """
 
-    series: ReadsBold
+    series: CheckedRun
     timing: Timing
     projection: Projection
     codes: np.ndarray
 
     @classmethod
-    def of(cls, part: Part, number: int, movie: Movie, tr: float | None, clean: Clean) -> PreparedScan:
+    def of(
+        cls, part: Part, number: int, movie: Movie, tr: float | None, clean: Clean, mesh: str | None
+    ) -> PreparedScan:
         """The scan of a cell of a movie that has this number; see `prepare`."""
-        series = open_run(part.scan.files[0])
+        series = open_run(*part.scan.files, tr=tr, mesh=mesh)
         if tr is not None and abs(series.tr - tr) > SAME_TR:
             raise UserError(f"{series.path}: has a TR of {series.tr:g} s, the catalog says {tr:g} s")
         if movie.volumes is not None and series.volumes != movie.volumes:
@@ -82,7 +84,7 @@ class PreparedScan:
         }
 
 
-def prepare(run: Run, tr: float | None, clean: Clean) -> list[PreparedScan]:
+def prepare(run: Run, tr: float | None, clean: Clean, mesh: str | None = None) -> list[PreparedScan]:
     """The scans of a cell.
 
     Raises
@@ -92,7 +94,7 @@ def prepare(run: Run, tr: float | None, clean: Clean) -> list[PreparedScan]:
         the catalog says, or `clean` cannot be done; or if a second of the film was shown twice.
     """
     parts = enumerate(run.parts, 1)
-    scans = [PreparedScan.of(part, number, run.movie, tr, clean) for number, part in parts]
+    scans = [PreparedScan.of(part, number, run.movie, tr, clean, mesh) for number, part in parts]
     times = np.bincount(np.concatenate([scan.timing.rows for scan in scans]))
     if (twice := np.flatnonzero(times > 1)).size:
         files = ", ".join(dict.fromkeys(str(scan.series.path) for scan in scans))

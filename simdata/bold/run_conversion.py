@@ -8,7 +8,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 from simdata.bold import run_values
 from simdata.bold.conversion_kernel import Passage, convert_vertices
 from simdata.bold.formats import open_run
-from simdata.bold.opened_run import ReadsBold
+from simdata.bold.opened_run import CheckedRun
 from simdata.bold.prepared_scan import PreparedScan, prepare, row_codes
 from simdata.common.checksum import sha256
 from simdata.common.errors import UserError
@@ -26,12 +26,12 @@ from simdata.common.faults import of_store
 from simdata.common.read_ahead import read_ahead
 from simdata.release.clean_rule import NOTHING, Clean
 from simdata.release.source_records import fingerprints, source_record
-from simdata.release.sources import Run
+from simdata.release.sources import Run, Scan
 from simdata.store.converted import ConvertedRun
 from simdata.store.encoding import Encoding
 from simdata.store.lock import new_folder
 from simdata.store.shards import CHECKSUM_BYTES, ShardBuffer
-from simdata.surface.meshes import HEMISPHERES, icosphere_vertices
+from simdata.surface.meshes import HEMISPHERES, MESH_VERTICES, icosphere_vertices
 from simdata.surface.resampling import ORDER, Corners, cortex_weights
 from simdata.surface.sphere_files import SphereFiles
 
@@ -63,6 +63,7 @@ def convert_run(
     checksum: bool,
     threads: int = 1,
     clean: Clean = NOTHING,
+    mesh: str | None = None,
     spheres: SphereFiles | None = None,
 ) -> ConvertedRun:
     """Convert one cell into two shards below ``staging``.
@@ -74,6 +75,7 @@ def convert_run(
     checksum : whether to hash the sources
     threads : that convert and hash; while they do, another reads the next hemisphere, and one writes the last
     clean : what is taken out of each scan
+    mesh : of files that do not say which of two they are on
     spheres : in place of those by formula, and of the registration that comes with simdata
 
     Raises
@@ -83,7 +85,7 @@ def convert_run(
         or its values (`simdata.bold.run_values`).
     """
     taken = fingerprints(run)
-    scans = prepare(run, tr, clean)
+    scans = prepare(run, tr, clean, mesh)
     codes = row_codes(scans)
     folder = new_folder(staging)
     shards = {hemisphere: folder / f"{hemisphere}.shard" for hemisphere in HEMISPHERES}
@@ -171,7 +173,7 @@ class _Cell:
         )
 
 
-def _paged_in(series: ReadsBold) -> Iterator[tuple[str, np.ndarray]]:
+def _paged_in(series: CheckedRun) -> Iterator[tuple[str, np.ndarray]]:
     """The hemispheres, with their values in memory: a byte of each page is touched, in order."""
     for hemisphere, source in series.cortices():
         source.reshape(-1).view(np.uint8)[:: mmap.PAGESIZE].max()
@@ -251,17 +253,25 @@ def _corners_of(mesh: Mesh, vertices: np.ndarray) -> Corners:
     return Corners.of(cortex_weights(density, hemisphere, vertices, spheres))
 
 
-def memory_needed(run: Run, encoding: Encoding) -> int:
+def memory_needed(run: Run, encoding: Encoding, tr: float | None = None, mesh: str | None = None) -> int:
     """Bytes that a worker needs at most for a cell: the rows of both hemispheres of a scan, and the shards.
 
     Rows are mapped, where the system may drop them, or were decompressed. Headers say how many volumes there
     are; a scan whose header cannot be read will not be converted.
     """
-    volumes = [run.movie.length]
-    for part in run.parts:
-        with suppress(UserError):
-            volumes.append(open_run(part.scan.files[0]).volumes)
+    values = max(_values(part.scan, run.movie.length, tr, mesh) for part in run.parts)
     second = icosphere_vertices(ORDER) * encoding.dtype.itemsize + CHECKSUM_BYTES
     scattered = any(len(part.plays) > 1 for part in run.parts)  # rows are put in place from a third one
     shards = len(HEMISPHERES) + scattered
-    return BASE_MEMORY + max(volumes) * CORTEX_ROWS * 4 + run.movie.length * shards * second
+    return BASE_MEMORY + values * 4 + run.movie.length * shards * second
+
+
+def _values(scan: Scan, seconds: int, tr: float | None, mesh: str | None) -> int:
+    """Of both hemispheres of a scan, at most."""
+    pair = len(scan.files) > 1
+    try:
+        run = open_run(*scan.files, tr=tr, mesh=mesh)
+    except UserError:
+        return seconds * (2 * MESH_VERTICES["fsaverage7"] if pair else CORTEX_ROWS)
+    rows = sum(map(len, run.vertices.values())) if pair else CORTEX_ROWS
+    return max(seconds, run.volumes) * rows

@@ -82,6 +82,12 @@ class MemorySize(click.ParamType):
     show_default=True,
     help="Hash every source.",
 )
+@click.option(
+    "--spheres",
+    type=LOCAL,
+    default=default(simdata.build, "spheres"),
+    help="Folder with HCP's spheres of fs_LR and fsaverage, in place of those that come with simdata.",
+)
 def build_command(
     catalog: str,
     source: Path,
@@ -95,6 +101,7 @@ def build_command(
     max_memory: int | None,
     on_error: OnError,
     checksum: bool,
+    spheres: Path | None,
 ) -> None:
     """Convert a release to a store, or continue: CATALOG is a name or a YAML file.
 
@@ -117,6 +124,7 @@ def build_command(
             max_memory=max_memory,
             on_error=on_error,
             checksum=checksum,
+            spheres=spheres,
             progress=progress,
         )
     click.echo(

@@ -23,7 +23,7 @@ from simdata.common.source_file import AGAIN, opened
 
 READ_BYTES = 2**18
 MOST_VALUES = 2**22  # of an array; a surface of 163,842 vertices has 327,680 triangles
-MOST_TEXT = 2**20  # letters of all of a file's metadata up to the first data
+MOST_TEXT = 2**20  # letters of the metadata of the file, or of an array
 MOST_MARKUP = 2**26  # bytes without the end of an element
 DEPTH = 16  # of elements in one another: GIFTI needs 5
 DATA_TYPE, INTENT = "NIFTI_TYPE_", "NIFTI_INTENT_"
@@ -118,6 +118,7 @@ class _Parser:
     _letters: int = 0
     _limit: int = MOST_TEXT
     _name: str = ""
+    _said: int = 0
     _since: int = 0
 
     def __post_init__(self) -> None:
@@ -155,7 +156,7 @@ class _Parser:
         if tag == "GIFTI":
             self.count = self._whole(attributes, "NumberOfDataArrays", "the file")
         elif tag == "DataArray":
-            self._attributes, self._of_array, self._array = attributes, {}, None
+            self._attributes, self._of_array, self._array, self._said = attributes, {}, None, 0
             self._limit = MOST_TEXT
         elif tag == "Data":
             head = self._head()
@@ -178,7 +179,8 @@ class _Parser:
         elif tag == "Value":
             pairs = self._of_array if "DataArray" in self._open else self.metadata
             pairs[self._name] = text.strip()
-            if sum(len(name) + len(value) for name, value in pairs.items()) > MOST_TEXT:
+            self._said += len(self._name) + len(text)
+            if self._said > MOST_TEXT:
                 raise _wrong(self.path, f"metadata of more than {MOST_TEXT:,} letters")
         elif tag == "Data":
             head = self._head()

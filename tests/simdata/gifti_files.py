@@ -38,3 +38,33 @@ def resampled_by_workbench(
     arguments = [metric, source, target, "BARYCENTRIC", out, "-current-roi", roi]
     subprocess.run([wb_command, "-metric-resample", *arguments], check=True, capture_output=True)
     return nib.load(out).agg_data()
+
+
+def save_series(
+    path: Path,
+    values: np.ndarray,
+    hemisphere: str,
+    *,
+    tr: float | None = 1.0,
+    encoding: str = "GIFTI_ENCODING_B64GZ",
+    endian: str = "GIFTI_ENDIAN_LITTLE",
+    intent: str = "NIFTI_INTENT_TIME_SERIES",
+) -> Path:
+    """(vertices, volumes) as a data array for each volume, in their own type."""
+    dtype = {"f": "FLOAT", "i": "INT", "u": "UINT"}[values.dtype.kind] + str(values.dtype.itemsize * 8)
+    image = GiftiImage()
+    image.meta["AnatomicalStructurePrimary"] = STRUCTURE[hemisphere]
+    for volume in values.T:
+        array = GiftiDataArray(np.ascontiguousarray(volume), intent, f"NIFTI_TYPE_{dtype}", encoding, endian)
+        if tr is not None:
+            array.meta["TimeStep"] = f"{tr:f}"
+        image.add_gifti_data_array(array)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.to_filename(path, mode="force")  # also types that tools write, and the specification has not
+    return path
+
+
+def save_pair(folder: Path, name: str, values: dict[str, np.ndarray], **how: object) -> tuple[Path, Path]:
+    """Both hemispheres, in files whose name has {} for L and R."""
+    left, right = (save_series(folder / name.format(h), values[h], h, **how) for h in "LR")
+    return left, right

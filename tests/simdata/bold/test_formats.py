@@ -11,6 +11,7 @@ import store_files
 import yaml
 from cifti_files import CORTEX, noise, write_dtseries
 from conversions import VOLUMES, convert, stored
+from gifti_files import save_pair
 from store_files import build, contents, opened
 
 from simdata.bold.cifti import open_dtseries
@@ -80,10 +81,32 @@ def test_a_cifti_file_is_known_by_its_name(cifti, tmp_path, name):
 
 
 def test_a_name_that_no_format_reads_is_told_which_are_read(tmp_path):
-    (tmp_path / "run.func.gii").write_bytes(b"GIFTI")
-    known = r"known endings are \.dtseries\.nii, \.dtseries\.nii\.gz, \.nii, \.nii\.gz$"
-    with pytest.raises(UserError, match=rf"run\.func\.gii: no BOLD format reads files of this name; {known}"):
-        open_run(tmp_path / "run.func.gii")
+    (tmp_path / "run.hdf").write_bytes(b"HDF")
+    known = r"known endings are \.dtseries\.nii, \.dtseries\.nii\.gz, \.func\.gii, \.gii, \.mgh, \.mgz, "
+    with pytest.raises(UserError, match=rf"run\.hdf: no BOLD format reads files of this name; {known}"):
+        open_run(tmp_path / "run.hdf")
+
+
+def test_what_a_file_does_not_say_is_the_catalogs_to_say(tmp_path):
+    values = {h: np.random.default_rng(0).standard_normal((163_842, 2)).astype("f4") for h in "LR"}
+    files = save_pair(tmp_path, "{}.func.gii", values, tr=None)
+    with pytest.raises(UserError, match=r"L\.func\.gii: does not say its TR, .* give the catalog's tr"):
+        open_run(*files, mesh="164k")
+    with pytest.raises(UserError, match=r"is on fs_LR 164k or on fsaverage7, .*: give the catalog's mesh"):
+        open_run(*files, tr=1.5)
+    run = open_run(*files, tr=1.5, mesh="fsaverage7")
+    assert (run.tr, run.density) == (1.5, "fsaverage7")
+    named = save_pair(tmp_path, "{}_space-fsLR_bold.func.gii", values)
+    with pytest.raises(UserError, match="is on 164k, and the catalog's mesh is fsaverage7"):
+        open_run(*named, mesh="fsaverage7")
+
+
+def test_a_pair_and_its_format_fit(cifti, tmp_path):
+    (tmp_path / "R.func.gii").touch()
+    with pytest.raises(UserError, match=r"has both hemispheres in one file, .*; leave {hemisphere} out of"):
+        open_run(cifti, cifti)
+    with pytest.raises(UserError, match=r"is of another format than R\.func\.gii"):
+        open_run(cifti, tmp_path / "R.func.gii")
 
 
 def test_an_installation_that_is_older_than_formats_is_told(tmp_path, monkeypatch):
@@ -122,12 +145,11 @@ def test_an_ending_of_two_packages_is_nobodys(npz, theirs):
 
 HEADERS = {
     "raise KeyError('tr')": r"cannot read it \(KeyError: 'tr'\); is it whole\?",
-    "del self.tr": "gives tr None; seconds above 0 is needed",
     "self.tr = '1'": "gives tr '1'",
     "self.tr = np.nan": "gives tr nan",
     "self.volumes = 40.0": "gives volumes 40.0; a whole number above 0 is needed",
     "self.volumes = 0": "gives volumes 0",
-    "self.density = 'fsaverage6'": "gives density 'fsaverage6'; one of 59k, 32k is needed",
+    "self.density = 'fsaverage4'": "gives density 'fsaverage4'; one of 59k, 32k, 164k, fsaverage5, ",
     "self.density = ['32k']": r"gives density \['32k'\]",
     "self.stored_kind = 'c'": "gives stored_kind 'c'; one of f, i, u is needed",
     "self.path = None": "gives path None",

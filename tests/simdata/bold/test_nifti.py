@@ -10,6 +10,7 @@ import pytest
 from cifti_files import Small, noise, rewritten, write_dtseries
 
 from simdata.bold.cifti import open_dtseries
+from simdata.bold.formats import open_run
 from simdata.common.errors import UserError
 
 VOLUMES = 3
@@ -145,3 +146,16 @@ def test_a_plain_file_with_more_behind_it_is_refused(good, tmp_path):
     path.write_bytes(good.read_bytes() + bytes(16))
     with pytest.raises(UserError, match=r"goes on behind the [\d,]+ bytes"):
         open_dtseries(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("sub-1_task-movie_bold.nii.gz", r"is NIfTI-1, not CIFTI-2\. A run"),
+        ("sub-1_task-movie_space-MNI152NLin6Asym_desc-preproc_bold.nii.gz", "in MNI space, where a voxel"),
+    ],
+)
+def test_a_volume_is_refused_with_what_makes_a_surface_of_it(tmp_path, name, reason):
+    nib.save(nib.Nifti1Image(np.zeros((4, 4, 4, 3), np.float32), np.eye(4)), tmp_path / name)
+    with pytest.raises(UserError, match=rf"{name}: .*{reason}.*--cifti-output 91k"):
+        open_run(tmp_path / name)
