@@ -114,6 +114,7 @@ def build(
             staging=staging,
             checksum=options.checksum,
             threads=max(1, available_cores() // workers),
+            mesh=recipe.catalog.mesh,
             spheres=recipe.spheres,
         )
         try:

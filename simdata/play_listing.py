@@ -56,7 +56,7 @@ def list_plays(
     films = _film_lengths(catalog, movies, faults)
     rows, short = [], list[tuple[str, str]]()
     for showing in release.plays.lines:
-        tr, length = _header(showing, faults)
+        tr, length = _header(catalog, showing, faults)
         rows.append({**showing.cells, "scan_seconds": length, "tr": tr, "file": showing.scan.relative})
         short += _too_short(showing, length, films)
     table = pd.DataFrame(rows, columns=[*COLUMNS, "scan_seconds", "tr", "file"])
@@ -71,18 +71,18 @@ def list_plays(
     return PlayListing(table, list(dict.fromkeys(missing)))
 
 
-def _header(showing: Showing, faults: dict[str, str]) -> tuple[float, float]:
+def _header(catalog: Catalog, showing: Showing, faults: dict[str, str]) -> tuple[float, float]:
     """TR and length of a scan, s; NaN where its file cannot be read."""
     try:
-        return _read(showing.scan.path)
+        return _read(showing.scan.scan.files, catalog.tr, catalog.mesh)
     except UserError as error:
         faults[showing.scan.relative] = str(error)
         return float("nan"), float("nan")
 
 
 @lru_cache(maxsize=64)
-def _read(path: Path) -> tuple[float, float]:
-    series = open_run(path)
+def _read(files: tuple[Path, ...], tr: float | None, mesh: str | None) -> tuple[float, float]:
+    series = open_run(*files, tr=tr, mesh=mesh)
     return series.tr, series.tr * series.volumes
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -151,14 +151,14 @@ class Catalog(Strict):
     """A data set: see ``catalogs/hcp7t-movie.yaml`` for a complete one.
 
     ``bold`` lists path patterns below the source folder, best first; ``{subject}``, ``{movie}``,
-    ``{phase_encoding}`` and ``{session}`` are filled in, and ``{run}`` may be anything. Or it says by BIDS
-    entities which files to take; then ``movie`` and ``repeat`` are templates over the entities of a scan.
-    ``subject_pattern`` is what a subject's id looks like.
+    ``{phase_encoding}`` and ``{session}`` are filled in, ``{run}`` may be anything, and ``{hemisphere}``
+    makes two files one scan. Or it says by BIDS entities which files to take; then ``movie`` and ``repeat``
+    are templates over the entities of a scan. ``subject_pattern`` is what a subject's id looks like.
 
     Parameters
     ----------
-    name, title, reference, tr, stimulus_lag, bold, movie, repeat, subject_pattern, plays, films, transcripts,
-    movies, clean, splits
+    name, title, reference, tr, mesh, stimulus_lag, bold, movie, repeat, subject_pattern, plays, films
+    transcripts, movies, clean, splits
         The keys of the YAML file (docs/catalogs.md); `Catalog.load` reads one.
 
     Raises
@@ -179,6 +179,7 @@ class Catalog(Strict):
     title: str
     reference: str = ""
     tr: Annotated[Number, Field(gt=0, le=100)] | None = None
+    mesh: Literal["164k", "fsaverage7"] | None = None
     stimulus_lag: Seconds
     bold: Annotated[
         Annotated[Patterns, Tag("<patterns>")] | Annotated[Entities, Tag("<entities>")],

@@ -63,6 +63,8 @@ def compare(old: Catalog, new: Catalog) -> Changes:
         changes.changed.append("tr")
     if old.clean != new.clean:
         return Changes(refused=f"clean is another, and the store's BOLD was cleaned by its own; {REBUILD}")
+    if old.mesh != new.mesh:
+        return Changes(refused=f"mesh is {new.mesh}, the store's is {old.mesh}; {REBUILD}")
     names, wanted = ([movie.name for movie in catalog.movies] for catalog in (old, new))
     if wanted[: len(names)] != names:
         return Changes(

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from simdata.common.errors import UserError
-from simdata.common.fetched import NotFetched, check_content
+from simdata.common.fetched import NotFetched, check_content, is_there
 from simdata.release.catalog import Catalog, Movie
+from simdata.release.patterns import HEMISPHERE
 from simdata.release.sources import (
     GZIPPED,
     RESERVED,
@@ -24,6 +25,8 @@ from simdata.release.sources import (
 
 LABEL = "[0-9A-Za-z]+"  # what {run}, and {session} where a movie does not say it, may be
 WILD = re.compile(r"\{(session|run)\}")
+PAIRS = (("L", "R"), ("lh", "rh"))  # what {hemisphere} stands for
+SIDES = [side for pair in PAIRS for side in pair]
 Labels = tuple[str, str]  # session and run
 
 
@@ -75,6 +78,7 @@ class Naming:
             phase_encoding=_one_of(movie.phase_encoding for movie in catalog.movies),
             session=LABEL,
             run=LABEL,
+            hemisphere=_one_of(SIDES),
         )
         is_folder = depth < len(parts) - 1
         end = "" if is_folder else f"(?:{re.escape(GZIPPED)})?"
@@ -140,12 +144,13 @@ def _order(item: tuple[Labels, list[str]]) -> list[tuple[int, str]]:
 
 
 def candidates(catalog: Catalog, source: Path, subject: str, movie: Movie) -> list[str]:
-    """Where the scans of a movie may lie below the source folder, best first."""
-    return [path for paths in _by_scan(catalog, source, subject, movie).values() for path in paths]
+    """Where the files of a movie's scans may lie below the source folder, best first."""
+    paths = [path for paths in _by_scan(catalog, source, subject, movie).values() for path in paths]
+    return [file for path in paths for files in _file_names(path) for file in files]
 
 
 def _by_scan(catalog: Catalog, source: Path, subject: str, movie: Movie) -> dict[Labels, list[str]]:
-    """Session and run of each scan -> where it may lie, best first."""
+    """Session and run of each scan -> where it may lie, best first; {hemisphere} stands as it is."""
     session = "" if movie.session is None else str(movie.session)
     scans: dict[Labels, list[str]] = {}
     for pattern in catalog.patterns:
@@ -179,9 +184,17 @@ def _inside(
     below = f"{folder}/" if folder else ""
     if not WILD.search(part):
         return [(below + part, labels), (below + part + end, labels)] if end else [(below + part, labels)]
-    regex = re.compile(component_regex(part, session=LABEL, run=LABEL) + f"(?:{re.escape(end)})?")
-    matches = [(entry.name, regex.fullmatch(entry.name)) for entry in entries(source / folder)]
-    return [(below + name, labels | match.groupdict()) for name, match in matches if match and is_utf8(name)]
+    fields = component_regex(part, session=LABEL, run=LABEL, hemisphere=_one_of(SIDES))
+    regex = re.compile(f"{fields}(?:{re.escape(end)})?")
+    found = {}
+    for entry in entries(source / folder):
+        if (match := regex.fullmatch(entry.name)) and is_utf8(entry.name):
+            fields_of = match.groupdict()
+            name = entry.name
+            if fields_of.pop("hemisphere", None):  # both files of a scan are one place
+                name = name[: match.start("hemisphere")] + HEMISPHERE + name[match.end("hemisphere") :]
+            found[below + name] = labels | fields_of
+    return list(found.items())
 
 
 def _take(
@@ -194,9 +207,9 @@ def _take(
     """Add the first product of a scan that can be read, if there is any."""
     waiting: list[tuple[NamedScan, UserError]] = []
     for relative in paths:
-        scan = NamedScan(*names, Scan((source / relative,), (relative,)))
+        scan = NamedScan(*names, _scan_at(source, relative))
         try:
-            check_content(scan.path)
+            _check_files(scan.scan)
         except FileNotFoundError:
             continue
         except NotFetched as error:
@@ -214,6 +227,35 @@ def _take(
             ]
             return
     found.scans += waiting[:1]
+
+
+def _file_names(path: str) -> list[tuple[str, ...]]:
+    """The files that a place stands for: one, or the pairs of hemispheres by either way of naming them."""
+    if HEMISPHERE not in path:
+        return [(path,)]
+    return [tuple(path.replace(HEMISPHERE, side) for side in pair) for pair in PAIRS]
+
+
+def _scan_at(source: Path, path: str) -> Scan:
+    names = _file_names(path)
+    there = (files for files in names if any(is_there(source / file) for file in files))
+    files = next(there, names[0])
+    return Scan(tuple(source / file for file in files), files)
+
+
+def _check_files(scan: Scan) -> None:
+    """As `check_content`, of all files of a scan; one hemisphere alone is a UserError."""
+    missing = []
+    for path in scan.files:
+        try:
+            check_content(path)
+        except FileNotFoundError as error:
+            missing.append((path, error))
+    if len(missing) == len(scan.files):
+        raise missing[0][1]
+    for path, _ in missing:
+        (other,) = set(scan.files) - {path}
+        raise UserError(f"{other}: is one hemisphere, and the other, {path.name}, is not beside it; get it")
 
 
 def _with_events(catalog: Catalog, named: NamedScan) -> NamedScan:

@@ -9,7 +9,8 @@ from pathlib import PurePosixPath
 from re import _constants as sre  # type: ignore[attr-defined]  # no stubs for what re keeps to itself
 from re import _parser as parser  # type: ignore[attr-defined]
 
-FIELDS = ("subject", "movie", "phase_encoding", "session", "run")
+HEMISPHERE = "{hemisphere}"  # of scans whose hemispheres are files of their own
+FIELDS = ("subject", "movie", "phase_encoding", "session", "run", "hemisphere")
 LONGEST_NAME = 255  # bytes of a file's name on usual file systems
 LONGEST_REGEX = 500  # characters
 MOST_STEPS = 20_000_000  # of matching one name; about a second
@@ -66,6 +67,8 @@ def check_bold(pattern: str) -> str:
     fields = {field for _, field, _, _ in found}
     if "subject" not in fields:
         raise ValueError(f"bold pattern must contain {{subject}} and {{movie}}: {pattern}")
+    if HEMISPHERE in pattern.rpartition("/")[0]:
+        raise ValueError(f"{pattern!r}: {HEMISPHERE} may stand in the file's name alone, not in a folder's")
     if "{{" in pattern or "}}" in pattern:
         raise ValueError(f"{pattern!r}: braces are for fields, and cannot be in a name")
     return pattern
