@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 
@@ -22,8 +22,6 @@ VOLUMES_AT_ONCE = 16  # of float32: a cache line of each vertex
 SAME_TR = 1e-6  # s
 SIDE = re.compile(r"hemi-([LR])(?=[._])|(?:^|[._])([lr])h(?=[._])|\.([LR])(?=\.)")
 NAMES = {"L": "left", "R": "right"}
-
-Series = TypeVar("Series", bound="HemisphereSeries")
 
 
 class HemisphereSeries(Protocol):

@@ -25,6 +25,7 @@ READ_BYTES = 2**18
 MOST_VALUES = 2**22  # of an array; a surface of 163,842 vertices has 327,680 triangles
 MOST_TEXT = 2**20  # letters of the metadata of the file, or of an array
 MOST_MARKUP = 2**26  # bytes without the end of an element
+LEAST_BYTES = 100  # of an array with its attributes
 DEPTH = 16  # of elements in one another: GIFTI needs 5
 DATA_TYPE, INTENT = "NIFTI_TYPE_", "NIFTI_INTENT_"
 ASCII, BASE64, GZIP, EXTERNAL = "ASCII", "Base64Binary", "GZipBase64Binary", "ExternalFileBinary"
@@ -74,6 +75,8 @@ def read_head(path: Path) -> GiftiHead:
         for piece in iter(lambda: file.read(READ_BYTES // 8), b""):
             parser.feed(piece)
             if parser.first is not None:
+                if parser.count > path.stat().st_size // LEAST_BYTES:
+                    raise _wrong(path, f"NumberOfDataArrays {parser.count:,}, for which it is too short")
                 return GiftiHead(parser.count, parser.metadata, parser.first)
         parser.close()
     raise _wrong(path, "no data array")

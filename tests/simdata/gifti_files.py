@@ -68,3 +68,13 @@ def save_pair(folder: Path, name: str, values: dict[str, np.ndarray], **how: obj
     """Both hemispheres, in files whose name has {} for L and R."""
     left, right = (save_series(folder / name.format(h), values[h], h, **how) for h in "LR")
     return left, right
+
+
+def resampled_file(wb_command: str, metric: Path, source: Path, target: Path, hemisphere: str) -> np.ndarray:
+    """(volumes, target vertices) of a GIFTI file, as `resampled_by_workbench` does it."""
+    finite = np.isfinite(nib.load(metric).darrays[0].data).astype("f4")
+    roi, out = metric.with_name("roi.shape.gii"), metric.with_name("out.func.gii")
+    save_metric(roi, finite, hemisphere)
+    arguments = [metric, source, target, "BARYCENTRIC", out, "-current-roi", roi]
+    subprocess.run([wb_command, "-metric-resample", *arguments], check=True, capture_output=True)
+    return np.stack([array.data for array in nib.load(out).darrays])

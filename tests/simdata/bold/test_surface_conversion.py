@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from conversions import CAPACITY, VOLUMES, stored
-from gifti_files import save_pair
+from gifti_files import resampled_file, save_pair, save_surface
 
 from simdata.bold.run_conversion import convert_run, memory_needed
 from simdata.common.errors import UserError
@@ -67,8 +67,9 @@ def test_one_field_on_different_meshes_gives_the_same_store(tmp_path):
         for hemisphere in (0, 1):
             one, other = (converted[m].cortex[hemisphere] for m in (mesh, "32k"))
             assert np.mean(one != other) < 0.02  # at the medial wall's border
-            both = one & other
+            both = one & other & (icosphere(6)[0][:, 0] < 77)  # whose triangles are whole on all meshes
             error = values[mesh][hemisphere][:, both] - values["32k"][hemisphere][:, both]
+            print(mesh, hemisphere, np.sqrt(np.mean(error**2)), np.abs(error).max())
             assert np.sqrt(np.mean(error**2)) < most / 10
             assert np.abs(error).max() < most
     left, right = values["32k"]
@@ -99,3 +100,21 @@ def test_memory_is_reckoned_by_the_mesh(tmp_path):
         file.write_bytes(b"")
     broken = run_of_pair(tuple(tmp_path / NAMES["32k"].format(h) for h in "LR"))
     assert memory_needed(broken, ENCODINGS["int8"]) > needed["fsaverage6"]
+
+
+@pytest.mark.workbench
+def test_a_pair_is_stored_as_workbench_resamples_its_files(wb_command, tmp_path):
+    """The GIFTI files themselves, with the same spheres."""
+    files = pair_of(tmp_path, "fsaverage6")
+    converted = convert_pair(files, tmp_path / "s")
+    for side, (hemisphere, file) in enumerate(zip("LR", files, strict=True)):
+        faces = icosphere(6)[1] if hemisphere == "L" else icosphere(6)[1][:, [1, 0, 2]]
+        source = save_surface(tmp_path / "a.surf.gii", *fsaverage_sphere("fsaverage6"), hemisphere)
+        target = save_surface(tmp_path / "b.surf.gii", shipped(hemisphere), faces, hemisphere)
+        theirs = resampled_file(wb_command, file, source, target, hemisphere)
+        ours = stored(converted, "float32")[side] * converted.std[side] + converted.mean[side]
+        cortex = converted.cortex[side]
+        assert np.count_nonzero(cortex != (theirs != 0).any(axis=0)) <= 3
+        error = np.abs(ours - theirs)[:, cortex].max(axis=0)
+        assert np.count_nonzero(error > 3e-3) <= 3  # 1e-4 s.d. of the field, on an edge at the medial wall
+        assert np.median(converted.std[side][cortex]) > 20

@@ -103,6 +103,13 @@ def test_what_is_wrong_is_named(good, tmp_path, what):
         list(read_arrays(path))
 
 
+def test_more_arrays_than_a_file_can_have_are_seen_at_once(good, tmp_path):
+    text = good["GIFTI_ENCODING_B64GZ"].read_text()
+    (path := tmp_path / "a.func.gii").write_text(text.replace('Arrays="4"', 'Arrays="400000000"'))
+    with pytest.raises(UserError, match="NumberOfDataArrays 400,000,000, for which it is too short"):
+        read_head(path)
+
+
 def test_text_that_is_no_gifti(tmp_path):
     for content in (b"", b"\0" * 100, b"<html></html>", b"<GIFTI NumberOfDataArrays='0'></GIFTI>"):
         (path := tmp_path / "a.func.gii").write_bytes(content)
