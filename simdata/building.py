@@ -84,7 +84,9 @@ def build(
     runs = _usable(found, options, summary)
     films = _find_films(recipe.catalog, movies, options, summary)
     encoding = ENCODINGS[recipe.encoding]
-    needed = max((memory_needed(run, encoding) for run in runs), default=0)
+    needed = max(
+        (memory_needed(run, encoding, recipe.catalog.tr, recipe.catalog.mesh) for run in runs), default=0
+    )
     workers = workers_within(options.max_memory, needed, options.workers)
     film_workers = workers_within(options.max_memory, max(FILM_MEMORY, needed), options.workers)
     content = Content.of(films, recipe.modalities, recipe.encoders, _modalities_in(out) if there else None)
