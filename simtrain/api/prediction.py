@@ -7,12 +7,14 @@ from os import PathLike
 
 import xarray as xr
 
+from simdata.common.errors import UserError
 from simdata.common.local_path import local
 from simdata.release.splits_files import SplitsLike
 from simtrain import prediction
 from simtrain.api.arguments import RunLike, open_run
 from simtrain.common.device import torch_device
 from simtrain.data.dataset import StoreLike, open_dataset
+from simtrain.data.own_clock import OwnClock
 from simtrain.training.checkpoint import CHECKPOINTS
 
 
@@ -23,6 +25,8 @@ def predict(
     *,
     subjects: Sequence[str] | None = None,
     by_hemisphere: bool = False,
+    tr: float | None = None,
+    onset: float = 0.0,
     splits: SplitsLike | None = None,
     checkpoint: str = CHECKPOINTS[0],
     device: str = "auto",
@@ -42,6 +46,11 @@ def predict(
         Their ids; None: all of the store.
     by_hemisphere : bool
         Also the embedding of each hemisphere, ``fmri_by_hemisphere``.
+    tr : float, optional
+        Volumes of a scan with this TR (s) take the place of seconds, so that what is embedded lies beside a
+        data set on its own clock: ``volume`` in place of ``second``, each from the seconds around it.
+    onset : float
+        Time of that scan at which the film began, s. Of no use without ``tr``.
     splits : str, PathLike[str], dict or Splits, optional
         Sets that windows lie in, and that the labels say, in place of those of the run's training, as for
         `simtrain.fit`.
@@ -81,7 +90,17 @@ def predict(
         torch_device(device),
         subjects=tuple(subjects or ()),
         by_hemisphere=by_hemisphere,
+        clock=own_clock(tr, onset),
         **({} if progress is None else {"progress": progress}),
     )
     written: xr.Dataset = xr.open_zarr(place)
     return written
+
+
+def own_clock(tr: float | None, onset: float) -> OwnClock | None:
+    """The clock that ``tr`` and ``onset`` ask for; a UserError if ``onset`` has no ``tr``."""
+    if tr is not None:
+        return OwnClock(tr, onset)
+    if onset:
+        raise UserError("`onset`: is a time of a scan whose volumes are asked for by `tr`; give that too")
+    return None

@@ -57,6 +57,10 @@ def reconstruct_maps_command(
     "--subject", "subjects", multiple=True, metavar="ID", help="Only this subject; may be given repeatedly."
 )
 @click.option("--by-hemisphere", is_flag=True, help="Also the embedding of each hemisphere.")
+@click.option("--tr", type=float, metavar="S", help="Volumes of this TR in place of seconds.")
+@click.option(
+    "--onset", type=float, default=0.0, metavar="S", help="With --tr: when the film began in the scan."
+)
 @splits_to_test
 @checkpoint_option
 @device_option
@@ -66,6 +70,8 @@ def predict_command(
     out: Path,
     subjects: tuple[str, ...],
     by_hemisphere: bool,
+    tr: float | None,
+    onset: float,
     splits: str | None,
     checkpoint: str,
     device: str,
@@ -77,6 +83,8 @@ def predict_command(
         out,
         subjects=subjects,
         by_hemisphere=by_hemisphere,
+        tr=tr,
+        onset=onset,
         splits=splits,
         checkpoint=checkpoint,
         device=device,

@@ -9,9 +9,11 @@ from rich.console import Console
 
 from simdata.common.errors import UserError
 from simdata.store import BoldReader
+from simtrain.api.prediction import own_clock
 from simtrain.cli.root import cli
 from simtrain.config.composition import load
 from simtrain.data.dataset import open_dataset, resolve
+from simtrain.data.own_clock import OwnClock
 from simtrain.data.windows import clip_split, find_windows
 from simtrain.models.embeddings import embed_fmri
 from simtrain.prediction import predict
@@ -107,6 +109,46 @@ def test_the_command_writes_the_subjects_asked_for(run, store, predicted, tmp_pa
         expected = predicted.fmri.sel(subject=["s2", "s5"])
         np.testing.assert_allclose(opened.fmri.values, expected.values, atol=1e-5)
     assert [path.name for path in out.parent.iterdir()] == ["two.zarr"]
+
+
+@pytest.mark.parametrize(("tr", "onset"), [(1.49, 7.3), (0.8, -3.0), (1.0, 0.0)])
+def test_volumes_of_another_clock_are_between_seconds(run, store, predicted, tmp_path, tr, onset):
+    out = tmp_path / "own.zarr"
+    predict(run, open_dataset(store), out, CPU, by_hemisphere=True, clock=OwnClock(tr, onset))
+    with xr.open_zarr(out) as opened:
+        own = opened.load()
+    assert own.fmri.dims == ("subject", "movie", "volume", "embedding")
+    assert own.sizes["volume"] == int((SECONDS + onset) / tr)
+    middles = (np.arange(own.sizes["volume"]) + 0.5) * tr
+    np.testing.assert_allclose(own.scan_time, middles)
+    np.testing.assert_allclose(own.film_time, middles - onset)
+    assert (own.attrs["tr"], own.attrs["onset"]) == (tr, onset)
+    place = own.film_time.values - 0.5  # in seconds' rows
+    for name in ("fmri", "video", "fmri_by_hemisphere"):
+        values, rows = own[name].values, predicted[name].values
+        lengths = np.linalg.norm(values, axis=-1)
+        np.testing.assert_allclose(lengths[np.isfinite(lengths)], 1, atol=1e-5)
+        assert np.isfinite(lengths).any()
+        axis = 1 if name == "video" else 2
+        volumes = np.flatnonzero((place >= 2) & (place < SECONDS - 3))
+        nearest = rows.take(np.rint(place[volumes]).astype(int), axis=axis)
+        same = (nearest * values.take(volumes, axis=axis)).sum(axis=-1)
+        assert np.nanmedian(same) > 0.95
+        turned = (nearest * values.take(volumes[::-1], axis=axis)).sum(axis=-1)
+        assert np.nanmedian(turned) < np.nanmedian(same) - 0.01
+    if tr == 1.0:
+        np.testing.assert_allclose(own.fmri.values, predicted.fmri.values, atol=1e-6)
+        np.testing.assert_array_equal(own.scene_split.values, predicted.scene_split.values)
+
+
+def test_a_clock_that_makes_no_sense_is_refused(run, store, tmp_path):
+    with pytest.raises(UserError, match="`onset`: is a time of a scan"):
+        own_clock(None, 3.0)
+    for tr, onset in ((0.0, 0), (-1, 0), (float("nan"), 0), (1.49, float("inf"))):
+        with pytest.raises(UserError, match=r"`tr`|`onset`"):
+            OwnClock(tr, onset)
+    with pytest.raises(UserError, match="no volume has any of the film"):
+        predict(run, open_dataset(store), tmp_path / "o.zarr", CPU, clock=OwnClock(1.0, -500.0))
 
 
 def test_mistakes_are_explained_and_a_failure_leaves_nothing_at_out(run, store, tmp_path, monkeypatch):
