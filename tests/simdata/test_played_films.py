@@ -1,5 +1,7 @@
 """Films that began late, were cropped, or went over two scans, from files to windows of a planted signal."""
 
+import shutil
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -61,16 +63,16 @@ def folder(tmp_path_factory):
     return folder
 
 
-def build(folder, name, **changes):
+def build(folder, name, out=None, **changes):
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(CATALOG | changes))
-    places = {"source": folder / "bold", "movies": folder / "movies", "out": folder / f"{name}.zarr"}
-    simdata.build(folder / f"{name}.yaml", **places, encoders=["logmel"])
-    return folder / f"{name}.zarr"
+    out = out or folder / f"{name}.zarr"
+    places = {"source": folder / "bold", "movies": folder / "movies", "out": out}
+    return out, simdata.build(folder / f"{name}.yaml", **places, encoders=["logmel"])
 
 
 @pytest.fixture(scope="module")
 def store(folder):
-    return build(folder, "late")
+    return build(folder, "late")[0]
 
 
 def mean_course(store, subject):
@@ -95,7 +97,7 @@ def test_a_planted_signal_is_at_its_lag_to_a_twentieth_of_a_second(store, subjec
 
 def test_it_is_at_chance_where_the_onset_is_ignored(folder):
     movies = [{**CATALOG["movies"][0], "plays": {"duration": 100}}]
-    ignored = build(folder, "ignored", plays="start", movies=movies, subject_pattern="[12]")
+    ignored, _ = build(folder, "ignored", plays="start", movies=movies, subject_pattern="[12]")
     for subject in "12":
         rows, bold = mean_course(ignored, subject)
         assert abs(agreement(rows, bold, [0.0])[0]) < 0.25
@@ -136,3 +138,17 @@ def test_what_runs_lack_is_in_the_overview(store):
     shown = " ".join(call("info", store).output.split())
     assert "is of 2 scans" in shown
     assert "has no BOLD of 20 s of 100" in shown
+
+
+def test_a_run_whose_plays_change_is_converted_again_and_no_other(folder, store, tmp_path):
+    out = tmp_path / "again.zarr"
+    shutil.copytree(store, out)
+    _, summary = build(folder, "late", out)
+    assert (summary.converted, summary.notes) == ([], [])
+    assert sorted(summary.current) == ["1/A", "2/A", "3/A", "film/A"]
+    table = folder / "plays.tsv"
+    told = table.read_text()
+    table.write_text(told.replace("2\t1\tA\t31.0", "2\t1\tA\t31.5"))
+    _, summary = build(folder, "late", out)
+    table.write_text(told)
+    assert summary.converted == ["2/A"]
