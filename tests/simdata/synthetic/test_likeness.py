@@ -4,8 +4,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 import yaml
+from click.testing import CliRunner
 
 import simdata
+from simdata.cli.root import cli
 from simdata.common.errors import UserError
 from simdata.release.sources import Play
 from simdata.surface.meshes import HEMISPHERES, icosphere
@@ -103,6 +105,10 @@ def test_what_cannot_be_written_is_said(tmp_path):
         write_like(tmp_path / "new", "hcp")
     with pytest.raises(UserError, match="has 1 to 4"):
         write_like(tmp_path / "new", "budapest", subjects=5)
+    options = ["demo", str(tmp_path / "new"), "--like", "budapest", "--density", "32k"]
+    refused = CliRunner().invoke(cli, options).exception
+    assert isinstance(refused, UserError)
+    assert "leave out kind, without and density" in str(refused)
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="is not empty"):
         write_like(tmp_path, "budapest")
