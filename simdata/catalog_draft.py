@@ -131,7 +131,7 @@ def _clock(films: Mapping[str, Sequence[Sighting]]) -> Iterator[str]:
 def _times(one: Sighting) -> tuple[int, float] | None:
     """Volumes (0 if not known) and TR (s) of a scan, by its header or sidecar."""
     try:
-        run = open_run(one.path)
+        run = open_run(*one.files)
     except UserError:
         tr = next((tr for path in one.companions.sidecars(one.name.of_scan) if (tr := _stated(path))), None)
         return None if tr is None else (0, tr)

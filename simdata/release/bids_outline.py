@@ -24,6 +24,12 @@ class Sighting:
     name: BidsName
     companions: Companions
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The one file, or that of the left and that of the right hemisphere."""
+        right = self.path.with_name(self.path.name.replace(f"{HEMISPHERE}-L", f"{HEMISPHERE}-R"))
+        return (self.path, right) if HEMISPHERE in self.name.entities else (self.path,)
+
 
 @dataclass
 class Outline:

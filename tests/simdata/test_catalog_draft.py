@@ -11,6 +11,7 @@ from simdata.common.errors import UserError
 from simdata.release.bids import find_scans
 from simdata.release.bids_names import BidsSelection
 from simdata.release.catalog import parse
+from simdata.synthetic.likeness_release import write_like
 
 ENDINGS = (".dtseries.nii", ".func.gii")
 
@@ -75,6 +76,18 @@ def test_a_tr_is_read_from_sidecars_where_a_file_was_not_fetched(tmp_path):
     for sidecar in folder.glob("*_bold.json"):
         sidecar.write_text("[]")
     assert "# TR: no file that was looked at says it" in draft_catalog(tmp_path)
+
+
+def test_a_draft_of_gifti_pairs(tmp_path):
+    like = tmp_path / "like"
+    write_like(like, "narratives", subjects=1)
+    text, catalog = drafted(like / "bids")
+    assert catalog["bold"] == {"space": "fsaverage6", "desc": "clean", "suffix": None}
+    assert "# TR 1.5 s; 100 to 106 volumes, in 2 of the files." in text
+    assert "sub-001_task-bronx_events.tsv with the columns onset, duration, trial_type, stim_file" in text
+    pair = write_fmriprep(tmp_path / "other", "sub-01_task-film", surfaces=("fsaverage6",))
+    (pair / "sub-01_task-film_hemi-R_space-fsaverage6_bold.func.gii").unlink()
+    assert "# TR 1.49 s, in 1 of the files." in draft_catalog(tmp_path / "other")
 
 
 def test_trees_without_surfaces_are_refused(tmp_path):
