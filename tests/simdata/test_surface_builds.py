@@ -112,3 +112,18 @@ def test_another_mesh_in_the_catalog_is_another_store(build, tmp_path):
     write_catalog(tmp_path, mesh="164k")
     with pytest.raises(UserError, match="mesh is 164k, the store's is None; build to another `out`"):
         build()
+
+
+def test_a_bids_tree_of_pairs_with_the_tr_in_sidecars(build, tmp_path):
+    write_catalog(
+        tmp_path, bold={"space": "fsaverage5", "suffix": "bold"}, movie="{task}", subject_pattern=".+"
+    )
+    pair = [
+        tmp_path / f"bold/sub-01/func/sub-01_task-A_hemi-{h}_space-fsaverage5_bold.func.gii" for h in "LR"
+    ]
+    for file, (hemisphere, values) in zip(pair, noise().items(), strict=True):
+        save_series(file, values, hemisphere, tr=None)
+        sidecar = file.with_name(file.name.replace(".func.gii", ".json"))
+        sidecar.write_text('{"RepetitionTime": 1.0, "StartTime": 0.5, "SliceTimingCorrected": true}')
+    assert len(build()[1]) == 1
+    assert xr.open_zarr(tmp_path / "s.zarr", chunks=None).cortex.all()
