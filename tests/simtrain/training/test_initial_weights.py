@@ -142,7 +142,7 @@ def copied(pretrained, tmp_path):
 
 def _start(store, out, *overrides):
     dataset = open_dataset(store)
-    config, initial = resolve_initial(load("demo", [*SIZE, *SHORT, *overrides]), out)
+    config, initial = resolve_initial(load("demo", [*SIZE, *SHORT, *overrides]), out, dataset)
     return dataset, FitRun.start(out, resolve(config, dataset), dataset, initial)
 
 
