@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from heapq import nlargest
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,6 +57,7 @@ from simdata.store.splitting import own_splits
 from simdata.store.upgrading import upgrade
 from simdata.store.writer import StoreWriter
 
+LOOKED_AT = 8  # runs, for the memory that all need
 Source = TypeVar("Source", Run, Film)
 Converted = TypeVar("Converted", ConvertedRun, ConvertedFilm)
 
@@ -85,7 +87,8 @@ def build(
     films = _find_films(recipe.catalog, movies, options, summary)
     encoding = ENCODINGS[recipe.encoding]
     needed = max(
-        (memory_needed(run, encoding, recipe.catalog.tr, recipe.catalog.mesh) for run in runs), default=0
+        (memory_needed(run, encoding, recipe.catalog.tr, recipe.catalog.mesh) for run in _large(runs)),
+        default=0,
     )
     workers = workers_within(options.max_memory, needed, options.workers)
     film_workers = workers_within(options.max_memory, max(FILM_MEMORY, needed), options.workers)
@@ -173,6 +176,17 @@ def _usable(found: Found, options: Options, summary: BuildSummary) -> list[Run]:
         raise UserError(f"{found.unusable[0][1]}{more}{hint}")
     summary.skipped |= {run.key: str(error) for run, error in found.unusable}
     return found.runs
+
+
+def _large(runs: Sequence[Run]) -> list[Run]:
+    """The runs that may need most memory: to open the headers of all would take minutes in a release."""
+    by_file = nlargest(LOOKED_AT, runs, key=lambda run: max(map(_size, run.inputs.values())))
+    by_length = nlargest(1, runs, key=lambda run: run.movie.length)
+    return by_file + by_length
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _describe(
