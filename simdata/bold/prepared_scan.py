@@ -20,6 +20,7 @@ from simdata.release.clean_rule import Clean
 from simdata.release.sources import Part, Run
 
 SAME_TR = 1e-3  # s
+TRS = 0.05, 100.0  # s, the shortest and the longest that may be meant
 FEWEST_ROWS = 2  # that have a standard deviation
 
 
@@ -47,6 +48,11 @@ class PreparedScan:
     ) -> PreparedScan:
         """The scan of a cell of a movie that has this number; see `prepare`."""
         series = open_run(*part.scan.files, tr=tr, mesh=mesh)
+        if not TRS[0] <= series.tr <= TRS[1]:
+            raise UserError(
+                f"{series.path}: has a TR of {series.tr:g} s, which is none: does it count in other units? "
+                "Mend its header"
+            )
         if tr is not None and abs(series.tr - tr) > SAME_TR:
             raise UserError(f"{series.path}: has a TR of {series.tr:g} s, the catalog says {tr:g} s")
         if movie.volumes is not None and series.volumes != movie.volumes:

@@ -222,6 +222,13 @@ def test_what_was_shown_twice_or_not_at_all_is_one_message(tmp_path):
         convert_to([(path, [Play(70)], None)], tmp_path)
 
 
+@pytest.mark.parametrize("tr", [0.00149, 1490.0])
+def test_a_tr_in_other_units_is_named(tmp_path, tr):
+    path = write_dtseries(tmp_path / "a.dtseries.nii", noise("32k", 20), step=tr)
+    with pytest.raises(UserError, match=r"a\.dtseries\.nii: has a TR of .* does it count in other units"):
+        convert_to([(path, WHOLE, None)], tmp_path)
+
+
 def test_memory_is_that_of_the_longest_scan(tmp_path):
     fast = write_dtseries(tmp_path / "a.dtseries.nii", noise("32k", 200), step=0.46)
     slow = write_dtseries(tmp_path / "b.dtseries.nii", noise("32k", 50), step=2.0)
