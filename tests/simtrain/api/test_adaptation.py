@@ -136,7 +136,8 @@ def test_a_planted_warp_is_undone(trained, store, tmp_path):
     found = simtrain.adapt(trained, warped, "s5", tmp_path / "moved", device="cpu").adaptation
     assert found.losses["before"] > as_it_was.losses["before"] + 0.1
     assert found.penalty is not None
-    assert as_it_was.penalty is None  # who needs no alignment has none
+    # Who needs no alignment gains next to nothing by one.
+    assert as_it_was.losses["before"] - as_it_was.losses["after"] < 0.01
     gained = found.losses["before"] - found.losses["after"]
     assert gained > 0.3 * (found.losses["before"] - as_it_was.losses["before"])
 
