@@ -18,8 +18,8 @@ from scipy.stats import rankdata
 
 from simdata.common import json_text
 from simdata.surface.meshes import RADIUS
+from simdata.surface.structures import IN_CIFTI
 from simdata.synthetic.response import POLES, REGION
-from simtrain.surface.dscalar import STRUCTURES
 from simtrain.surface.vertices import STORED, sphere
 
 
@@ -41,7 +41,7 @@ def judge(path: Path) -> dict[str, dict[str, float]]:
     """For each map of a file, the area of each region, both hemispheres in one."""
     image = nib.load(path)
     scalars, models = image.header.get_axis(0), image.header.get_axis(1)
-    hemispheres = {structure: hemisphere for hemisphere, structure in STRUCTURES.items()}
+    hemispheres = {structure: hemisphere for hemisphere, structure in IN_CIFTI.items()}
     regions = {
         modality: np.concatenate(
             [near(pole, hemispheres[name])[model.vertex] for name, _, model in models.iter_structures()]

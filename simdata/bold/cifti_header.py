@@ -20,11 +20,11 @@ import numpy as np
 
 from simdata.common.errors import UserError
 from simdata.surface.meshes import DIVISIONS
+from simdata.surface.structures import IN_CIFTI
 
 SERIES, BRAIN_MODELS = "CIFTI_INDEX_TYPE_SERIES", "CIFTI_INDEX_TYPE_BRAIN_MODELS"
 SURFACE, VOXELS = "CIFTI_MODEL_TYPE_SURFACE", "CIFTI_MODEL_TYPE_VOXELS"
 INDICES = {SURFACE: "VertexIndices", VOXELS: "VoxelIndicesIJK"}
-STRUCTURES = {"L": "CIFTI_STRUCTURE_CORTEX_LEFT", "R": "CIFTI_STRUCTURE_CORTEX_RIGHT"}
 DENSITY_OF_VERTICES = {10 * n**2 + 2: density for density, n in DIVISIONS.items()}
 INTEGER = re.compile(r"\s*[+-]?[0-9]{1,18}\s*")
 NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*")
@@ -261,7 +261,7 @@ def _cortex_blocks(
     path: Path, surfaces: dict[str, tuple[_Field, CortexBlock]]
 ) -> tuple[str, dict[str, CortexBlock]]:
     blocks, densities = {}, set()
-    for hemisphere, structure in STRUCTURES.items():
+    for hemisphere, structure in IN_CIFTI.items():
         if structure not in surfaces:
             raise UserError(f"{path}: has no {structure}; both hemispheres are needed")
         field, blocks[hemisphere] = surfaces[structure]

@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 def remembering(method: Callable[Given, Result], most: int) -> Callable[Given, Result]:
-    """A bound method that remembers its last ``most`` results.
+    """A bound method that remembers its last ``most`` results, for the methods of its object to call.
 
     A `functools.lru_cache` of it, kept by the method's object, would be a circle: what it holds, such as
     maps of files, would stay until Python looks for circles, which is rare in a process with many objects.

@@ -11,8 +11,8 @@ from functools import cache
 import numpy as np
 from nibabel.cifti2 import BrainModelAxis
 
-from simdata.bold.cifti_header import STRUCTURES
 from simdata.surface.meshes import HEMISPHERES, fs_lr_sphere
+from simdata.surface.structures import IN_CIFTI
 
 MEDIAL = (1.0, 0.1, -0.15)  # the middle of the left medial wall; the right one's is mirrored in x
 CORTEX_ROWS = {"59k": {"L": 54_216, "R": 54_225}, "32k": {"L": 29_696, "R": 29_716}}
@@ -47,8 +47,8 @@ def brain_models(density: str) -> BrainModelAxis:
     names, voxels, vertices, counts = [], [], [], {}
     for hemisphere in HEMISPHERES:
         rows = cortex_vertices(density, hemisphere)
-        counts[STRUCTURES[hemisphere]] = len(fs_lr_sphere(density, hemisphere)[0])
-        names.append(np.full(len(rows), STRUCTURES[hemisphere]))
+        counts[IN_CIFTI[hemisphere]] = len(fs_lr_sphere(density, hemisphere)[0])
+        names.append(np.full(len(rows), IN_CIFTI[hemisphere]))
         vertices.append(rows)
         voxels.append(np.full((len(rows), 3), -1))
     shape, _ = GRID[density]

@@ -11,8 +11,8 @@ import numpy as np
 from nibabel.gifti import GiftiDataArray, GiftiImage, GiftiMetaData
 
 from simdata.release.sources import Play
+from simdata.surface.structures import IN_GIFTI
 
-STRUCTURES = {"L": "CortexLeft", "R": "CortexRight"}
 MOTION = [f"{kind}_{axis}" for kind in ("trans", "rot") for axis in "xyz"]
 FORMS = ("", "_derivative1", "_power2", "_derivative1_power2")
 TISSUES = ("csf", "white_matter", "global_signal")
@@ -21,7 +21,7 @@ FRAME_RATE = 25.0
 
 def write_gifti(path: Path, values: np.ndarray, hemisphere: str, tr: float) -> None:
     """Write (volumes, vertices) of a hemisphere, a data array for each volume."""
-    said = {"AnatomicalStructurePrimary": STRUCTURES[hemisphere], "TimeStep": f"{1000 * tr:.6f}"}
+    said = {"AnatomicalStructurePrimary": IN_GIFTI[hemisphere], "TimeStep": f"{1000 * tr:.6f}"}
     arrays = [GiftiDataArray(volume, "NIFTI_INTENT_TIME_SERIES", "NIFTI_TYPE_FLOAT32") for volume in values]
     path.parent.mkdir(parents=True, exist_ok=True)
     nib.save(GiftiImage(darrays=arrays, meta=GiftiMetaData(said)), path)

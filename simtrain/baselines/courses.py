@@ -42,10 +42,13 @@ class Courses:
         self._averages = {side: _averages(dataset.cortex[side], dataset.patches(ico)) for side in hemispheres}
         self.features = sum(average.shape[0] for average in self._averages.values())
         one_run = 4 * self.features * int(max(self._volumes))
-        self.run = remembering(self._run, max(1, KEPT // one_run))
+        self._remembered = remembering(self._run, max(1, KEPT // one_run))
+
+    def run(self, subject: int, movie: int) -> np.ndarray:
+        """(volumes, features) float32: patches with mean 0 and s.d. 1 (ddof 0) over the run's usable rows."""
+        return self._remembered(subject, movie)
 
     def _run(self, subject: int, movie: int) -> np.ndarray:
-        """(volumes, features) float32: patches with mean 0 and s.d. 1 (ddof 0) over the run's usable rows."""
         volumes = int(self._volumes[movie])
         courses = [
             (average @ read_run(self._reader, subject, movie, hemisphere, volumes).T).T

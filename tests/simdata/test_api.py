@@ -185,7 +185,7 @@ def test_a_catalog_is_a_name_a_file_or_an_object(mine):
         UserError, match=r"counts volumes of 1 s where tr is 1\.0"
     ):  # a copy with other values is checked too
         simdata.build(catalog.model_copy(update={"tr": 2.0}), **sources(), out="other.zarr")
-    with pytest.raises(UserError, match=r"no catalog 'mine': give the path of a .yaml file or one of demo"):
+    with pytest.raises(UserError, match=r"no catalog 'mine': give the path of a .yaml file or one of .*demo"):
         simdata.build("mine", **sources(), out="other.zarr")
 
 

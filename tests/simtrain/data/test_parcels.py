@@ -183,8 +183,9 @@ def test_maps_of_parcels_are_tables_and_where_they_lie_on_the_mesh_maps_of_it(pa
     ],
 )
 def test_what_a_mesh_alone_has_is_refused(parcels, tmp_path, asked, words):
+    overrides = [*TINY, "model.positions=sincos", asked]
     with pytest.raises(UserError, match=words):
-        simtrain.fit(parcels, tmp_path / "run", config="demo", overrides=[*TINY, asked], device="cpu")
+        simtrain.fit(parcels, tmp_path / "run", config="demo", overrides=overrides, device="cpu")
 
 
 def test_what_draws_on_a_surface_is_refused(run, parcels, tmp_path):
