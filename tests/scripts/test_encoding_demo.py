@@ -8,6 +8,7 @@ import pytest
 
 from simdata.surface.meshes import icosphere
 from simtrain.api.encoding_model import VertexEncoding
+from simtrain.data.places import Places
 from simtrain.encoding.maps import EncodingMaps
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -35,7 +36,8 @@ def test_a_map_of_a_region_has_its_area_and_noise_has_none(script, kind):
     found = EncodingMaps(
         ["s"], ["video_x"], of_subjects, maps, np.zeros((1, 1, *near.shape)), np.zeros((1, 2)), 1, []
     )
-    areas = script.areas(VertexEncoding(found, {}), cortex, kind)
+    places = Places(("hemisphere", "vertex"), cortex.shape, {"hemisphere": ["L", "R"]}, [])
+    areas = script.areas(VertexEncoding(found, {}, places), cortex, kind)
     assert areas["r"]["video"] == pytest.approx(1)
     assert areas["r"]["audio"] < 0.8
     assert areas["r2"]["video"] == pytest.approx(0.5, abs=0.02)
