@@ -11,6 +11,7 @@ from simdata.encoders import Encoder
 from simdata.films.film_conversion import THUMBNAIL_HEIGHT
 from simdata.release.catalog import Catalog
 from simdata.release.sources import Rejected
+from simdata.store.parcel_arrays import ParcelAxis
 from simdata.surface.sphere_files import SphereFiles
 
 
@@ -20,7 +21,8 @@ class Recipe:
 
     ``encoders`` are written as `simdata.encoders.create` reads them; None: one without weights for each of
     the ``modalities``, which are those of the films by default. ``spheres`` take the place of those that
-    follow from formulas, and of the registration that comes with simdata.
+    follow from formulas, and of the registration that comes with simdata. ``parcels`` are those of the runs;
+    None in a store of vertices.
     """
 
     catalog: Catalog
@@ -29,14 +31,19 @@ class Recipe:
     encoders: tuple[str, ...] | None = None
     modalities: tuple[str, ...] | None = None
     spheres: SphereFiles | None = None
+    parcels: ParcelAxis | None = None
 
     def attributes(self, encoders: Sequence[Encoder]) -> dict[str, Any]:
         """What a store must agree in to be continued with this recipe."""
+        on_mesh = {
+            "mesh": "ico6",
+            "resampling": "barycentric",
+            "normalisation": "z-score per vertex and run",
+        }
+        by_parcel = {"normalisation": "z-score per parcel and run"}
         return {
             "recipe": {
-                "mesh": "ico6",
-                "resampling": "barycentric",
-                "normalisation": "z-score per vertex and run",
+                **(on_mesh if self.parcels is None else by_parcel | {"parcels": self.parcels.identity}),
                 "encoding": self.encoding,
                 "encoders": {encoder.array: encoder.identity() for encoder in encoders},
                 "thumbnail_height": THUMBNAIL_HEIGHT,

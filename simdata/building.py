@@ -17,6 +17,7 @@ import zarr
 
 from simdata.bold.formats import endings
 from simdata.bold.run_conversion import convert_run, memory_needed
+from simdata.build_parcels import parcels_of, variables_of
 from simdata.build_recipe import BuildSummary, Options, Recipe
 from simdata.common.cores import available_cores
 from simdata.common.errors import StoreNotWritten, UserError
@@ -81,6 +82,7 @@ def build(
     recipe = replace(recipe, catalog=with_lengths(recipe.catalog, movies, out if there else None))
     found = find_runs(recipe.catalog, source, options.subjects, endings())
     summary.not_taken = survey(recipe.catalog, source, found, endings())
+    recipe = replace(recipe, parcels=parcels_of(recipe.catalog, found, out if there else None))
     if there:
         _keep_converted(found, out, summary)
     runs = _usable(found, options, summary)
@@ -116,6 +118,7 @@ def build(
             capacity=recipe.catalog.seconds,
             encoding=encoding,
             clean=recipe.catalog.clean,
+            parcels=() if recipe.parcels is None else recipe.parcels.names,
             staging=staging,
             checksum=options.checksum,
             threads=max(1, available_cores() // workers),
@@ -252,6 +255,7 @@ def _create(
         catalog=recipe.catalog,
         subjects=subjects,
         encoding=ENCODINGS[recipe.encoding],
+        parcels=variables_of(recipe, len(subjects)),
         encoders=content.encoders,
         thumbnail=thumbnail_size(films) if "video" in content.modalities else None,
         waveform="audio" in content.modalities,

@@ -65,7 +65,7 @@ def _findings(path: Path, store: xr.Dataset) -> dict[str, list[str]]:
     if inside := covered(group):
         coverage = settle(inside, store.sizes[store.cortex.dims[-1]])
         subjects, movies = (store[axis].values.tolist() for axis in ("subject", "movie"))
-        sides = ["its parcels"] if is_of_parcels(store) else store.hemisphere.values.tolist()
+        sides = store.hemisphere.values.tolist() if "hemisphere" in store.coords else ()
         for key, words in coverage.in_words(subjects, movies, sides).items():
             found.setdefault(key, []).append(words)
     return found

@@ -29,7 +29,7 @@ from simdata.store.encoding import ENCODINGS, Encoding
 from simdata.store.history import HISTORY, lengthened
 from simdata.store.metadata import Metadata, change
 from simdata.store.opening import open_store
-from simdata.store.parcel_arrays import bold_arrays, parcel_coords
+from simdata.store.parcel_arrays import ParcelAxis, parcel_variables
 from simdata.store.run_codes import run_codes
 from simdata.store.shards import ShardBuffer
 from simdata.surface.atlas import MESHES, Parcels, mesh_of, on_stored_mesh, read_atlas
@@ -273,9 +273,8 @@ def _standardise(values: np.ndarray, scans: np.ndarray) -> tuple[np.ndarray, np.
 def _create(copy: Path, arrays: Path, dataset: xr.Dataset, table: ParcelTable, encoding: Encoding) -> None:
     """Put the arrays of parcels, without data, in a copy of a store that lacks those of vertices."""
     sizes = tuple(dataset.sizes[axis] for axis in ("subject", "movie", "second"))
-    new = xr.Dataset(
-        bold_arrays(sizes, len(table.names), encoding), parcel_coords(table.names, table.hemispheres)
-    )
+    axis = ParcelAxis(tuple(table.names), tuple(table.hemispheres))
+    new = xr.Dataset(parcel_variables(sizes, axis, encoding)).set_coords("parcel_hemisphere")
     labels = xr.Variable(
         ("hemisphere", "vertex"),
         table.labels,

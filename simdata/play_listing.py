@@ -15,7 +15,7 @@ from simdata.films.container import probe
 from simdata.release.catalog import Catalog
 from simdata.release.found_runs import Release, look_at
 from simdata.release.plays import COLUMNS, Showing
-from simdata.release.sources import find_film
+from simdata.release.sources import Scan, find_film
 from simdata.release.survey import survey
 
 SLACK = 1.0  # s, that a play may go on behind the end of its scan or its film unmentioned
@@ -74,15 +74,15 @@ def list_plays(
 def _header(catalog: Catalog, showing: Showing, faults: dict[str, str]) -> tuple[float, float]:
     """TR and length of a scan, s; NaN where its file cannot be read."""
     try:
-        return _read(showing.scan.scan.files, catalog.tr, catalog.mesh)
+        return _read(showing.scan.scan, catalog.tr, catalog.mesh)
     except UserError as error:
         faults[showing.scan.relative] = str(error)
         return float("nan"), float("nan")
 
 
 @lru_cache(maxsize=64)
-def _read(files: tuple[Path, ...], tr: float | None, mesh: str | None) -> tuple[float, float]:
-    series = open_run(*files, tr=tr, mesh=mesh)
+def _read(scan: Scan, tr: float | None, mesh: str | None) -> tuple[float, float]:
+    series = open_run(*scan.files, tr=tr, mesh=mesh, inside=scan.inside)
     return series.tr, series.tr * series.volumes
 
 

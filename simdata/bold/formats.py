@@ -29,7 +29,7 @@ def endings() -> list[str]:
     return FORMATS.names()
 
 
-def open_run(*files: Path, tr: float | None = None, mesh: str | None = None) -> CheckedRun:
+def open_run(*files: Path, tr: float | None = None, mesh: str | None = None, inside: str = "") -> CheckedRun:
     """Open a run by the format of its name: that with the longest ending, in upper or lower case.
 
     Nothing but the header is read, and the JSON beside a BIDS derivative, which may know its start better.
@@ -38,6 +38,7 @@ def open_run(*files: Path, tr: float | None = None, mesh: str | None = None) -> 
     ----------
     files : one, or that of the left and that of the right hemisphere
     tr, mesh : what the catalog says, for files that do not say their TR (s), or on which mesh they are
+    inside : name of the array in a file that has several
 
     Raises
     ------
@@ -66,7 +67,8 @@ def open_run(*files: Path, tr: float | None = None, mesh: str | None = None) -> 
         )
     sidecar = Sidecar.beside(path)
     said = sidecar.tr if sidecar and sidecar.tr else tr
-    run = CheckedRun.of(path, lambda left: opener(left, *files[1:]), name, Stated(said, mesh))
+    named = {"inside": inside} if inside else {}
+    run = CheckedRun.of(path, lambda left: opener(left, *files[1:], **named), name, Stated(said, mesh))
     start = sidecar.start(run.tr) if sidecar else None
     return run if start is None else replace(run, start=start)
 

@@ -20,18 +20,29 @@ from simdata.common.errors import UserError
 from simdata.common.faults import in_words
 from simdata.surface.meshes import HEMISPHERES, MESH_VERTICES
 
+PARCELS = "parcels"  # density and side of a run that is of parcels
+SIDES = ({*HEMISPHERES}, {PARCELS})
 STORED_KINDS = ("f", "i", "u")
 HEADER: dict[str, tuple[Callable[[object], bool], str]] = {  # attribute of an opened run: what it must be
     "path": (lambda path: isinstance(path, Path), "the file's path"),
     "volumes": (lambda count: isinstance(count, Integral) and int(count) > 0, "a whole number above 0"),
     "tr": (lambda tr: isinstance(tr, Real) and 0 < float(tr) < math.inf, "seconds above 0"),
     "start": (lambda start: isinstance(start, Real) and math.isfinite(float(start)), "seconds"),
-    "density": (lambda density: density in list(MESH_VERTICES), f"one of {', '.join(MESH_VERTICES)}"),
-    "vertices": (lambda v: isinstance(v, Mapping) and set(v) == set(HEMISPHERES), "a mapping of L and R"),
+    "density": (
+        lambda density: density in [*MESH_VERTICES, PARCELS],
+        f"one of {', '.join(MESH_VERTICES)}",
+    ),
+    "vertices": (lambda v: isinstance(v, Mapping) and set(v) in SIDES, "a mapping of L and R"),
     "stored_kind": (lambda kind: kind in STORED_KINDS, f"one of {', '.join(STORED_KINDS)}"),
     "cortices": (callable, "a method"),
+    "parcels": (lambda names: _are_names(names), "a tuple of names, each once"),
+    "parcel_hemispheres": (
+        lambda sides: isinstance(sides, tuple) and set(sides) <= {"L", "R", ""},
+        "L, R, or empty",
+    ),
 }
-LEFT_OUT = {"start": 0.0}  # what an opened run need not say
+
+LEFT_OUT = {"start": 0.0, "parcels": (), "parcel_hemispheres": ()}  # what an opened run need not say
 
 
 class ReadsBold(Protocol):
@@ -49,6 +60,8 @@ class ReadsBold(Protocol):
     vertices : "L" and "R" -> (rows,) whole numbers, the vertex of the mesh that a row of `cortices` stands
         for: each once, in any order. Those of the medial wall may be left out.
     stored_kind : of the file's own numbers: "f" for floats, "i" or "u" for whole ones, which chance repeats
+    parcels, parcel_hemispheres : of a run of parcels alone, whose density is "parcels", and whose one side is
+        called so: the names of its rows, and in which hemisphere each is, L, R, or "" if that is not known
 
     Examples
     --------
@@ -149,7 +162,7 @@ class CheckedRun:
 
     Attributes
     ----------
-    path, volumes, tr, start, density, vertices, stored_kind : as `ReadsBold` has them
+    path, volumes, tr, start, density, vertices, stored_kind, parcels : as `ReadsBold` has them
     """
 
     path: Path
@@ -159,6 +172,8 @@ class CheckedRun:
     density: str
     vertices: Mapping[str, np.ndarray]
     stored_kind: str
+    parcels: tuple[str, ...]
+    parcel_hemispheres: tuple[str, ...]
     _run: ReadsBold
     _format: str
 
@@ -180,15 +195,17 @@ class CheckedRun:
                 float(header["tr"]),
                 float(header["start"]),
                 header["density"],
-                {h: np.array(header["vertices"][h], np.int64) for h in HEMISPHERES},
+                {side: np.array(rows, np.int64) for side, rows in header["vertices"].items()},
                 header["stored_kind"],
+                header["parcels"],
+                header["parcel_hemispheres"],
                 run,
                 format_name,
             )
 
     def cortices(self) -> Iterator[tuple[str, np.ndarray]]:
         """As `ReadsBold.cortices`."""
-        left = set(HEMISPHERES)
+        left = set(self.vertices)
         with _of_format(self.path, self._format):
             for hemisphere, values in self._run.cortices():
                 if fault := self._fault_of(hemisphere, values, left):
@@ -214,16 +231,26 @@ def _header_faults(header: Mapping[str, Any]) -> Iterator[str]:
     for name, (holds, wanted) in HEADER.items():
         if not holds(value := header[name]):
             yield f"{name} {value!r:.60}; {wanted} is needed"
-    for hemisphere in HEMISPHERES:
-        yield from _vertex_faults(header["vertices"][hemisphere], hemisphere, header["density"])
+    named = len(header["parcels"])
+    if named != len(header["parcel_hemispheres"]) or bool(named) != (header["density"] == PARCELS):
+        density = header["density"]
+        yield f"{named} names of parcels with a density of {density}; runs of parcels alone have them"
+    for hemisphere, rows in header["vertices"].items():
+        yield from _vertex_faults(rows, hemisphere, header["density"], named)
 
 
-def _vertex_faults(vertices: np.ndarray, hemisphere: str, density: str) -> Iterator[str]:
+def _are_names(names: object) -> bool:
+    if not isinstance(names, tuple) or not all(isinstance(name, str) and name for name in names):
+        return False
+    return len(set(names)) == len(names)
+
+
+def _vertex_faults(vertices: np.ndarray, hemisphere: str, density: str, parcels: int) -> Iterator[str]:
     numbers = isinstance(vertices, np.ndarray) and vertices.dtype.kind in "iu"
     if not numbers or vertices.ndim != 1 or not vertices.size:
         needed = "whole numbers of shape (rows,), at least one, are needed"
         yield f"vertices of {hemisphere} as {_described(vertices)}; {needed}"
-    of_mesh = MESH_VERTICES[density]
+    of_mesh = parcels if density == PARCELS else MESH_VERTICES[density]
     if (beyond := (vertices < 0) | (vertices >= of_mesh)).any():
         yield f"vertex {vertices[beyond][0]} of {hemisphere}; the {density} mesh has {of_mesh:,}, from 0"
     times = np.bincount(vertices.astype(np.int64))

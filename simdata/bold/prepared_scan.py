@@ -47,7 +47,7 @@ class PreparedScan:
         cls, part: Part, number: int, movie: Movie, tr: float | None, clean: Clean, mesh: str | None
     ) -> PreparedScan:
         """The scan of a cell of a movie that has this number; see `prepare`."""
-        series = open_run(*part.scan.files, tr=tr, mesh=mesh)
+        series = open_run(*part.scan.files, tr=tr, mesh=mesh, inside=part.scan.inside)
         if not TRS[0] <= series.tr <= TRS[1]:
             raise UserError(
                 f"{series.path}: has a TR of {series.tr:g} s, which is none: does it count in other units? "

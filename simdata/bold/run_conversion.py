@@ -6,7 +6,7 @@ A cell has one scan or several. Each is cleaned and z-scored by itself, and give
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ import numpy as np
 from simdata.bold import run_values
 from simdata.bold.conversion_kernel import Passage, convert_vertices
 from simdata.bold.formats import open_run
-from simdata.bold.opened_run import CheckedRun
+from simdata.bold.opened_run import PARCELS, CheckedRun
 from simdata.bold.prepared_scan import PreparedScan, prepare, row_codes
 from simdata.common.checksum import sha256
 from simdata.common.errors import UserError
@@ -65,8 +65,9 @@ def convert_run(
     clean: Clean = NOTHING,
     mesh: str | None = None,
     spheres: SphereFiles | None = None,
+    parcels: tuple[str, ...] = (),
 ) -> ConvertedRun:
-    """Convert one cell into two shards below ``staging``.
+    """Convert one cell into two shards below ``staging``, or into one of parcels.
 
     Parameters
     ----------
@@ -76,6 +77,7 @@ def convert_run(
     threads : that convert and hash; while they do, another reads the next hemisphere, and one writes the last
     clean : what is taken out of each scan
     mesh : of files that do not say which of two they are on
+    parcels : names of those of the store, which the scans must have; none in a store of vertices
     spheres : in place of those by formula, and of the registration that comes with simdata
 
     Raises
@@ -86,10 +88,13 @@ def convert_run(
     """
     taken = fingerprints(run)
     scans = prepare(run, tr, clean, mesh)
+    for scan in scans:
+        _check_places(scan.series, parcels)
     codes = row_codes(scans)
     folder = new_folder(staging)
-    shards = {hemisphere: folder / f"{hemisphere}.shard" for hemisphere in HEMISPHERES}
-    cell = _Cell(codes, encoding, capacity, spheres)
+    targets = {PARCELS: len(parcels)} if parcels else dict.fromkeys(HEMISPHERES, icosphere_vertices(ORDER))
+    shards = {hemisphere: folder / f"{hemisphere}.shard" for hemisphere in targets}
+    cell = _Cell(codes, encoding, capacity, spheres, targets)
     written = []
     with ThreadPoolExecutor(threads) as processor, ThreadPoolExecutor(1) as disk:
         hashed = run.inputs if checksum else {}
@@ -103,13 +108,13 @@ def convert_run(
         with of_store(staging):
             for writing in written:
                 writing.result()
-        left_right = [cell.joined(hemisphere) for hemisphere in HEMISPHERES]
+        left_right = [cell.joined(hemisphere) for hemisphere in targets]
         mean, std, cortex = (np.stack([getattr(p, k) for p in left_right]) for k in ("mean", "std", "cortex"))
         provenance = {
             **source_record(run, taken, {name: digest.result() for name, digest in digests.items()}),
             "density": scans[0].series.density,
             "clipped": sum(p.clipped for p in left_right) / float(np.sum(cortex) * np.count_nonzero(codes)),
-            "coverage": dict(zip(HEMISPHERES, cortex.sum(axis=1).tolist(), strict=True)),
+            "coverage": dict(zip(targets, cortex.sum(axis=1).tolist(), strict=True)),
             "constant_vertices": sum(part.constant for part in left_right),
             "nan_vertices": sum(part.broken for part in left_right),
         }
@@ -119,15 +124,43 @@ def convert_run(
     return ConvertedRun(list(shards.values()), mean, std, cortex, codes, reach, provenance)
 
 
+def _check_places(series: CheckedRun, parcels: tuple[str, ...]) -> None:
+    """Raise a UserError unless a scan has the parcels of the store, or vertices as it has."""
+    found = series.parcels
+    if found == parcels:
+        return
+    if not found or not parcels:
+        has, others = ("parcels", "vertices") if found else ("vertices", "parcels")
+        raise UserError(
+            f"{series.path}: has {has}, and the store's other runs have {others}: build two stores"
+        )
+    differ = [
+        f"{one} in place of {other}" for one, other in zip(found, parcels, strict=False) if one != other
+    ]
+    what = differ[0] if len(found) == len(parcels) else f"{len(found):,} parcels in place of {len(parcels):,}"
+    raise UserError(f"{series.path}: has other parcels than the store: {what}")
+
+
 class _Cell:
-    """The shards of a cell while its scans are put in them."""
+    """The shards of a cell while its scans are put in them.
+
+    Parameters
+    ----------
+    targets : of each hemisphere, how many vertices it has in the store, or of ``parcels``, how many there are
+    """
 
     def __init__(
-        self, codes: np.ndarray, encoding: Encoding, capacity: int, spheres: SphereFiles | None
+        self,
+        codes: np.ndarray,
+        encoding: Encoding,
+        capacity: int,
+        spheres: SphereFiles | None,
+        targets: Mapping[str, int],
     ) -> None:
         self._codes, self._encoding, self._capacity, self._spheres = codes, encoding, capacity, spheres
+        self._targets = targets
         self._buffers: dict[str, ShardBuffer] = {}
-        self._parts: dict[str, list[tuple[_Hemisphere, int]]] = {hemisphere: [] for hemisphere in HEMISPHERES}
+        self._parts: dict[str, list[tuple[_Hemisphere, int]]] = {hemisphere: [] for hemisphere in targets}
 
     def convert(self, scan: PreparedScan, hemisphere: str, source: np.ndarray, processor: Executor) -> None:
         """Put in what a scan has of a hemisphere."""
@@ -142,7 +175,7 @@ class _Cell:
 
     def _buffer(self, hemisphere: str) -> ShardBuffer:
         if hemisphere not in self._buffers:
-            vertices = icosphere_vertices(ORDER)
+            vertices = self._targets[hemisphere]
             buffer = ShardBuffer(len(self._codes), self._capacity, vertices, self._encoding.dtype)
             buffer.values[self._codes == 0] = self._encoding.fill
             self._buffers[hemisphere] = buffer
@@ -236,6 +269,8 @@ def _convert_rows(
 
 def _corners(mesh: Mesh, vertices: np.ndarray, usable: np.ndarray) -> Corners:
     """Those of the rows that are usable."""
+    if mesh[0] == PARCELS:
+        return Corners.one_to_one(usable)
     if usable.all():
         return _cached_corners(mesh, vertices.tobytes(), vertices.dtype.str)
     kept = np.flatnonzero(usable).astype(np.int32)
@@ -270,7 +305,7 @@ def _values(scan: Scan, seconds: int, tr: float | None, mesh: str | None) -> int
     """Of both hemispheres of a scan, at most."""
     pair = len(scan.files) > 1
     try:
-        run = open_run(*scan.files, tr=tr, mesh=mesh)
+        run = open_run(*scan.files, tr=tr, mesh=mesh, inside=scan.inside)
     except UserError:
         return seconds * (2 * MESH_VERTICES["fsaverage7"] if pair else CORTEX_ROWS)
     rows = sum(map(len, run.vertices.values())) if pair else CORTEX_ROWS

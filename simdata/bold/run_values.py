@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from simdata.bold.opened_run import PARCELS
 from simdata.common.errors import UserError
 from simdata.common.jit import compiled
 
+FEWEST_PARCELS = 2  # with data: of fewer a frame has no s.d.
 FEWEST_VERTICES = 500  # with data in a hemisphere: less than 2 % of a 32k mesh is no cortex
 SAMPLED_ROWS = 64  # that say whether a volume is to be looked at in all of them
 ROWS_AT_ONCE = 1024
@@ -47,18 +49,24 @@ def finite_rows(source: np.ndarray, processor: Executor) -> np.ndarray:
 
 def check_enough(path: Path, hemisphere: str, usable: np.ndarray, constant: int, broken: int) -> None:
     """Raise a UserError if too few rows have data."""
-    if (left := int(usable.sum())) >= FEWEST_VERTICES:
+    fewest = FEWEST_PARCELS if hemisphere == PARCELS else FEWEST_VERTICES
+    if (left := int(usable.sum())) >= fewest:
         return
+    what = rows_of(hemisphere)
     reasons = []
     if constant:
-        reasons.append(f"{constant:,} of {len(usable):,} vertices of {hemisphere} never change their value")
+        reasons.append(f"{constant:,} of {len(usable):,} {what} never change their value")
     if broken:
-        reasons.append(f"{broken:,} of {len(usable):,} vertices of {hemisphere} have NaN or infinite values")
-    why = ", ".join(reasons) or f"the file lists {len(usable):,} vertices of {hemisphere}"
+        reasons.append(f"{broken:,} of {len(usable):,} {what} have NaN or infinite values")
+    why = ", ".join(reasons) or f"the file lists {len(usable):,} {what}"
     raise UserError(
-        f"{path}: {why}: {left:,} have data, and a run needs {FEWEST_VERTICES}; download it again, or "
-        "leave it out"
+        f"{path}: {why}: {left:,} have data, and a run needs {fewest}; download it again, or leave it out"
     )
+
+
+def rows_of(hemisphere: str) -> str:
+    """What the rows of a side are, in words."""
+    return PARCELS if hemisphere == PARCELS else f"vertices of {hemisphere}"
 
 
 def check_volumes(path: Path, hemisphere: str, source: np.ndarray, usable: np.ndarray) -> None:
@@ -124,7 +132,7 @@ def check_no_hole(
         what = "ends" if at_end else "begins"
         length, value = (end[row], source[row, -1]) if at_end else (begin[row], source[row, 0])
         raise UserError(
-            f"{path}: {int(holed.sum()):,} vertices of {hemisphere} have one value for part of the run "
+            f"{path}: {int(holed.sum()):,} {rows_of(hemisphere)} have one value for part of the run "
             f"(row {row:,} {what} with {length:,} volumes of {value:g}): a hole that a download left? "
             "Download it again; vertices that left the field of view can be given as NaN"
         )

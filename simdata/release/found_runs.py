@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simdata.common.errors import UserError
+from simdata.common.hdf5 import INSIDE
 from simdata.release.bids_scans import named_scans
 from simdata.release.catalog import Catalog
 from simdata.release.pattern_scans import find_scans, find_subjects
@@ -124,12 +125,12 @@ def _refuse_shared_files(found: Found) -> None:
 
     The run that is the file's own place is taken; of several links to elsewhere none.
     """
-    by_file: dict[tuple[int, int], dict[str, list[Run]]] = {}
+    by_file: dict[tuple[int, int, str], dict[str, list[Run]]] = {}
     for run in found.runs:
         for part in run.parts:
             for path, relative in zip(part.scan.files, part.scan.relative, strict=True):
                 status = path.stat()
-                named = by_file.setdefault((status.st_dev, status.st_ino), {})
+                named = by_file.setdefault((status.st_dev, status.st_ino, part.scan.inside), {})
                 named.setdefault(relative, []).append(run)
     for named in (named for named in by_file.values() if len(named) > 1):
         own = [name for name, runs in named.items() if _is_own_place(runs[0], name)]
@@ -144,7 +145,7 @@ def _refuse_shared_files(found: Found) -> None:
 
 
 def _is_own_place(run: Run, relative: str) -> bool:
-    return str(run.inputs[relative].resolve()).endswith(f"/{relative}")
+    return str(run.inputs[relative].resolve()).endswith(f"/{relative.partition(INSIDE)[0]}")
 
 
 def _put_aside(run: Run, name: str, other: Run, its_name: str, is_link: bool, found: Found) -> None:

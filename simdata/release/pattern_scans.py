@@ -10,6 +10,7 @@ from pathlib import Path
 
 from simdata.common.errors import UserError
 from simdata.common.fetched import NotFetched, check_content, is_there
+from simdata.common.hdf5 import INSIDE, arrays_in
 from simdata.release.catalog import Catalog, Movie
 from simdata.release.patterns import HEMISPHERE
 from simdata.release.sources import (
@@ -69,7 +70,7 @@ class Naming:
 
     @classmethod
     def of(cls, catalog: Catalog, pattern: str) -> Naming:
-        parts = pattern.split("/")
+        parts = pattern.partition(INSIDE)[0].split("/")
         depth = next(i for i, part in enumerate(parts) if "{subject}" in part)
         regex = component_regex(
             parts[depth],
@@ -154,10 +155,23 @@ def _by_scan(catalog: Catalog, source: Path, subject: str, movie: Movie) -> dict
     session = "" if movie.session is None else str(movie.session)
     scans: dict[Labels, list[str]] = {}
     for pattern in catalog.patterns:
-        for path, labels in _places(source, _filled(pattern, subject, movie), GZIPPED):
-            scan = labels.get("session", session), labels.get("run", "")
-            scans.setdefault(scan, []).append(path)
+        file, inside, name = _filled(pattern, subject, movie).partition(INSIDE)
+        for path, labels in _places(source, file, "" if inside else GZIPPED):
+            for array, more in _arrays(source / path, name, labels) if inside else [("", labels)]:
+                scan = more.get("session", session), more.get("run", "")
+                scans.setdefault(scan, []).append(f"{path}{inside}{array}")
     return scans
+
+
+def _arrays(file: Path, name: str, labels: dict[str, str]) -> list[tuple[str, dict[str, str]]]:
+    """Names of arrays in a file that one with {session} and {run} in it stands for, and what is there."""
+    for place, label in labels.items():
+        name = name.replace(f"{{{place}}}", label)
+    if not is_there(file):
+        return []
+    regex = re.compile(component_regex(name, session=LABEL, run=LABEL))
+    matches = [(array, regex.fullmatch(array)) for array in arrays_in(file)]
+    return [(array, labels | match.groupdict()) for array, match in matches if match]
 
 
 def _places(source: Path, path: str, end: str = "") -> list[tuple[str, dict[str, str]]]:
@@ -237,6 +251,9 @@ def _file_names(path: str) -> list[tuple[str, ...]]:
 
 
 def _scan_at(source: Path, path: str) -> Scan:
+    file, _, inside = path.partition(INSIDE)
+    if inside:
+        return Scan((source / file,), (path,), inside=inside)
     names = _file_names(path)
     there = (files for files in names if any(is_there(source / file) for file in files))
     files = next(there, names[0])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from simdata.common.errors import UserError
 from simdata.common.fetched import check_content, is_there
+from simdata.common.hdf5 import INSIDE
 from simdata.release.catalog import Movie
 
 GZIPPED = ".gz"  # a run may end in it whatever its pattern says
@@ -29,19 +30,21 @@ class Scan:
     relative : their paths below the source folder
     confounds : the table of its confounds, if that is used
     events : the table that says when what was shown in it, if there is one
+    inside : name of the array with its BOLD, in a file that has several
     """
 
     files: tuple[Path, ...]
     relative: tuple[str, ...]
     confounds: Path | None = None
     events: Path | None = None
+    inside: str = ""
 
     @property
     def inputs(self) -> dict[str, Path]:
         """Path below the source folder -> path, of each file that values come from."""
         inputs = dict(zip(self.relative, self.files, strict=True))
         if self.confounds is not None:
-            source = str(self.files[0]).removesuffix(self.relative[0])
+            source = str(self.files[0]).removesuffix(self.relative[0].partition(INSIDE)[0])
             inputs[os.path.relpath(self.confounds, source)] = self.confounds
         return inputs
 

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from simdata.common.errors import UserError
+from simdata.common.hdf5 import INSIDE
 from simdata.release.catalog import Catalog
 from simdata.release.pattern_scans import Naming, candidates, component_regex
 from simdata.release.patterns import FIELDS
 from simdata.release.sources import GZIPPED, RESERVED, Found, Rejected, entries, is_utf8, may_be_folder
 
+ANY_CONTENT = (".csv", ".tsv", ".h5", ".hdf5")  # endings that do not tell of BOLD by themselves
 MOST_ENTRIES = 300_000  # of folders that are looked through
 MOST_OF_A_FOLDER = 5_000  # of those, below one folder of the source
 DEEPER = 4  # levels below a pattern's own that are looked at
@@ -30,7 +32,9 @@ def survey(catalog: Catalog, source: Path, found: Found, endings: Iterable[str])
     """
     if catalog.is_bids:  # its search says all of it
         return found.passed_over
-    return _Survey(catalog, source, found, _run_like(endings)).all()
+    files = [pattern.partition(INSIDE)[0] for pattern in catalog.patterns]
+    own = [end for end in endings if end not in ANY_CONTENT or any(file.endswith(end) for file in files)]
+    return _Survey(catalog, source, found, _run_like(own)).all()
 
 
 @dataclass
@@ -47,22 +51,23 @@ class _Survey:
         self._subjects = set(self.found.subjects)
         self._known = {(run.subject, run.movie.name) for run in self.found.all}
         self._expected = {
-            path: (subject, movie.name)
+            path.partition(INSIDE)[0]: (subject, movie.name)
             for subject in self.found.subjects
             for movie in catalog.movies
             for path in candidates(catalog, self.source, subject, movie)
         }
+        patterns = [pattern.partition(INSIDE)[0] for pattern in catalog.patterns]
         self._leaves = {PurePosixPath(path).name for path in self._expected}
         # What stands in a pattern between its fields; each field may be anything.
-        self._paths = [re.compile(_loose(pattern) + ".*", re.IGNORECASE) for pattern in catalog.patterns]
+        self._paths = [re.compile(_loose(pattern) + ".*", re.IGNORECASE) for pattern in patterns]
         self._folders = [
             re.compile(_loose(part), re.IGNORECASE)
-            for pattern in catalog.patterns
+            for pattern in patterns
             for part in pattern.split("/")[:-1]
             if part != "{subject}"
         ]
-        self._files = [re.compile(_loose(p.split("/")[-1]) + ".*", re.IGNORECASE) for p in catalog.patterns]
-        self._depth = max(pattern.count("/") for pattern in catalog.patterns)
+        self._files = [re.compile(_loose(p.split("/")[-1]) + ".*", re.IGNORECASE) for p in patterns]
+        self._depth = max(pattern.count("/") for pattern in patterns)
         self._id = re.compile(f"(?<![0-9A-Za-z])(?:{catalog.subject_pattern})(?![0-9A-Za-z])", re.IGNORECASE)
 
     def all(self) -> list[Rejected]:

@@ -18,8 +18,8 @@ class ConvertedRun:
 
     Attributes
     ----------
-    mean, std : (hemisphere, vertex) float32, NaN where the run has no data, scanner units
-    cortex : (hemisphere, vertex) bool, where it has
+    mean, std : (hemisphere, vertex) float32, or (1, parcel), NaN where the run has no data, scanner units
+    cortex : of the same shape, bool, where it has
     run : (second,) int16, up to the last second that has a row: k > 0, the row is of the k-th scan; 0, there
         is none; -k, it is of scan k and was scrubbed
     reach : s; rows of one scan that are less apart share volumes, 0 if none do

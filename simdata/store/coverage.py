@@ -37,7 +37,7 @@ class Coverage:
 
     Attributes
     ----------
-    cortex : (hemisphere, vertex) bool
+    cortex : (hemisphere, vertex) bool, or (1, parcel)
     partial : by run, the shares of the reference that it has in each hemisphere
     narrowing : by run, how many vertices the cortex would have more without it, where that is much
     """
@@ -50,17 +50,22 @@ class Coverage:
         self, subjects: list[str], movies: list[str], hemispheres: Sequence[str] = HEMISPHERES
     ) -> dict[str, str]:
         """What is to be said, by its key, of each run that is partial or narrows the cortex noticeably."""
+        parcels = len(self.cortex) == 1
+        names = ("its parcels",) if parcels else hemispheres
+        what = "parcels" if parcels else "vertices"
         said = {
-            run: f"has data in {_of_each(shares, hemispheres)}, and does not narrow the store's cortex"
+            run: f"has data in {_of_each(shares, names)}, and does not narrow the store's cortex"
             for run, shares in self.partial.items()
         }
         said |= {
-            run: f"alone takes {n:,} vertices from the store's cortex" for run, n in self.narrowing.items()
+            run: f"alone takes {n:,} {what} from the store's cortex" for run, n in self.narrowing.items()
         }
         return {f"{subjects[run[0]]}/{movies[run[1]]}": said[run] for run in sorted(said)}
 
     def small(self) -> list[str]:
         """What is to be said of a cortex that is small because all runs, or a single one, are."""
+        if len(self.cortex) == 1:  # parcels, of which any number is right
+            return []
         (left, right), mesh = self.cortex.sum(axis=1), self.cortex.shape[1]
         if min(left, right) >= SMALL * mesh:
             return []

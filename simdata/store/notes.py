@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import xarray as xr
 
+from simdata.common.hdf5 import INSIDE
 from simdata.release.source_records import Record, plays_of
 from simdata.release.splits import SPLITS, Splits
 from simdata.store.schema import COMPLETE
@@ -46,10 +47,11 @@ def empty_notes(splits: Splits, store: xr.Dataset) -> list[str]:
 
 def repeated_notes(records: Mapping[str, Record]) -> list[str]:
     """Sources whose content is the same to the bit, by the hashes of their first files and their plays."""
-    by_hash: dict[tuple[str, str], list[str]] = {}
+    by_hash: dict[tuple[str, str, str], list[str]] = {}
     for key, record in records.items():
         if record["sha256"]:
-            by_hash.setdefault((record["sha256"], str(plays_of(record))), []).append(key)
+            inside = record["path"].partition(INSIDE)[2]
+            by_hash.setdefault((record["sha256"], inside, str(plays_of(record))), []).append(key)
     return [
         f"{', '.join(keys[:NAMED])} were made of files with the same content; is each what its name says?"
         for keys in by_hash.values()

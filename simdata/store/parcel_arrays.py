@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -15,26 +17,37 @@ from simdata.store.schema import empty, strings
 RUN = ("subject", "movie")
 
 
-def parcel_coords(names: Sequence[str], hemispheres: Sequence[str]) -> dict[str, xr.Variable]:
-    """The names of parcels, and in which hemisphere each is: L, R, or "" where that is not known."""
-    coords = {
-        PARCEL: strings(PARCEL, names),
-        "parcel_hemisphere": strings(
-            PARCEL, hemispheres, long_name="hemisphere of the parcel, L or R; empty: of both, or not known"
-        ),
-    }
-    for variable in coords.values():
-        variable.encoding["chunks"] = variable.shape
-    return coords
+@dataclass(frozen=True)
+class ParcelAxis:
+    """The axis of a store of parcels: names, and the hemisphere of each, L, R, or "" if it is not known."""
+
+    names: tuple[str, ...]
+    hemispheres: tuple[str, ...]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What of a recipe tells it from others."""
+        return {
+            "number": len(self.names),
+            "sha256": hashlib.sha256("\n".join(self.names).encode()).hexdigest(),
+        }
+
+    @classmethod
+    def of(cls, store: xr.Dataset) -> ParcelAxis | None:
+        """That of a store; None if it is of vertices."""
+        if PARCEL not in store.dims:
+            return None
+        return cls(*(tuple(store[name].values.tolist()) for name in (PARCEL, "parcel_hemisphere")))
 
 
-def bold_arrays(sizes: tuple[int, ...], parcels: int, encoding: Encoding) -> dict[str, xr.Variable]:
-    """``bold``, its statistics and ``cortex``, without data.
+def parcel_variables(sizes: tuple[int, ...], axis: ParcelAxis, encoding: Encoding) -> dict[str, xr.Variable]:
+    """``bold``, its statistics and ``cortex``, without data, and the coordinates of parcels.
 
     Parameters
     ----------
     sizes : (subjects, movies, seconds)
     """
+    parcels = len(axis.names)
     shard = (1, 1, sizes[2], parcels)
     arrays = {
         "bold": empty(
@@ -66,4 +79,11 @@ def bold_arrays(sizes: tuple[int, ...], parcels: int, encoding: Encoding) -> dic
             (1, 1, parcels),
             {"long_name": f"{text} of the parcel's BOLD signal over the run", "units": "scanner units"},
         )
-    return arrays
+    text = "hemisphere of the parcel, L or R; empty: of both, or not known"
+    coords = {
+        PARCEL: strings(PARCEL, axis.names),
+        "parcel_hemisphere": strings(PARCEL, axis.hemispheres, long_name=text),
+    }
+    for variable in coords.values():
+        variable.encoding["chunks"] = variable.shape
+    return arrays | coords

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -47,6 +47,7 @@ BY_CATALOG = (
     "scene_split",
     "subject_split",
 )
+OF_MESH = ("hemisphere", "xyz")  # coordinates
 OF_FILMS = ("frame", "waveform")  # absent films are zeros there: `film_status` tells
 TABLES = (*BY_CATALOG, *STATUSES)  # small arrays that an edited catalog may change
 SUBJECTS = 2**14  # in a chunk of small arrays: one chunk goes into any selection, a part of many into none
@@ -74,18 +75,26 @@ def create(
     thumbnail: tuple[int, int] | None,
     waveform: bool = True,
     metadata: dict[str, Any],
+    parcels: Mapping[str, xr.Variable] | None = None,
 ) -> None:
     """Write a store without data: every run absent, ready to be filled. Appears whole or not at all.
 
-    ``thumbnail`` is (y, x) of ``frame``, or None for a store of films without pictures; ``waveform`` whether
-    there is sound.
-    ``metadata`` is what `simdata.store.metadata` keeps.
+    Parameters
+    ----------
+    thumbnail : (y, x) of ``frame``; None in a store of films without pictures
+    waveform : whether there is sound
+    metadata : what `simdata.store.metadata` keeps
+    parcels : variables of a store of parcels (`store.parcel_arrays`), in place of those of one of vertices
     """
     coords = subject_coords(catalog, subjects) | _film_coords(catalog)
-    dataset = xr.Dataset(_run_arrays(catalog, subjects, encoding), coords, root_attributes(catalog))
+    arrays, surface = _run_arrays(catalog, subjects, encoding), _surface_arrays()
+    if parcels is not None:
+        arrays, surface = {"run": arrays["run"], **parcels}, {}
+        coords = {name: variable for name, variable in coords.items() if name not in OF_MESH}
+    dataset = xr.Dataset(arrays, coords, root_attributes(catalog))
     dataset[VARIABLE] = as_variable(**metadata)
     dataset = dataset.assign(status_tables(len(subjects), len(catalog.movies))).set_coords("reach")
-    dataset = dataset.assign(_film_arrays(catalog, encoders, thumbnail, waveform)).assign(_surface_arrays())
+    dataset = dataset.assign(_film_arrays(catalog, encoders, thumbnail, waveform)).assign(surface)
     temporary = path.with_name(f".{path.name}.creating")
     shutil.rmtree(temporary, ignore_errors=True)
     with quiet_zarr():

@@ -60,15 +60,17 @@ class StoreWriter:
         subject, movie = self._position(run)
         self._covered.pop((subject, movie), None)
         for hemisphere, shard in enumerate(converted.shards):
-            target = self._shard_folder(subject, movie) / f"0/{hemisphere}/0"
+            side = f"{hemisphere}/" if array_of(self._group, "bold").ndim == 5 else ""  # none of parcels
+            target = self._shard_folder(subject, movie) / f"0/{side}0"
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(shard, target)
         rows = array_of(self._group, "run")
         rows[subject, movie] = np.pad(converted.run, (0, rows.shape[2] - len(converted.run)))
         if converted.reach > values_of(self._group, "reach")[movie]:
             array_of(self._group, "reach")[movie] = converted.reach
-        array_of(self._group, "bold_mean")[subject, movie] = converted.mean
-        array_of(self._group, "bold_std")[subject, movie] = converted.std
+        for name, values in (("bold_mean", converted.mean), ("bold_std", converted.std)):
+            array = array_of(self._group, name)
+            array[subject, movie] = values.reshape(array.shape[2:])
         bits = as_bits(converted.cortex)
         self._covered[subject, movie] = self._kinds.setdefault(bits, bits)
         self.settle_cortex()
@@ -111,9 +113,10 @@ class StoreWriter:
         if not self._covered:
             return None
         cortex = array_of(self._group, "cortex")
-        coverage = settle(self._covered, cortex.shape[1])
-        if not np.array_equal(cortex[:], coverage.cortex):
-            cortex[:] = coverage.cortex
+        coverage = settle(self._covered, cortex.shape[-1])
+        shared = coverage.cortex.reshape(cortex.shape)
+        if not np.array_equal(cortex[:], shared):
+            cortex[:] = shared
         return coverage
 
     def _status(self, source: Run | Film) -> tuple[zarr.Array, tuple[int, ...]]:

@@ -81,6 +81,13 @@ class Corners:
         rows = np.where(counts[:, None] > 0, matrix.indices[places], -1)
         return cls(rows.astype(np.int32), np.where(taken, matrix.data[places], 0).astype(np.float32))
 
+    @classmethod
+    def one_to_one(cls, usable: np.ndarray) -> Corners:
+        """Those of targets that are the rows themselves, where these are usable (rows,)."""
+        rows = np.where(usable, np.arange(len(usable), dtype=np.int32), np.int32(-1))
+        weights = np.tile(np.array([1, 0, 0], np.float32), (len(usable), 1))
+        return cls(np.repeat(rows[:, None], 3, axis=1), weights)
+
     @property
     def cortex(self) -> np.ndarray:
         """(targets,) bool, which ones have a source."""

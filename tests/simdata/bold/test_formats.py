@@ -82,7 +82,9 @@ def test_a_cifti_file_is_known_by_its_name(cifti, tmp_path, name):
 
 def test_a_name_that_no_format_reads_is_told_which_are_read(tmp_path):
     (tmp_path / "run.hdf").write_bytes(b"HDF")
-    known = r"known endings are \.dtseries\.nii, \.dtseries\.nii\.gz, \.func\.gii, \.gii, \.mgh, \.mgz, "
+    known = (
+        r"known endings are \.csv, \.dtseries\.nii, \.dtseries\.nii\.gz, \.func\.gii, \.gii, \.h5, \.hdf5, "
+    )
     with pytest.raises(UserError, match=rf"run\.hdf: no BOLD format reads files of this name; {known}"):
         open_run(tmp_path / "run.hdf")
 
