@@ -53,7 +53,8 @@ def write_store(path: Path, subjects: int, encoding: str = "int8", movies: int =
                 buffer.write(path / f"bold/c/{subject}/{position}/0/{hemisphere}/0")
     group = zarr.open_group(path, mode="r+")
     group["run_status"][:] = schema.COMPLETE
-    group["run"][:] = np.arange(catalog.seconds) < np.array([m.length for m in catalog.movies])[:, None]
+    there = np.arange(catalog.seconds) < np.array([movie.length for movie in catalog.movies])[:, None]
+    group["run"][:] = np.broadcast_to(there, group["run"].shape)
     group["cortex"][:] = cortex
     for name, value in (("bold_mean", 10_000), ("bold_std", 100)):
         group[name][:] = np.broadcast_to(np.where(cortex, np.float32(value), np.nan), group[name].shape)

@@ -12,6 +12,7 @@ from simdata.build_recipe import Recipe
 from simdata.common.errors import UserError
 from simdata.release.catalog import Catalog
 from simdata.release.sources import Found
+from simdata.store.axes import check_variables
 from simdata.store.encoding import ENCODINGS
 from simdata.store.notes import complete_runs
 from simdata.store.opening import open_store
@@ -26,6 +27,8 @@ def parcels_of(catalog: Catalog, found: Found, out: Path | None) -> ParcelAxis |
     None if the store, or that run, has vertices.
     """
     store = None if out is None else open_store(out)
+    if store is not None:
+        check_variables(store, out or "", ["bold", "run_status"])
     if store is None or not complete_runs(store):
         for run in found.runs:
             with suppress(UserError):

@@ -12,7 +12,9 @@ from typing import Any
 import yaml
 
 from simdata.bold.formats import endings, open_run
+from simdata.bold.parcel_series import DELIMITERS
 from simdata.common.errors import UserError
+from simdata.common.hdf5 import ENDINGS
 from simdata.release.bids_names import EXTENSION, OF_SCANS, SESSION, SUFFIX
 from simdata.release.bids_outline import Outline, Sighting, distinct_values, outline
 from simdata.release.bids_tree import DERIVATIVES
@@ -22,6 +24,7 @@ PREFERRED = (("fsLR", "170k"), ("fsLR", "91k"), ("fsLR", None), ("fsaverage6", N
 LOOKED_AT = 12  # files whose headers are read, of all tasks
 LISTED = 8  # tasks, or products, in a comment
 REST = re.compile("rest(ing)?([0-9]*|state)", re.IGNORECASE)
+NO_SURFACE = (*DELIMITERS, *ENDINGS)  # tables and HDF5, which in a BIDS tree are much that is no BOLD
 MOST_TASKS = 30  # that are listed in `bold`
 
 
@@ -33,7 +36,7 @@ def draft_catalog(folder: Path) -> str:
     UserError
         If it is no BIDS tree, is raw, or has no surface that can be read; with fMRIPrep's command.
     """
-    found = outline(folder, endings())
+    found = outline(folder, [ending for ending in endings() if ending not in NO_SURFACE])
     product = max(found.products, key=lambda one: (len(found.products[one]), -_rank(found, one), one))
     tasks = found.by_task(product)
     films = {task: scans for task, scans in tasks.items() if not REST.fullmatch(task)} or tasks

@@ -50,7 +50,7 @@ class Coverage:
         self, subjects: list[str], movies: list[str], hemispheres: Sequence[str] = HEMISPHERES
     ) -> dict[str, str]:
         """What is to be said, by its key, of each run that is partial or narrows the cortex noticeably."""
-        parcels = len(self.cortex) == 1
+        parcels = len(self.cortex) < len(hemispheres)  # one row for both
         names = ("its parcels",) if parcels else hemispheres
         what = "parcels" if parcels else "vertices"
         said = {

@@ -53,9 +53,14 @@ def stopping_at(step):
             os.kill(os.getpid(), signal.SIGINT)
         return update(self, batch)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Training, "update", interrupted)
-        yield
+    # What a shell starts in the background ignores Ctrl-C, and so do we then.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Training, "update", interrupted)
+            yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def lines_of(run):

@@ -103,7 +103,7 @@ def test_while_loading_there_is_nothing_to_save(store, tmp_path, monkeypatch, co
 
 def test_a_run_that_was_not_begun_has_no_configuration_to_go_on_with(store, tmp_path, monkeypatch):
     """``simtrain fit STORE --out RUN`` alone would begin another one, by the default configuration."""
-    _signalled(monkeypatch, starting, "resolve", USUAL)
+    _signalled(monkeypatch, starting, "resolve_on_all", USUAL)
     arguments = ["fit", str(store), "--out", str(tmp_path / "run"), "--config", "demo"]
     result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == 143
