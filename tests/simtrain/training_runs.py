@@ -53,8 +53,9 @@ def stopping_at(step):
             os.kill(os.getpid(), signal.SIGINT)
         return update(self, batch)
 
-    # What a shell starts in the background ignores Ctrl-C, and so do we then.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:  # as in what a shell starts in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Training, "update", interrupted)
