@@ -26,16 +26,19 @@ def parcels_of(catalog: Catalog, found: Found, out: Path | None) -> ParcelAxis |
     -------
     None if the store, or that run, has vertices.
     """
-    store = None if out is None else open_store(out)
-    if store is not None:
-        check_variables(store, out or "", ["bold", "run_status"])
-    if store is None or not complete_runs(store):
-        for run in found.runs:
-            with suppress(UserError):
-                scan = run.parts[0].scan
-                series = open_run(*scan.files, tr=catalog.tr, mesh=catalog.mesh, inside=scan.inside)
-                return ParcelAxis(series.parcels, series.parcel_hemispheres) if series.parcels else None
-    return None if store is None else ParcelAxis.of(store)
+    there = None
+    if out is not None:
+        store = open_store(out)
+        check_variables(store, out, ["bold", "run_status"])
+        there = ParcelAxis.of(store)
+        if complete_runs(store):
+            return there
+    for run in found.runs:
+        with suppress(UserError):
+            scan = run.parts[0].scan
+            series = open_run(*scan.files, tr=catalog.tr, mesh=catalog.mesh, inside=scan.inside)
+            return ParcelAxis(series.parcels, series.parcel_hemispheres) if series.parcels else None
+    return there
 
 
 def variables_of(recipe: Recipe, subjects: int) -> dict[str, xr.Variable] | None:
